@@ -1,0 +1,1 @@
+//! The address resolution protocol (RFC 826).

@@ -1,0 +1,1 @@
+//! Owns the machines: routes punts to them, turns their events into updates.

@@ -1,0 +1,1 @@
+//! The DNS forwarder (RFC 5625).

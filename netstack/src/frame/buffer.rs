@@ -1,0 +1,179 @@
+//! One frame: a buffer, the part of it that is in use, and what its sender left undone.
+
+use alloc::boxed::Box;
+use alloc::vec;
+
+use super::offload::Offload;
+
+/// Octets kept free in front of a received frame: room for VLAN, PPPoE, VXLAN and WireGuard headers together.
+pub const HEADROOM: usize = 128;
+
+/// Capacity of a buffer for frames of an ordinary MTU, headroom included.
+pub const SMALL: usize = 2048;
+
+/// Capacity of a buffer for the largest segment a device may hand over, headroom included.
+pub const LARGE: usize = HEADROOM + 65_536 + 256;
+
+/// An owned frame with headroom.
+///
+/// Its bytes usually begin at the Ethernet header; a stage that pushes or pulls moves the front.
+#[derive(Debug, Clone)]
+pub struct Frame {
+    buffer: Box<[u8]>,
+    start: usize,
+    end: usize,
+    /// What the sender left undone.
+    pub offload: Offload,
+}
+
+impl Frame {
+    /// An empty frame in a buffer of `capacity` octets, [`HEADROOM`] of them in front.
+    pub fn with_capacity(capacity: usize) -> Self {
+        let capacity = capacity.max(HEADROOM);
+        Frame {
+            buffer: vec![0; capacity].into_boxed_slice(),
+            start: HEADROOM,
+            end: HEADROOM,
+            offload: Offload::default(),
+        }
+    }
+
+    /// A frame that holds a copy of `bytes`, in a buffer large enough for it.
+    pub fn from_bytes(bytes: &[u8]) -> Self {
+        let mut frame = Frame::with_capacity(SMALL.max(HEADROOM.saturating_add(bytes.len())));
+        frame.extend(bytes);
+        frame
+    }
+
+    /// Empties the frame and restores its headroom.
+    pub fn reset(&mut self) {
+        self.start = HEADROOM;
+        self.end = HEADROOM;
+        self.offload = Offload::default();
+    }
+
+    /// The frame's octets.
+    pub fn bytes(&self) -> &[u8] {
+        self.buffer.get(self.start..self.end).unwrap_or_default()
+    }
+
+    /// The frame's octets, to change.
+    pub fn bytes_mut(&mut self) -> &mut [u8] {
+        self.buffer.get_mut(self.start..self.end).unwrap_or_default()
+    }
+
+    /// Number of octets in the frame.
+    pub fn len(&self) -> usize {
+        self.end - self.start
+    }
+
+    /// True when the frame has no octets.
+    pub fn is_empty(&self) -> bool {
+        self.end == self.start
+    }
+
+    /// Size of the whole buffer in octets.
+    pub fn capacity(&self) -> usize {
+        self.buffer.len()
+    }
+
+    /// Octets free in front.
+    pub fn headroom(&self) -> usize {
+        self.start
+    }
+
+    /// Octets free behind.
+    pub fn tailroom(&self) -> usize {
+        self.buffer.len() - self.end
+    }
+
+    /// Prepends `count` octets and returns them to be written. `None`, and no change, when the headroom is too small.
+    pub fn push(&mut self, count: usize) -> Option<&mut [u8]> {
+        let start = self.start.checked_sub(count)?;
+        if !self.offload.shift(i32::try_from(count).ok()?) {
+            return None;
+        }
+        let pushed = self.buffer.get_mut(start..self.start)?;
+        self.start = start;
+        Some(pushed)
+    }
+
+    /// Removes `count` octets from the front. False, and no change, when the frame is shorter, or when a partial
+    /// checksum begins within them.
+    pub fn pull(&mut self, count: usize) -> bool {
+        if count > self.len() {
+            return false;
+        }
+        let Ok(delta) = i32::try_from(count) else { return false };
+        if !self.offload.shift(-delta) {
+            return false;
+        }
+        self.start += count;
+        true
+    }
+
+    /// Shortens the frame to `len` octets; does nothing when it is shorter already.
+    pub fn truncate(&mut self, len: usize) {
+        self.end = self.end.min(self.start.saturating_add(len));
+    }
+
+    /// Appends `bytes`. False, and no change, when the buffer has no room for them.
+    pub fn extend(&mut self, bytes: &[u8]) -> bool {
+        match self.put(bytes.len()) {
+            Some(room) => {
+                room.copy_from_slice(bytes);
+                true
+            }
+            None => false,
+        }
+    }
+
+    /// Appends `count` octets and returns them to be written (they hold stale octets until then). `None`, and no
+    /// change, when the buffer has no room.
+    pub fn put(&mut self, count: usize) -> Option<&mut [u8]> {
+        let end = self.end.checked_add(count)?;
+        let room = self.buffer.get_mut(self.end..end)?;
+        self.end = end;
+        Some(room)
+    }
+
+    /// The whole room behind the frame, for a port to receive into; [`Frame::put`] then claims what was written.
+    pub fn spare_mut(&mut self) -> &mut [u8] {
+        self.buffer.get_mut(self.end..).unwrap_or_default()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::frame::Checksum;
+
+    #[test]
+    fn push_and_pull_carry_the_partial_checksum_along() {
+        let mut frame = Frame::from_bytes(&[1, 2, 3, 4, 5, 6]);
+        frame.offload.checksum = Checksum::Partial { start: 2, offset: 1 };
+        frame.push(8).unwrap().fill(9);
+        assert_eq!(frame.offload.checksum, Checksum::Partial { start: 10, offset: 1 });
+        assert!(frame.pull(8));
+        assert_eq!(frame.offload.checksum, Checksum::Partial { start: 2, offset: 1 });
+        assert!(!frame.pull(3), "a pull into the summed part would lose the checksum");
+        assert_eq!(frame.bytes(), &[1, 2, 3, 4, 5, 6]);
+    }
+
+    #[test]
+    fn a_push_beyond_the_headroom_changes_nothing() {
+        let mut frame = Frame::from_bytes(&[7]);
+        assert!(frame.push(HEADROOM + 1).is_none());
+        assert!(frame.push(HEADROOM).is_some());
+        assert_eq!(frame.len(), HEADROOM + 1);
+        assert!(frame.push(1).is_none());
+    }
+
+    #[test]
+    fn put_stops_at_the_end_of_the_buffer() {
+        let mut frame = Frame::with_capacity(HEADROOM + 4);
+        assert!(frame.extend(&[1, 2, 3]));
+        assert!(!frame.extend(&[4, 5]));
+        assert_eq!(frame.bytes(), &[1, 2, 3]);
+    }
+}

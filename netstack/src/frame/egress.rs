@@ -1,0 +1,125 @@
+//! Where frames come from and where they end.
+//!
+//! Every frame is born in one of three ways and ends in one of three ways, and each is a method of [`Egress`] that
+//! counts it. So the sum in = out + consumed + Σ drops holds by construction, and [`Ledger::balance`] checks it.
+
+use alloc::collections::VecDeque;
+use alloc::vec::Vec;
+
+use super::buffer::{Frame, LARGE, SMALL};
+use crate::id::PortId;
+use crate::ledger::{DropReason, Ledger};
+
+/// Frames on their way in or out of one port, in order.
+pub type Batch = VecDeque<Frame>;
+
+/// Buffers waiting to be used again.
+#[derive(Debug, Default)]
+pub struct Pool {
+    small: Vec<Frame>,
+    large: Vec<Frame>,
+}
+
+impl Pool {
+    const MAX_SMALL: usize = 4096;
+    const MAX_LARGE: usize = 256;
+
+    /// An empty frame with room for `len` octets behind the headroom.
+    pub fn take(&mut self, len: usize) -> Frame {
+        let needed = len.saturating_add(super::HEADROOM);
+        if needed <= SMALL {
+            self.small.pop().unwrap_or_else(|| Frame::with_capacity(SMALL))
+        } else if needed <= LARGE {
+            self.large.pop().unwrap_or_else(|| Frame::with_capacity(LARGE))
+        } else {
+            Frame::with_capacity(needed)
+        }
+    }
+
+    /// Gives a buffer back.
+    pub fn give(&mut self, mut frame: Frame) {
+        frame.reset();
+        match frame.capacity() {
+            SMALL if self.small.len() < Self::MAX_SMALL => self.small.push(frame),
+            LARGE if self.large.len() < Self::MAX_LARGE => self.large.push(frame),
+            _ => {}
+        }
+    }
+}
+
+/// The gateway's way out: transmit queues, the pool, and the ledger of every frame's end.
+#[derive(Debug)]
+pub struct Egress {
+    /// Buffers to receive into and to build frames in.
+    pub pool: Pool,
+    queues: Vec<Batch>,
+    ledger: Ledger,
+}
+
+impl Egress {
+    /// A way out by `ports` ports.
+    pub fn new(ports: usize) -> Self {
+        Egress {
+            pool: Pool::default(),
+            queues: (0..ports).map(|_| Batch::new()).collect(),
+            ledger: Ledger::default(),
+        }
+    }
+
+    /// Counts `count` frames that came in by a port.
+    pub fn received(&mut self, count: usize) {
+        self.ledger.received += count as u64;
+    }
+
+    /// A fresh frame, of the router's own, with room for `len` octets.
+    pub fn originate(&mut self, len: usize) -> Frame {
+        self.ledger.originated += 1;
+        self.pool.take(len)
+    }
+
+    /// A fresh frame with room for `len` octets, to stand beside one that exists: a segment, a fragment, a flooded
+    /// copy.
+    pub fn copy(&mut self, len: usize) -> Frame {
+        self.ledger.copied += 1;
+        self.pool.take(len)
+    }
+
+    /// Gives back a frame of [`Egress::originate`] into which nothing was written.
+    pub fn unused(&mut self, frame: Frame) {
+        self.ledger.originated = self.ledger.originated.saturating_sub(1);
+        self.pool.give(frame);
+    }
+
+    /// Sends a frame out of `port`.
+    pub fn transmit(&mut self, port: PortId, frame: Frame) {
+        match self.queues.get_mut(port.index()) {
+            Some(queue) => {
+                self.ledger.transmitted += 1;
+                queue.push_back(frame);
+            }
+            None => self.drop(frame, DropReason::NoRoute),
+        }
+    }
+
+    /// Ends a frame that was understood and acted upon by the router itself.
+    pub fn consume(&mut self, frame: Frame) {
+        self.ledger.consumed += 1;
+        self.pool.give(frame);
+    }
+
+    /// Ends a frame under a named reason.
+    pub fn drop(&mut self, frame: Frame, reason: DropReason) {
+        self.ledger.count_drop(reason);
+        self.pool.give(frame);
+    }
+
+    /// The frames waiting to leave by `port`, for the driver to take.
+    pub fn queue(&mut self, port: PortId) -> Option<&mut Batch> {
+        self.queues.get_mut(port.index())
+    }
+
+    /// The account of every frame so far.
+    pub fn ledger(&self) -> &Ledger {
+        &self.ledger
+    }
+}

@@ -1,0 +1,1 @@
+//! The gateway: control and forwarder, joined.

@@ -1,0 +1,327 @@
+//! What a gateway is told to be: every name resolved, every secret loaded, every value valid.
+//!
+//! The program makes a [`Settings`] out of the validated configuration file; tests build one by hand. The lists are
+//! indexed by the ids of [`crate::id`].
+
+use alloc::string::String;
+use alloc::vec::Vec;
+use core::net::Ipv4Addr;
+use core::ops::RangeInclusive;
+
+use crate::id::{Ipv4Cidr, LanId, Mac, PortId, WanId, Zone};
+use crate::secret::Secret;
+use crate::time::Duration;
+
+/// A whole gateway.
+#[derive(Debug, Clone, Default)]
+pub struct Settings {
+    /// The router's own name, without a domain.
+    pub hostname: String,
+    /// Where frames come from, indexed by [`PortId`].
+    pub ports: Vec<Port>,
+    /// Uplinks, indexed by [`WanId`]. The first that is up carries the default route.
+    pub wans: Vec<Wan>,
+    /// LANs, indexed by [`LanId`].
+    pub lans: Vec<Lan>,
+    /// Access concentrators, indexed by [`crate::id::ConcentratorId`].
+    pub concentrators: Vec<Concentrator>,
+    /// Translation.
+    pub nat: Nat,
+    /// Ports opened to the outside.
+    pub port_forwards: Vec<PortForward>,
+    /// Filter rules; the first match wins, the built-in ones come after.
+    pub rules: Vec<Rule>,
+}
+
+/// A port.
+#[derive(Debug, Clone)]
+pub struct Port {
+    /// Its name in the configuration.
+    pub name: String,
+    /// The address that the router uses on it.
+    pub mac: Mac,
+    /// Largest Ethernet payload that it can send, in octets. 1500 unless the device can do more.
+    pub mtu: u16,
+    /// The device takes large segments and partial checksums (virtio-net header); otherwise the router cuts and
+    /// completes them before transmission.
+    pub offload: bool,
+}
+
+/// An uplink by PPPoE.
+#[derive(Debug, Clone)]
+pub struct Wan {
+    /// Its name in the configuration.
+    pub name: String,
+    /// The port it dials on. Several uplinks may share one.
+    pub port: PortId,
+    /// The session.
+    pub pppoe: PppoeClient,
+    /// Negotiate IPv4 (IPCP).
+    pub ipv4: bool,
+}
+
+/// An authentication protocol.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Authentication {
+    /// Password Authentication Protocol (RFC 1334).
+    Pap,
+    /// Challenge Handshake with MD5 (RFC 1994).
+    ChapMd5,
+    /// Microsoft's CHAP, version 2 (RFC 2759).
+    MsChapV2,
+}
+
+/// How a PPPoE session is dialled.
+#[derive(Debug, Clone)]
+pub struct PppoeClient {
+    /// Name that the ISP knows the customer by.
+    pub username: String,
+    /// Its password.
+    pub password: Secret,
+    /// Service-Name to ask for; empty accepts any (RFC 2516 §5.1).
+    pub service_name: Vec<u8>,
+    /// Take only an offer by this concentrator.
+    pub ac_name: Option<Vec<u8>>,
+    /// Host-Uniq to send; drawn at random otherwise.
+    pub host_uniq: Option<Vec<u8>>,
+    /// Authentication protocols to agree to, the preferred one first. Never empty.
+    pub authentication: Vec<Authentication>,
+    /// MTU to ask for, 576 to 1500. Above 1492 asks for RFC 4638.
+    pub mtu: u16,
+    /// Keepalive.
+    pub echo: Echo,
+}
+
+/// LCP keepalive (RFC 1661 §5.8).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Echo {
+    /// Silence after which an Echo-Request is sent, and the time between requests. Default 10 s.
+    pub interval: Duration,
+    /// Unanswered requests in a row that mean the peer is gone. Default 3.
+    pub failures: u8,
+}
+
+impl Default for Echo {
+    fn default() -> Self {
+        Echo { interval: Duration::from_secs(10), failures: 3 }
+    }
+}
+
+/// A LAN.
+#[derive(Debug, Clone)]
+pub struct Lan {
+    /// Its name in the configuration.
+    pub name: String,
+    /// Its ports, bridged. Never empty.
+    pub ports: Vec<PortId>,
+    /// The router's address and the LAN's network.
+    pub address: Ipv4Cidr,
+    /// The DHCP server's part, when it serves here.
+    pub dhcp: Option<Dhcp4>,
+    /// Domain of the LAN's names, without a leading or trailing dot.
+    pub domain: String,
+    /// Hosts with fixed leases and names.
+    pub hosts: Vec<Host>,
+}
+
+/// A DHCPv4 server's pool.
+#[derive(Debug, Clone)]
+pub struct Dhcp4 {
+    /// Addresses to lease, inside the LAN's network.
+    pub range: RangeInclusive<Ipv4Addr>,
+    /// Lease time.
+    pub lease: Duration,
+}
+
+/// A host that the configuration names.
+#[derive(Debug, Clone)]
+pub struct Host {
+    /// Its name, a single DNS label.
+    pub name: String,
+    /// Its Ethernet address, when a lease is to be fixed.
+    pub mac: Option<Mac>,
+    /// Its address.
+    pub ipv4: Option<Ipv4Addr>,
+}
+
+/// Which packets from outside may use a mapping (RFC 4787 §5).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Filtering {
+    /// Only from an address and port that the host has sent to.
+    #[default]
+    AddressAndPortDependent,
+    /// From any port of an address that the host has sent to.
+    AddressDependent,
+    /// From anywhere.
+    EndpointIndependent,
+}
+
+/// Translation.
+#[derive(Debug, Clone)]
+pub struct Nat {
+    /// Filtering behaviour; mapping is always endpoint-independent (RFC 4787 REQ-1).
+    pub filtering: Filtering,
+    /// Most flows that one inside host may have.
+    pub flows_per_host: u32,
+    /// Most flows in all.
+    pub flows: u32,
+    /// Idle times after which flows end.
+    pub timeouts: Timeouts,
+}
+
+impl Default for Nat {
+    fn default() -> Self {
+        Nat {
+            filtering: Filtering::default(),
+            flows_per_host: 4096,
+            flows: 262_144,
+            timeouts: Timeouts::default(),
+        }
+    }
+}
+
+/// Idle times after which flows end.
+#[derive(Debug, Clone, Copy)]
+pub struct Timeouts {
+    /// UDP. Default 5 min (RFC 4787 REQ-5).
+    pub udp: Duration,
+    /// TCP once established. Default 2 h 4 min (RFC 5382 REQ-5).
+    pub tcp_established: Duration,
+    /// TCP while opening, closing, or after RST. Default 4 min (RFC 5382 REQ-5, RFC 7857 §2).
+    pub tcp_transitory: Duration,
+    /// ICMP queries. Default 60 s (RFC 5508 REQ-2).
+    pub icmp: Duration,
+    /// Other protocols, not translated. Default 2 min.
+    pub other: Duration,
+}
+
+impl Default for Timeouts {
+    fn default() -> Self {
+        Timeouts {
+            udp: Duration::from_secs(300),
+            tcp_established: Duration::from_secs(2 * 3600 + 240),
+            tcp_transitory: Duration::from_secs(240),
+            icmp: Duration::from_secs(60),
+            other: Duration::from_secs(120),
+        }
+    }
+}
+
+/// A transport protocol with ports.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Transport {
+    /// TCP.
+    Tcp,
+    /// UDP.
+    Udp,
+}
+
+/// A port opened to the outside.
+#[derive(Debug, Clone)]
+pub struct PortForward {
+    /// The uplink whose address it listens on.
+    pub wan: WanId,
+    /// TCP or UDP.
+    pub protocol: Transport,
+    /// Port on the outside.
+    pub port: u16,
+    /// Host on the inside.
+    pub to: Ipv4Addr,
+    /// Port on the inside.
+    pub to_port: u16,
+}
+
+/// A filter rule's condition on the protocol.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum RuleProtocol {
+    /// Any protocol.
+    Any,
+    /// TCP.
+    Tcp,
+    /// UDP.
+    Udp,
+    /// ICMP.
+    Icmp,
+    /// An IP protocol by number.
+    Number(u8),
+}
+
+/// What a filter rule says of a flow.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Action {
+    /// Let it pass.
+    Accept,
+    /// Discard silently.
+    Drop,
+    /// Discard and tell the sender.
+    Reject,
+}
+
+/// A filter rule, evaluated once for each flow.
+#[derive(Debug, Clone)]
+pub struct Rule {
+    /// Zone that the flow comes from; `None` is any.
+    pub from: Option<Zone>,
+    /// Zone that the flow goes to; `None` is any.
+    pub to: Option<Zone>,
+    /// The protocol.
+    pub protocol: RuleProtocol,
+    /// Destination ports (after a port forward: the inside port); empty is any.
+    pub ports: Vec<RangeInclusive<u16>>,
+    /// Source network; `None` is any.
+    pub source: Option<Ipv4Cidr>,
+    /// Destination network (after a port forward: the inside address); `None` is any.
+    pub destination: Option<Ipv4Cidr>,
+    /// What to do.
+    pub action: Action,
+}
+
+/// An access concentrator: the ISP's side of PPPoE.
+#[derive(Debug, Clone)]
+pub struct Concentrator {
+    /// Its name in the configuration.
+    pub name: String,
+    /// The port on which it serves.
+    pub port: PortId,
+    /// AC-Name that it offers.
+    pub ac_name: String,
+    /// Service-Names that it serves besides the empty one.
+    pub service_names: Vec<String>,
+    /// Its own address on every session (the peer's side of IPCP).
+    pub address: Ipv4Addr,
+    /// Addresses for subscribers; `address` is not given out.
+    pub pool: Ipv4Cidr,
+    /// Up to two DNS servers to tell subscribers.
+    pub dns: Vec<Ipv4Addr>,
+    /// Authentication protocols to ask for, the first one first. Never empty.
+    pub authentication: Vec<Authentication>,
+    /// Who may come in.
+    pub users: Vec<User>,
+    /// Largest MTU to grant, up to 1500 (RFC 4638).
+    pub mtu: u16,
+    /// Keepalive.
+    pub echo: Echo,
+    /// Most sessions at once.
+    pub sessions: u32,
+    /// Most sessions of one subscriber station (Ethernet address) at once.
+    pub sessions_per_mac: u32,
+}
+
+/// A subscriber of a concentrator.
+#[derive(Debug, Clone)]
+pub struct User {
+    /// Name that the subscriber gives.
+    pub name: String,
+    /// Password.
+    pub password: Secret,
+    /// Address that the subscriber always gets.
+    pub ipv4: Option<Ipv4Addr>,
+}
+
+impl Settings {
+    /// The LAN that `port` belongs to.
+    pub fn lan_of_port(&self, port: PortId) -> Option<LanId> {
+        let index = self.lans.iter().position(|lan| lan.ports.contains(&port))?;
+        u16::try_from(index).ok().map(LanId)
+    }
+}

@@ -1,0 +1,1 @@
+//! Simulated links and hosts in virtual time.

@@ -1,0 +1,1 @@
+//! Zero-copy views and builders for wire formats.

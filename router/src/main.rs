@@ -1,0 +1,3 @@
+//! `genkan`: the program.
+
+fn main() {}
