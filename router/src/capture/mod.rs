@@ -1,0 +1,1 @@
+//! Captures: frames shown to whoever asks, as pcapng, without secrets.

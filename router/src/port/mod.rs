@@ -1,0 +1,1 @@
+//! Ports: where frames come from and where they go.
