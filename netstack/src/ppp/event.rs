@@ -1,0 +1,221 @@
+//! What a PPP link reports to its owner.
+
+use alloc::string::String;
+use alloc::vec::Vec;
+use core::fmt;
+use core::net::Ipv4Addr;
+
+use crate::settings::Authentication;
+
+/// The phase that a link is in (RFC 1661 §3.2).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Phase {
+    /// The lower layer is down.
+    Dead,
+    /// LCP negotiates.
+    Establish,
+    /// LCP is open; one side proves who it is.
+    Authenticate,
+    /// The network control protocols may run.
+    Network,
+    /// LCP closes.
+    Terminate,
+}
+
+/// A fact about a link. Every `open` ends in exactly one [`Event::Down`].
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Event {
+    /// LCP is open. Comes again when the peer negotiates anew; all that was up before has been reported down then.
+    LcpOpened {
+        /// Largest packet that we agreed to receive, in octets of the PPP information field.
+        mru: u16,
+        /// Largest packet that the peer agreed to receive, not above what the lower layer carries.
+        peer_mru: u16,
+        /// How the client has to prove who it is; `None` when the server asks for no proof.
+        authentication: Option<Authentication>,
+    },
+    /// Server: the peer gave its name. Answer with [`Link::authenticate`](super::Link::authenticate).
+    Identify {
+        /// The name as it came, which may be any octets, 0 to 65,535 of them.
+        name: Vec<u8>,
+    },
+    /// Authentication succeeded. Server: answer with [`Link::assign`](super::Link::assign). Comes again after a
+    /// repeated challenge only when the link was negotiated anew.
+    Authenticated {
+        /// The peer's name in the server's role, our own in the client's.
+        name: Vec<u8>,
+        /// What the server said, printable and bounded; often empty.
+        message: String,
+    },
+    /// IPCP is open.
+    Ipv4Up {
+        /// Our address.
+        local: Ipv4Addr,
+        /// The peer's address; 0.0.0.0 when it did not tell.
+        remote: Ipv4Addr,
+        /// Client: DNS servers that the peer told. Server: those that the peer took.
+        dns: [Option<Ipv4Addr>; 2],
+    },
+    /// IPCP was open and no longer is, or could not be opened. The link stays.
+    Ipv4Down {
+        /// Why.
+        reason: Ipv4DownReason,
+    },
+    /// A packet of the full size was answered (RFC 4638 §5): the path carries it.
+    MtuProven {
+        /// Largest IP packet, in octets.
+        mtu: u16,
+    },
+    /// No packet of the full size was answered: something on the path does not carry it, so smaller ones are used.
+    MtuReduced {
+        /// Largest IP packet from now on, in octets.
+        mtu: u16,
+    },
+    /// The link is down and sends nothing any more. The lower layer can be closed.
+    Down(DownReason),
+}
+
+/// Why IPv4 is not up on a link.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Ipv4DownReason {
+    /// The link below it went down or is negotiated anew.
+    Link,
+    /// The peer closed IPCP.
+    PeerTerminated,
+    /// The peer does not speak IPCP.
+    Rejected,
+    /// The peer negotiates its addresses anew.
+    Renegotiating,
+    /// The peer does not answer IPCP. It is tried again.
+    NoAnswer,
+    /// The two sides do not agree on addresses. It is tried again.
+    NoAgreement,
+}
+
+impl fmt::Display for Ipv4DownReason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Ipv4DownReason::Link => "the PPP link below it went down",
+            Ipv4DownReason::PeerTerminated => "the peer closed IPv4 on this session",
+            Ipv4DownReason::Rejected => "the peer does not offer IPv4 on this session",
+            Ipv4DownReason::Renegotiating => "the peer negotiates its addresses anew",
+            Ipv4DownReason::NoAnswer => "the peer does not answer the request for an IPv4 address",
+            Ipv4DownReason::NoAgreement => "the two sides do not agree on IPv4 addresses",
+        })
+    }
+}
+
+/// Why a link went down. Its `Display` is one sentence for the user.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum DownReason {
+    /// The server refused the name or the password.
+    AuthenticationFailed {
+        /// The protocol that it was refused by.
+        protocol: Authentication,
+        /// What the server said, printable and bounded; may be empty.
+        message: String,
+    },
+    /// The two sides have no authentication protocol in common.
+    AuthenticationRefused,
+    /// Client: the server did not prove that it knows the password (RFC 2759 §5).
+    ServerNotProven,
+    /// LCP is open, but the authentication was not completed in time.
+    AuthenticationTimeout,
+    /// The peer went silent: no data, no reply to our Echo-Requests.
+    EchoTimeout,
+    /// The peer closed the link.
+    PeerTerminated {
+        /// The phase in which it did.
+        phase: Phase,
+        /// What it said, printable and bounded; often empty.
+        text: String,
+    },
+    /// We hear ourselves: the line is looped back (RFC 1661 §6.4).
+    Looped,
+    /// The peer does not answer LCP at all.
+    NoAnswer,
+    /// The two sides do not agree.
+    NegotiationFailed {
+        /// On what.
+        what: &'static str,
+    },
+    /// The lower layer went down.
+    LowerDown,
+    /// We closed it.
+    Closed,
+}
+
+/// What class a failure is of, for the choice of when to try again (TR-124 WAN.PPP).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum DownClass {
+    /// Trying again with the same name and password will not help soon.
+    Authentication,
+    /// The line or the peer was lost.
+    Lost,
+    /// The peer is there and does not want.
+    Refused,
+    /// We wanted it.
+    Closed,
+}
+
+impl DownReason {
+    /// The class of this failure.
+    pub const fn class(&self) -> DownClass {
+        match self {
+            DownReason::AuthenticationFailed { .. }
+            | DownReason::AuthenticationRefused
+            | DownReason::ServerNotProven
+            | DownReason::PeerTerminated { phase: Phase::Authenticate, .. } => DownClass::Authentication,
+            DownReason::EchoTimeout
+            | DownReason::NoAnswer
+            | DownReason::AuthenticationTimeout
+            | DownReason::LowerDown
+            | DownReason::PeerTerminated { phase: Phase::Network | Phase::Terminate | Phase::Dead, .. } => {
+                DownClass::Lost
+            }
+            DownReason::PeerTerminated { phase: Phase::Establish, .. }
+            | DownReason::Looped
+            | DownReason::NegotiationFailed { .. } => DownClass::Refused,
+            DownReason::Closed => DownClass::Closed,
+        }
+    }
+}
+
+/// The name that users know a protocol by.
+pub(crate) const fn protocol_name(protocol: Authentication) -> &'static str {
+    match protocol {
+        Authentication::Pap => "PAP",
+        Authentication::ChapMd5 => "CHAP",
+        Authentication::MsChapV2 => "MS-CHAPv2",
+    }
+}
+
+impl fmt::Display for DownReason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            DownReason::AuthenticationFailed { protocol, message } => {
+                write!(f, "the peer refused the username or password ({})", protocol_name(*protocol))?;
+                if message.is_empty() { Ok(()) } else { write!(f, ": \"{message}\"") }
+            }
+            DownReason::AuthenticationRefused => {
+                f.write_str("the two sides have no authentication protocol in common")
+            }
+            DownReason::ServerNotProven => f.write_str("the server did not prove that it knows the password"),
+            DownReason::AuthenticationTimeout => f.write_str("the authentication was not completed in time"),
+            DownReason::EchoTimeout => f.write_str("the peer does not answer any more"),
+            DownReason::PeerTerminated { phase, text } => {
+                f.write_str(match phase {
+                    Phase::Establish => "the peer refused the link while it was negotiated",
+                    Phase::Authenticate => "the peer closed the link during authentication",
+                    Phase::Dead | Phase::Network | Phase::Terminate => "the peer closed the link",
+                })?;
+                if text.is_empty() { Ok(()) } else { write!(f, ": \"{text}\"") }
+            }
+            DownReason::Looped => f.write_str("the line is looped back: we hear our own packets"),
+            DownReason::NoAnswer => f.write_str("the peer does not answer LCP"),
+            DownReason::NegotiationFailed { what } => write!(f, "the two sides do not agree on {what}"),
+            DownReason::LowerDown => f.write_str("the session below PPP ended"),
+            DownReason::Closed => f.write_str("closed by us"),
+        }
+    }
+}
