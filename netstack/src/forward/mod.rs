@@ -1,5 +1,10 @@
 //! The packet path.
 
+pub mod bridge;
+pub mod icmp;
+pub mod limit;
 pub mod message;
+pub mod neighbour;
+pub mod reset;
 
 pub use message::{Punt, PuntKind, Resolve, Session, SessionOwner, Update, Usage};
