@@ -1,1 +1,39 @@
-//! Labs.
+//! Labs in network namespaces and guests with real peers, for the tests in `tests/tests/`.
+//!
+//! A [`lab::Lab`] is one test's world: it takes the lock that keeps labs apart, sweeps what a dead run has left, and
+//! makes [`netns::Namespace`]s, whose names start with `genkan-test-`, with [`netns::veth`]s between them. In them run
+//! [`gateway::Genkan`] (the program under test), an [`internet::Internet`] and the [`client`]'s transfers.
+//! [`guest::Guest`] is a virtual machine with Debian's kernel, pppd and pppoe-server. A [`watch::Watch`] looks at every
+//! frame that reaches a place and checks lengths and checksums. Everything ends when it is dropped, also in a panic.
+//!
+//! A lab needs root, and the guest needs QEMU. A test that cannot have them fails and says so; none is skipped.
+
+pub mod client;
+pub mod gateway;
+pub mod guest;
+pub mod internet;
+pub mod lab;
+pub mod netns;
+pub mod peers;
+pub mod watch;
+
+use std::time::{Duration, Instant};
+
+/// Asks `ready` again and again, ten times a second, until it gives something.
+///
+/// # Panics
+///
+/// With `what`, and the last thing that `ready` complained of, when `limit` has passed.
+#[track_caller]
+pub fn wait_for<T>(what: &str, limit: Duration, mut ready: impl FnMut() -> Result<T, String>) -> T {
+    let end = Instant::now() + limit;
+    loop {
+        match ready() {
+            Ok(value) => return value,
+            Err(last) if Instant::now() >= end => {
+                panic!("waited {} s for {what}; the last look said: {last}", limit.as_secs())
+            }
+            Err(_) => std::thread::sleep(Duration::from_millis(100)),
+        }
+    }
+}

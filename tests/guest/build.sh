@@ -1,0 +1,117 @@
+#!/bin/sh
+# Builds the guest that runs the real peers: Debian's kernel and a small initramfs with Debian's ppp and pppoe.
+#
+# usage: build.sh OUT
+#
+# OUT/vmlinuz and OUT/initramfs.gz are the result; OUT/packages keeps what was downloaded. Nothing is done when the
+# result is newer than this folder and the packages are the ones that apt would install today.
+set -eu
+
+out=${1:?usage: build.sh OUT}
+here=$(cd "$(dirname "$0")" && pwd)
+mkdir -p "$out/packages"
+out=$(cd "$out" && pwd)
+
+# The modules that the guest loads, besides what these need.
+modules="virtio_pci virtio_net virtio_console virtio_rng ppp_generic ppp_async ppp_synctty pppoe"
+
+# linux-image-amd64 is an empty package that depends on the kernel of today.
+kernel=$(apt-cache depends linux-image-amd64 2>/dev/null | sed -n 's/^ *Depends: \(linux-image-[0-9].*\)$/\1/p' | head -n 1)
+if [ -z "$kernel" ]; then
+    echo "guest: apt does not know linux-image-amd64; run 'apt-get update' first" >&2
+    exit 1
+fi
+
+wanted=$(apt-cache policy "$kernel" ppp pppoe busybox-static \
+    | awk '/^[a-z]/ { name = $1; sub(":$", "", name) } /^ *Candidate:/ { print name "=" $2 }')
+
+fresh() {
+    [ -s "$out/vmlinuz" ] && [ -s "$out/initramfs.gz" ] || return 1
+    [ "$(cat "$out/contents" 2>/dev/null)" = "$wanted" ] || return 1
+    for source in "$here"/*; do [ "$source" -nt "$out/initramfs.gz" ] && return 1; done
+    return 0
+}
+if fresh; then exit 0; fi
+
+echo "guest: building from" $wanted
+root=$(mktemp -d "$out/root.XXXXXX")
+trap 'rm -rf "$root"' EXIT INT TERM
+mkdir "$root/packages" "$root/initramfs"
+chmod 755 "$root" "$root/packages" "$root/initramfs"
+
+cd "$out/packages"
+for package in $wanted; do
+    file=$(ls "${package%%=*}"_*.deb 2>/dev/null | head -n 1 || true)
+    if [ -z "$file" ] || [ "$(dpkg-deb -f "$file" Version)" != "${package#*=}" ]; then
+        rm -f "${package%%=*}"_*.deb
+        # apt warns that it cannot drop its privileges here: that is of no interest.
+        apt-get download -qq -o APT::Sandbox::User=root "$package"
+    fi
+    dpkg-deb -x "${package%%=*}"_*.deb "$root/packages"
+done
+
+cd "$root/initramfs"
+mkdir -p bin sbin dev proc sys run tmp root etc/ppp usr/sbin usr/lib lib/modules var/run var/log
+ln -s ../proc/mounts etc/mtab
+cp "$here/init" init
+chmod 755 init
+printf 'root:x:0:0:root:/root:/bin/sh\n' > etc/passwd
+printf 'root:x:0:\n' > etc/group
+
+# In Debian /bin may be a link to /usr/bin; the packages still come in both ways.
+find_one() {
+    for place in bin sbin usr/bin usr/sbin; do
+        if [ -x "$root/packages/$place/$1" ]; then echo "$root/packages/$place/$1"; return 0; fi
+    done
+    echo "guest: no $1 in the packages" >&2
+    return 1
+}
+cp "$(find_one busybox)" bin/busybox
+for program in pppd pppoe-server pppoe; do cp "$(find_one $program)" usr/sbin/; done
+plugins=$(find "$root/packages/usr/lib/pppd" -name pppoe.so -o -name rp-pppoe.so | sort)
+for plugin in $plugins; do
+    folder=${plugin#"$root/packages/"}
+    mkdir -p "$(dirname "$folder")"
+    cp -L "$plugin" "$folder"
+done
+
+# Libraries come from this machine: it runs the same Debian.
+copy_libraries() {
+    ldd "$@" | awk '/=> not found/ { print "missing " $1 } /=> \// { print $3 } /^[ \t]*\// { print $1 }' \
+        | grep -v ':$' | sort -u | while read -r library rest; do
+        if [ "$library" = missing ]; then
+            echo "guest: this machine lacks the library $rest, which pppd needs" >&2
+            return 1
+        fi
+        mkdir -p ".$(dirname "$library")"
+        cp -L "$library" ".$library"
+    done
+}
+copy_libraries usr/sbin/pppd usr/sbin/pppoe-server usr/sbin/pppoe $(find usr/lib/pppd -name '*.so')
+
+# The modules and what they need, in an order that insmod can take.
+release=$(ls "$root/packages/lib/modules")
+tree="$root/packages/lib/modules/$release"
+busybox depmod -b "$root/packages" "$release"
+pattern() { echo "$1" | sed 's/[-_]/[-_]/g'; }
+# A subshell for a body: the function calls itself and needs its variables to itself.
+needs() (
+    if line=$(grep -m 1 "/$(pattern "$1")\.ko:" "$tree/modules.dep"); then
+        for file in ${line#*:}; do needs "$(basename "$file" .ko)"; done
+        echo "${line%%:*}"
+    elif ! grep -q "/$(pattern "$1")\.ko" "$tree/modules.builtin"; then
+        echo "guest: the kernel has no module $1" >&2
+        exit 1
+    fi
+)
+for module in $modules; do needs "$module" >> "$root/all"; done
+awk '!seen[$0]++' "$root/all" > "$root/order"
+while read -r file; do
+    cp "$tree/${file#"/lib/modules/$release/"}" lib/modules/
+    basename "$file" >> lib/modules/order
+done < "$root/order"
+
+find . | cpio --quiet -o -H newc | gzip -1 > "$out/initramfs.gz.new"
+cp "$root/packages/boot/vmlinuz-$release" "$out/vmlinuz"
+mv "$out/initramfs.gz.new" "$out/initramfs.gz"
+printf '%s\n' "$wanted" > "$out/contents"

@@ -1,0 +1,179 @@
+//! What a computer on the LAN does: transfers, look-ups, echoes. Call these inside a namespace.
+
+use std::io::{self, BufRead, BufReader, Read, Write};
+use std::net::{Ipv4Addr, SocketAddr, TcpStream, UdpSocket};
+use std::time::{Duration, Instant};
+
+use hickory_proto::op::{Message, MessageType, OpCode, Query};
+use hickory_proto::rr::{Name, RData, RecordType};
+
+use crate::internet::{Blob, Hash};
+
+const PATIENCE: Duration = Duration::from_secs(15);
+
+/// A transfer that ended.
+#[derive(Debug, Clone)]
+pub struct Transfer {
+    /// Octets of payload.
+    pub length: u64,
+    /// SHA-1 of what the receiver got, in hex.
+    pub hash: String,
+    /// Time from the first octet sent to the last received.
+    pub took: Duration,
+}
+
+impl Transfer {
+    /// Megabits of payload in a second.
+    pub fn megabits(&self) -> f64 {
+        self.length as f64 * 8.0 / 1e6 / self.took.as_secs_f64()
+    }
+}
+
+fn connect(server: SocketAddr) -> Result<TcpStream, String> {
+    let stream = TcpStream::connect_timeout(&server, PATIENCE)
+        .map_err(|error| format!("connect to {server}: {error}"))?;
+    stream.set_read_timeout(Some(PATIENCE)).map_err(say)?;
+    stream.set_write_timeout(Some(PATIENCE)).map_err(say)?;
+    Ok(stream)
+}
+
+fn say(error: io::Error) -> String {
+    error.to_string()
+}
+
+/// Sends a request line and headers, then reads the status line and the headers of the answer.
+fn answer(stream: TcpStream) -> Result<BufReader<TcpStream>, String> {
+    let mut reader = BufReader::with_capacity(1 << 16, stream);
+    let mut status = String::new();
+    reader.read_line(&mut status).map_err(|error| format!("waiting for the answer: {error}"))?;
+    if !status.starts_with("HTTP/1.1 200") {
+        return Err(format!("the server answered {status:?}"));
+    }
+    loop {
+        let mut header = String::new();
+        reader.read_line(&mut header).map_err(say)?;
+        if header.trim().is_empty() {
+            return Ok(reader);
+        }
+    }
+}
+
+/// Fetches `path` by HTTP and returns the body.
+pub fn fetch(server: SocketAddr, path: &str) -> Result<String, String> {
+    let mut stream = connect(server)?;
+    write!(stream, "GET {path} HTTP/1.1\r\nHost: www.example.test\r\n\r\n").map_err(say)?;
+    let mut body = String::new();
+    answer(stream)?.read_to_string(&mut body).map_err(|error| format!("reading {path}: {error}"))?;
+    Ok(body)
+}
+
+/// Fetches `length` octets of the [`Blob`].
+pub fn download(server: SocketAddr, length: u64) -> Result<Transfer, String> {
+    let start = Instant::now();
+    let mut stream = connect(server)?;
+    write!(stream, "GET /blob/{length} HTTP/1.1\r\nHost: www.example.test\r\n\r\n").map_err(say)?;
+    let mut hash = Hash::default();
+    let got = io::copy(&mut answer(stream)?, &mut hash).map_err(|error| format!("download: {error}"))?;
+    Ok(Transfer { length: got, hash: hash.hex(), took: start.elapsed() })
+}
+
+/// Sends `length` octets of the [`Blob`]; the hash is what the server says it got.
+pub fn upload(server: SocketAddr, length: u64) -> Result<Transfer, String> {
+    let blob = Blob::default();
+    let start = Instant::now();
+    let mut stream = connect(server)?;
+    write!(stream, "POST /hash HTTP/1.1\r\nHost: www.example.test\r\nContent-Length: {length}\r\n\r\n")
+        .map_err(say)?;
+    blob.write(length, &mut stream).map_err(|error| format!("upload: {error}"))?;
+    let mut hash = String::new();
+    answer(stream)?
+        .read_to_string(&mut hash)
+        .map_err(|error| format!("upload, the server's hash: {error}"))?;
+    Ok(Transfer { length, hash, took: start.elapsed() })
+}
+
+/// Sends a line to an echo server over TCP and reads it back.
+pub fn echo(server: SocketAddr, line: &str) -> Result<(), String> {
+    let mut stream = connect(server)?;
+    stream.write_all(line.as_bytes()).map_err(say)?;
+    let mut back = vec![0; line.len()];
+    stream.read_exact(&mut back).map_err(|error| format!("waiting for the echo: {error}"))?;
+    if back == line.as_bytes() { Ok(()) } else { Err("the echo is not what was sent".into()) }
+}
+
+/// Sends `count` datagrams of `size` octets to an echo server, a few at a time, and returns how many came back whole.
+pub fn datagrams(server: SocketAddr, count: u32, size: usize) -> Result<u32, String> {
+    let socket = UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 0)).map_err(say)?;
+    socket.connect(server).map_err(say)?;
+    socket.set_read_timeout(Some(Duration::from_secs(2))).map_err(say)?;
+    let mut back = vec![0; 65_536];
+    let mut whole = 0;
+    for first in (0..count).step_by(8) {
+        let burst = first..count.min(first + 8);
+        for number in burst.clone() {
+            let mut datagram = vec![0; size];
+            for (index, octet) in datagram.iter_mut().enumerate() {
+                *octet = (index as u32).wrapping_mul(31).wrapping_add(number).to_le_bytes()[0];
+            }
+            socket.send(&datagram).map_err(say)?;
+        }
+        for _ in burst {
+            let Ok(length) = socket.recv(&mut back) else { break };
+            let number = u32::from(back[0]);
+            let right = back[..length].iter().enumerate().all(|(index, octet)| {
+                *octet == (index as u32).wrapping_mul(31).wrapping_add(number).to_le_bytes()[0]
+            });
+            whole += u32::from(right && length == size);
+        }
+    }
+    Ok(whole)
+}
+
+/// Looks an A record up over UDP.
+pub fn resolve(server: SocketAddr, name: &str) -> Result<Vec<Ipv4Addr>, String> {
+    let answers = ask(server, name, RecordType::A, false)?;
+    Ok(answers
+        .into_iter()
+        .filter_map(|data| if let RData::A(address) = data { Some(address.0) } else { None })
+        .collect())
+}
+
+/// Asks a name server, over TCP when the answer over UDP is cut or `tcp` says so. Returns the answer's records.
+pub fn ask(server: SocketAddr, name: &str, kind: RecordType, tcp: bool) -> Result<Vec<RData>, String> {
+    let mut query = Message::new(0x6765, MessageType::Query, OpCode::Query);
+    query.metadata.recursion_desired = true;
+    query.add_query(Query::query(Name::from_ascii(name).map_err(|error| error.to_string())?, kind));
+    let query = query.to_vec().map_err(|error| error.to_string())?;
+
+    let reply = if tcp {
+        let mut stream = connect(server)?;
+        let length = u16::try_from(query.len()).map_err(|error| error.to_string())?;
+        stream.write_all(&length.to_be_bytes()).map_err(say)?;
+        stream.write_all(&query).map_err(say)?;
+        let mut length = [0; 2];
+        stream.read_exact(&mut length).map_err(|error| format!("DNS over TCP: {error}"))?;
+        let mut reply = vec![0; usize::from(u16::from_be_bytes(length))];
+        stream.read_exact(&mut reply).map_err(say)?;
+        reply
+    } else {
+        let socket = UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 0)).map_err(say)?;
+        socket.connect(server).map_err(say)?;
+        socket.set_read_timeout(Some(Duration::from_secs(5))).map_err(say)?;
+        socket.send(&query).map_err(|error| format!("DNS: {error}"))?;
+        let mut reply = vec![0; 65_536];
+        let length = socket
+            .recv(&mut reply)
+            .map_err(|error| format!("waiting for {server} to resolve {name}: {error}"))?;
+        reply.truncate(length);
+        reply
+    };
+    let reply =
+        Message::from_vec(&reply).map_err(|error| format!("the DNS answer does not parse: {error}"))?;
+    if reply.metadata.truncation && !tcp {
+        return ask(server, name, kind, true);
+    }
+    if reply.answers.is_empty() {
+        return Err(format!("{server} has no answer for {name}: {}", reply.metadata.response_code));
+    }
+    Ok(reply.answers.into_iter().map(|record| record.data).collect())
+}

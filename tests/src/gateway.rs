@@ -1,0 +1,200 @@
+//! The program under test: `genkan run` in a namespace.
+
+use std::fs::{self, File};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Output, Stdio};
+use std::time::Duration;
+
+use serde_json::Value;
+
+use crate::lab::{self, Lab};
+use crate::netns::{Namespace, stop};
+use crate::wait_for;
+
+/// A running `genkan run`. It is asked to end when dropped.
+#[derive(Debug)]
+pub struct Genkan {
+    role: String,
+    config: PathBuf,
+    log: PathBuf,
+    child: Child,
+}
+
+/// An uplink, as `genkan status --json` tells of it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Wan {
+    /// "up", or how far it has come.
+    pub state: String,
+    /// Its address, once up.
+    pub address: String,
+    /// The session's MTU, once up.
+    pub mtu: u64,
+    /// The whole object, for messages.
+    pub all: String,
+}
+
+/// The program, as `make build` leaves it.
+///
+/// # Panics
+///
+/// When it is not there.
+#[track_caller]
+pub fn program() -> PathBuf {
+    let path = std::env::var_os("GENKAN").map_or_else(|| lab::target().join("release/genkan"), PathBuf::from);
+    assert!(path.exists(), "there is no {}: run `make build` first", path.display());
+    path
+}
+
+impl Genkan {
+    /// Writes `config`, with a `[system]` table before it, and runs it in `namespace`. Returns once the control socket
+    /// answers.
+    ///
+    /// # Panics
+    ///
+    /// When it ends, or does not answer within 10 s; its log is in the message.
+    #[track_caller]
+    pub fn start(lab: &Lab, namespace: &Namespace, role: &str, config: &str) -> Genkan {
+        let state = lab.folder().join(format!("{role}.state"));
+        let control = lab.folder().join(format!("{role}.sock"));
+        let path = lab.folder().join(format!("{role}.toml"));
+        let system = format!(
+            "[system]\nhostname = \"{role}\"\nstate-dir = {:?}\ncontrol = {:?}\n\n",
+            state.display().to_string(),
+            control.display().to_string(),
+        );
+        fs::create_dir_all(&state).expect("the lab's folder can be written");
+        fs::write(&path, system + config).expect("the lab's folder can be written");
+        fs::copy(&path, lab.logs().join(format!("{role}.toml"))).expect("the build folder can be written");
+        Genkan::run(lab, namespace, role, path)
+    }
+
+    /// Runs the configuration of `self` again, after it has ended or been killed. The state folder is kept.
+    #[track_caller]
+    pub fn again(self, lab: &Lab, namespace: &Namespace) -> Genkan {
+        let (role, config) = (self.role.clone(), self.config.clone());
+        drop(self);
+        Genkan::run(lab, namespace, &role, config)
+    }
+
+    #[track_caller]
+    fn run(lab: &Lab, namespace: &Namespace, role: &str, config: PathBuf) -> Genkan {
+        let log = lab.logs().join(format!("{role}.log"));
+        let file =
+            File::options().create(true).append(true).open(&log).expect("the build folder can be written");
+        let program = program();
+        let child = namespace
+            .command(&program.display().to_string())
+            .arg("run")
+            .arg(&config)
+            .env("RUST_LOG", std::env::var("RUST_LOG").unwrap_or_else(|_| "debug".into()))
+            .env("NO_COLOR", "1")
+            .stdin(Stdio::null())
+            .stdout(file.try_clone().expect("a file can be shared"))
+            .stderr(file)
+            .spawn()
+            .unwrap_or_else(|error| panic!("cannot start {}: {error}", program.display()));
+        let mut genkan = Genkan { role: role.into(), config, log, child };
+        let (mut ended, config) = (None, genkan.config.clone());
+        wait_for(&format!("{role}'s control socket"), Duration::from_secs(10), || {
+            ended = genkan.child.try_wait().ok().flatten();
+            if ended.is_some() { Ok(Value::Null) } else { status(&config) }
+        });
+        if let Some(status) = ended {
+            panic!("{role} ended at once, {status}: {}", genkan.log());
+        }
+        genkan
+    }
+
+    /// What it has logged so far.
+    pub fn log(&self) -> String {
+        fs::read_to_string(&self.log).unwrap_or_default()
+    }
+
+    /// What `genkan status --json` says.
+    pub fn status(&self) -> Result<Value, String> {
+        status(&self.config)
+    }
+
+    /// Runs another of its commands on the same configuration.
+    pub fn command(&self, name: &str, arguments: &[&str]) -> Output {
+        let output =
+            Command::new(program()).arg(name).arg(&self.config).args(arguments).stdin(Stdio::null()).output();
+        output.unwrap_or_else(|error| panic!("cannot run genkan {name}: {error}"))
+    }
+
+    /// The uplink of this name.
+    pub fn wan(&self, name: &str) -> Result<Wan, String> {
+        let status = self.status()?;
+        let wans = status
+            .get("wans")
+            .and_then(Value::as_array)
+            .ok_or(format!("the status has no wans: {status}"))?;
+        let wan = wans.iter().find(|wan| wan.get("name").and_then(Value::as_str) == Some(name));
+        let wan = wan.ok_or(format!("the status has no WAN {name}: {status}"))?;
+        let word = |key: &str| wan.get(key).and_then(Value::as_str).unwrap_or_default().to_string();
+        let mtu = wan.get("mtu").and_then(Value::as_u64).unwrap_or(0);
+        Ok(Wan { state: word("state"), address: word("address"), mtu, all: wan.to_string() })
+    }
+
+    /// Waits until the uplink is up.
+    ///
+    /// # Panics
+    ///
+    /// When it is not within `limit`; the end of the log is in the message.
+    #[track_caller]
+    pub fn wait_up(&self, wan: &str, limit: Duration) -> Wan {
+        wait_for(&format!("{}'s WAN {wan} to be up", self.role), limit, || match self.wan(wan) {
+            Ok(found) if found.state == "up" => Ok(found),
+            Ok(found) => Err(format!("{}\n--- the end of its log\n{}", found.all, tail(&self.log()))),
+            Err(error) => Err(format!("{error}\n--- the end of its log\n{}", tail(&self.log()))),
+        })
+    }
+
+    /// Waits until the log has a line for which `wanted` holds.
+    #[track_caller]
+    pub fn wait_log(&self, what: &str, limit: Duration, wanted: impl Fn(&str) -> bool) {
+        wait_for(&format!("{} to log {what}", self.role), limit, || {
+            let log = self.log();
+            if log.lines().any(&wanted) { Ok(()) } else { Err(tail(&log)) }
+        });
+    }
+
+    /// Ends it at once, without a chance to say good-bye.
+    pub fn kill(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+
+    /// Asks it to end.
+    ///
+    /// # Panics
+    ///
+    /// When it does not within 5 s, or with a status other than 0.
+    #[track_caller]
+    pub fn end(mut self) {
+        assert!(stop(&mut self.child, Duration::from_secs(5)), "{} did not end when asked", self.role);
+        let status = self.child.wait().expect("a child can be waited for");
+        assert!(status.success(), "{} ended with {status}: {}", self.role, tail(&self.log()));
+    }
+}
+
+impl Drop for Genkan {
+    fn drop(&mut self) {
+        stop(&mut self.child, Duration::from_secs(5));
+    }
+}
+
+fn status(config: &Path) -> Result<Value, String> {
+    let output =
+        Command::new(program()).arg("status").arg(config).arg("--json").stdin(Stdio::null()).output();
+    let output = output.map_err(|error| error.to_string())?;
+    if !output.status.success() {
+        return Err(String::from_utf8_lossy(&output.stderr).trim().to_string());
+    }
+    serde_json::from_slice(&output.stdout).map_err(|error| format!("the status is not JSON: {error}"))
+}
+
+fn tail(log: &str) -> String {
+    let lines: Vec<_> = log.lines().collect();
+    lines[lines.len().saturating_sub(25)..].join("\n")
+}

@@ -1,0 +1,157 @@
+//! One test's world, and the address plan that the tests share.
+
+use std::fs::{self, File, OpenOptions};
+use std::io::Write;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use rustix::fs::{FlockOperation, flock};
+
+use crate::netns::{Namespace, sweep, text};
+
+/// The host on the far side.
+pub const WEB: Ipv4Addr = Ipv4Addr::new(203, 0, 113, 80);
+/// The ISP's router, in the far host's network 203.0.113.0/24.
+pub const CORE: Ipv4Addr = Ipv4Addr::new(203, 0, 113, 1);
+/// The gateway in its LAN, 192.168.1.0/24.
+pub const GATEWAY: Ipv4Addr = Ipv4Addr::new(192, 168, 1, 1);
+/// The LAN's host with a fixed lease.
+pub const NAS: Ipv4Addr = Ipv4Addr::new(192, 168, 1, 10);
+/// Its Ethernet address.
+pub const NAS_MAC: &str = "52:54:00:aa:bb:cc";
+/// What the subscriber calls itself.
+pub const USERNAME: &str = "user@isp.example";
+/// The subscriber's password.
+pub const PASSWORD: &str = "correct horse battery";
+
+static NEXT: AtomicU32 = AtomicU32::new(0);
+
+/// One test's world. Labs exclude each other, across processes too; make it first, so that it is dropped last.
+#[derive(Debug)]
+pub struct Lab {
+    name: String,
+    folder: PathBuf,
+    _lock: File,
+}
+
+impl Lab {
+    /// Waits for other labs to end, and removes what a dead run has left.
+    ///
+    /// # Panics
+    ///
+    /// When this process is not root.
+    #[track_caller]
+    pub fn new(name: &str) -> Lab {
+        assert!(
+            rustix::process::geteuid().is_root(),
+            "this test makes network namespaces and needs root: run `make test` with sudo at hand, or as root"
+        );
+        let lock = File::create("/run/genkan-test.lock").expect("root can write to /run");
+        flock(&lock, FlockOperation::LockExclusive).expect("a file can be locked");
+        sweep();
+        let number = NEXT.fetch_add(1, Ordering::Relaxed);
+        // Short: a control socket's path has at most 107 octets.
+        let folder = PathBuf::from(format!("/run/genkan-test-{}-{number}", std::process::id()));
+        fs::create_dir_all(&folder).expect("root can write to /run");
+        let _ = fs::remove_dir_all(target().join("lab-logs").join(name));
+        Lab { name: name.into(), folder, _lock: lock }
+    }
+
+    /// A folder of this lab, removed when it ends.
+    pub fn folder(&self) -> &Path {
+        &self.folder
+    }
+
+    /// Where logs of this lab go. They stay when the test fails.
+    pub fn logs(&self) -> PathBuf {
+        let folder = target().join("lab-logs").join(&self.name);
+        fs::create_dir_all(&folder).expect("the build folder can be written");
+        folder
+    }
+
+    /// Writes a file that only its owner may read, and returns its path.
+    pub fn secret(&self, name: &str, content: &str) -> PathBuf {
+        let path = self.folder.join(name);
+        let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&path);
+        let file = file.as_mut().unwrap_or_else(|error| panic!("cannot write {}: {error}", path.display()));
+        file.write_all(content.as_bytes()).expect("a file can be written");
+        path
+    }
+
+    /// Has a real DHCP client (udhcpc) configure `device` of `client`.
+    ///
+    /// # Panics
+    ///
+    /// When there is no lease within 15 s.
+    #[track_caller]
+    pub fn lease(&self, client: &Namespace, device: &str) -> Lease {
+        client.ip(&["link", "set", device, "up"]);
+        let path = self.folder.join(format!("lease-{}-{device}", client.name()));
+        let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("lab/udhcpc.sh");
+        let mut command = client.command("busybox");
+        command.args(["udhcpc", "-n", "-q", "-f", "-t", "15", "-T", "1", "-i", device, "-s"]).arg(script);
+        let output =
+            command.env("LEASE", &path).output().expect("busybox is installed: `make setup` does it");
+        assert!(output.status.success(), "no lease on {device}: {}", text(&output));
+        let lease = fs::read_to_string(&path).expect("udhcpc told of its lease");
+        let word = |key: &str| {
+            let line = lease.lines().find_map(|line| line.strip_prefix(key)).unwrap_or_default();
+            line.split_whitespace().next().unwrap_or_default().to_string()
+        };
+        let address =
+            |key: &str| word(key).parse().unwrap_or_else(|_| panic!("the lease has no {key}: {lease}"));
+        Lease {
+            address: address("address"),
+            router: address("router"),
+            dns: address("dns"),
+            domain: word("domain"),
+        }
+    }
+}
+
+impl Drop for Lab {
+    fn drop(&mut self) {
+        let _ = fs::remove_dir_all(&self.folder);
+        let logs = target().join("lab-logs").join(&self.name);
+        if std::thread::panicking() {
+            eprintln!("--- logs of this test are in {}", logs.display());
+        } else {
+            let _ = fs::remove_dir_all(logs);
+        }
+    }
+}
+
+/// What a DHCP client was told.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Lease {
+    /// Its address.
+    pub address: Ipv4Addr,
+    /// Its default router.
+    pub router: Ipv4Addr,
+    /// Its first name server.
+    pub dns: Ipv4Addr,
+    /// Its domain; empty when none was told.
+    pub domain: String,
+}
+
+/// The workspace's build folder.
+pub fn target() -> PathBuf {
+    // This program is target/PROFILE/deps/NAME or target/PROFILE/NAME.
+    let program = std::env::current_exe().expect("a program knows its path");
+    let found = program.ancestors().find(|folder| folder.join("CACHEDIR.TAG").exists());
+    found.map_or_else(|| Path::new(env!("CARGO_MANIFEST_DIR")).join("../target"), Path::to_path_buf)
+}
+
+/// The far host's port.
+pub fn web(port: u16) -> SocketAddr {
+    SocketAddr::from((WEB, port))
+}
+
+/// Makes the far host's namespace; its `eth0` is to be wired up.
+pub fn far_host(namespace: &Namespace) {
+    namespace.ip(&["address", "add", &format!("{WEB}/24"), "dev", "eth0"]);
+    namespace.ip(&["link", "set", "eth0", "up"]);
+    namespace.ip(&["route", "add", "default", "via", &CORE.to_string()]);
+}
