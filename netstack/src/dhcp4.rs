@@ -1,1 +1,0 @@
-//! The DHCPv4 server (RFC 2131).
