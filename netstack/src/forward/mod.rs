@@ -6,5 +6,6 @@ pub mod limit;
 pub mod message;
 pub mod neighbour;
 pub mod reset;
+pub mod segment;
 
 pub use message::{Punt, PuntKind, Resolve, Session, SessionOwner, Update, Usage};
