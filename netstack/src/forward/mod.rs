@@ -4,6 +4,7 @@ pub mod bridge;
 pub mod icmp;
 pub mod limit;
 pub mod message;
+pub mod mtu;
 pub mod neighbour;
 pub mod reset;
 pub mod segment;
