@@ -1,11 +1,13 @@
 //! The packet path.
 
 pub mod bridge;
+pub mod fragment;
 pub mod icmp;
 pub mod limit;
 pub mod message;
 pub mod mtu;
 pub mod neighbour;
+pub mod reassemble;
 pub mod reset;
 pub mod segment;
 

@@ -22,6 +22,8 @@ pub const FRAMES_PER_ADDRESS: usize = 3;
 pub const UNRESOLVED: usize = 512;
 /// Most addresses that are waited for at once because of packets from outside.
 pub const UNRESOLVED_FROM_OUTSIDE: usize = 256;
+/// Most octets of buffers that wait; large segments reach it first.
+pub const OCTETS: usize = 8 << 20;
 /// Most addresses in the table.
 pub const ADDRESSES: usize = 8192;
 /// Most addresses in the table before one is refused for which no packet waits.
@@ -56,6 +58,7 @@ pub struct Neighbours {
     unresolved: usize,
     unresolved_from_outside: usize,
     held: usize,
+    held_octets: usize,
     next_sweep: Option<Instant>,
 }
 
@@ -75,6 +78,7 @@ impl Neighbours {
             unresolved: 0,
             unresolved_from_outside: 0,
             held: 0,
+            held_octets: 0,
             next_sweep: None,
         }
     }
@@ -109,15 +113,22 @@ impl Neighbours {
         origin: Origin,
         egress: &mut Egress,
     ) {
+        let frame = egress.pool.shrink(frame);
+        let octets = frame.capacity();
+        if self.held_octets.saturating_add(octets) > OCTETS {
+            return egress.drop(frame, DropReason::NeighbourQueue);
+        }
         let has_room = self.has_room(origin);
         match self.entries.get_mut(&address) {
             Some(Entry::Unresolved { waiting, .. }) => {
                 waiting.push_back(frame);
                 self.held += 1;
+                self.held_octets += octets;
                 if waiting.len() > FRAMES_PER_ADDRESS
                     && let Some(oldest) = waiting.pop_front()
                 {
                     self.held -= 1;
+                    self.held_octets -= oldest.capacity();
                     egress.drop(oldest, DropReason::NeighbourQueue);
                 }
             }
@@ -127,6 +138,7 @@ impl Neighbours {
                 self.entries
                     .insert(address, Entry::Unresolved { waiting: VecDeque::from([frame]), until, origin });
                 self.held += 1;
+                self.held_octets += octets;
                 self.unresolved += 1;
                 self.unresolved_from_outside += usize::from(origin == Origin::Outside);
                 // An entry that failed early has left its deadline behind; many of them do not grow the list.
@@ -181,6 +193,7 @@ impl Neighbours {
                 self.unresolved -= 1;
                 self.unresolved_from_outside -= usize::from(origin == Origin::Outside);
                 self.held -= waiting.len();
+                self.held_octets -= waiting.iter().map(Frame::capacity).sum::<usize>();
                 waiting
             }
             Some(Entry::Resolved { .. }) | None => VecDeque::new(),
@@ -344,6 +357,23 @@ mod tests {
     }
 
     #[test]
+    fn large_segments_that_wait_are_bounded_by_their_octets() {
+        let (mut table, mut egress) = lab();
+        for n in 0..UNRESOLVED as u32 {
+            let mut frame = egress.originate(60_000);
+            frame.put(60_000);
+            table.hold(Instant::ZERO, address(n), frame, Origin::Inside, &mut egress);
+        }
+        assert!(table.held_octets <= OCTETS && table.held() > 100 && table.held() < 150);
+        // A small packet does not keep its large buffer.
+        let (mut table, mut egress) = lab();
+        let mut frame = egress.originate(60_000);
+        frame.put(60);
+        table.hold(Instant::ZERO, address(1), frame, Origin::Inside, &mut egress);
+        assert_eq!(table.held_octets, crate::frame::SMALL);
+    }
+
+    #[test]
     fn stations_that_claim_addresses_unasked_cannot_fill_the_table() {
         let (mut table, mut egress) = lab();
         for n in 0..65_536 {
@@ -411,6 +441,7 @@ mod tests {
                 let unresolved = table.entries.len() - table.stations().count();
                 prop_assert_eq!(table.unresolved, unresolved);
                 prop_assert!(table.unresolved_from_outside <= unresolved);
+                prop_assert_eq!(table.held_octets, table.held() * crate::frame::SMALL);
             }
         }
     }

@@ -36,6 +36,20 @@ impl Pool {
         }
     }
 
+    /// Moves a small frame out of a large buffer; for frames that are to wait.
+    pub fn shrink(&mut self, frame: Frame) -> Frame {
+        if frame.capacity() <= SMALL || frame.len().saturating_add(super::HEADROOM) > SMALL {
+            return frame;
+        }
+        let mut small = self.take(frame.len());
+        if !small.extend(frame.bytes()) {
+            return frame;
+        }
+        small.offload = frame.offload;
+        self.give(frame);
+        small
+    }
+
     /// Gives a buffer back.
     pub fn give(&mut self, mut frame: Frame) {
         frame.reset();
