@@ -8,3 +8,5 @@ pub mod capture;
 pub mod port;
 #[allow(unsafe_code)]
 mod sys;
+
+pub use sys::{netns, poll};

@@ -1,1 +1,232 @@
 //! Ports: where frames come from and where they go.
+//!
+//! A [`Port`] is a tap device, a network card or a pair of capture files. All three give and take the core's frames in
+//! batches and never block: the data thread waits for [`Port::fd`], takes what there is with [`Port::receive`], lets
+//! the gateway work, and sends with [`Port::transmit`].
+//!
+//! Tap devices and cards speak of large segments and partial checksums by the virtio-net header (`vnet`), so bulk
+//! traffic crosses the router without being cut. `link` is the kernel's view of a device.
+
+mod link;
+mod nic;
+mod pcap;
+mod slot;
+mod tap;
+mod vnet;
+
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd};
+use std::path::PathBuf;
+
+use genkan_netstack::frame::{Batch, Frame, Pool};
+use genkan_netstack::id::Mac;
+use serde::Serialize;
+
+pub use nic::{Nic, restore};
+pub use pcap::Pcap;
+pub use tap::Tap;
+
+/// Frames that may wait for a device that takes no more; the rest is dropped and counted.
+const QUEUE_LIMIT: usize = 4096;
+
+/// What to open.
+#[derive(Debug, Clone)]
+pub struct Spec {
+    /// The port's name in the configuration.
+    pub name: String,
+    /// Where its frames come from.
+    pub device: Device,
+    /// The address that the router uses on it. By default a card's own; on a tap device, one that follows from the
+    /// device's name.
+    pub mac: Option<Mac>,
+    /// Raise the device's MTU to this number of octets when it is lower (1508 for an MTU of 1500 over PPPoE, RFC 4638).
+    /// Failing to do so is not an error: see [`Port::mtu_limit`].
+    pub wanted_mtu: Option<u16>,
+    /// Receive frames for every station, as a bridge needs.
+    pub promiscuous: bool,
+    /// Directory that remembers what was taken from a card, so that it can be given back after a crash.
+    pub state_dir: PathBuf,
+}
+
+/// Where a port's frames come from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Device {
+    /// A tap device, created or attached to.
+    Tap {
+        /// The device's name, at most 15 characters.
+        device: String,
+        /// Leave large segments and partial checksums undone (virtio-net header). Without it every frame comes whole
+        /// and cut to the MTU, at a fraction of the speed.
+        offload: bool,
+    },
+    /// A network card, taken over from the host.
+    Nic {
+        /// The device's name.
+        device: String,
+    },
+    /// Capture files instead of a device.
+    Pcap {
+        /// The capture to read frames from (pcap or pcapng, Ethernet).
+        read: PathBuf,
+        /// The pcapng file to write sent frames to, created or overwritten. Secrets are redacted.
+        write: Option<PathBuf>,
+    },
+}
+
+/// What has passed a port. A large segment counts as one frame.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
+pub struct Stats {
+    /// Frames received.
+    pub rx: u64,
+    /// Octets received.
+    pub rx_bytes: u64,
+    /// Frames received that could not be used: longer than the largest buffer, or with offload instructions that make
+    /// no sense.
+    pub rx_dropped: u64,
+    /// Frames that the kernel dropped because the router did not fetch them in time.
+    pub rx_kernel_drops: u64,
+    /// Frames sent.
+    pub tx: u64,
+    /// Octets sent.
+    pub tx_bytes: u64,
+    /// Frames that the device refused: its queue was full, it was down, or the frame was larger than its MTU.
+    pub tx_dropped: u64,
+}
+
+impl Stats {
+    fn received(&mut self, frame: &Frame) {
+        self.rx += 1;
+        self.rx_bytes += frame.len() as u64;
+    }
+
+    fn sent(&mut self, frame: &Frame) {
+        self.tx += 1;
+        self.tx_bytes += frame.len() as u64;
+    }
+}
+
+/// An open port.
+#[derive(Debug)]
+pub enum Port {
+    /// A tap device.
+    Tap(Box<Tap>),
+    /// A network card.
+    Nic(Box<Nic>),
+    /// Capture files.
+    Pcap(Box<Pcap>),
+}
+
+macro_rules! each {
+    ($self:expr, $port:ident => $then:expr) => {
+        match $self {
+            Port::Tap($port) => $then,
+            Port::Nic($port) => $then,
+            Port::Pcap($port) => $then,
+        }
+    };
+}
+
+impl Port {
+    /// Opens a port and brings its device up. The error says which device, what went wrong and what to do.
+    pub fn open(spec: &Spec) -> io::Result<Port> {
+        let opened = match &spec.device {
+            Device::Tap { device, offload } => {
+                Tap::open(spec, device, *offload).map(|tap| Port::Tap(Box::new(tap)))
+            }
+            Device::Nic { device } => Nic::open(spec, device).map(|nic| Port::Nic(Box::new(nic))),
+            Device::Pcap { read, write } => {
+                Pcap::open(spec, read, write.as_deref()).map(|pcap| Port::Pcap(Box::new(pcap)))
+            }
+        };
+        opened.map_err(|error| explain(&format!("port {}", spec.name), error))
+    }
+
+    /// The name of the device, or of the file that is read.
+    pub fn name(&self) -> &str {
+        each!(self, port => port.name())
+    }
+
+    /// The address that the router uses on it.
+    pub fn mac(&self) -> Mac {
+        each!(self, port => port.mac())
+    }
+
+    /// Largest payload that it can send, in octets.
+    pub fn mtu(&self) -> u16 {
+        each!(self, port => port.mtu())
+    }
+
+    /// Why the MTU is lower than the wanted one, naming the device that caps it; `None` when it is not.
+    pub fn mtu_limit(&self) -> Option<&str> {
+        match self {
+            Port::Tap(tap) => tap.mtu_limit(),
+            Port::Nic(nic) => nic.mtu_limit(),
+            Port::Pcap(_) => None,
+        }
+    }
+
+    /// It sends large segments and completes partial checksums. When false, a frame to send must be whole and no
+    /// larger than the MTU.
+    pub fn offload(&self) -> bool {
+        each!(self, port => port.offload())
+    }
+
+    /// A descriptor that is readable while there are frames to receive. (A capture that has ended is not.)
+    pub fn fd(&self) -> BorrowedFd<'_> {
+        each!(self, port => port.fd())
+    }
+
+    /// A descriptor that is writable when the device takes frames again; `None` when it always does.
+    pub fn transmit_fd(&self) -> Option<BorrowedFd<'_>> {
+        match self {
+            Port::Tap(tap) => Some(tap.fd()),
+            Port::Nic(nic) => Some(nic.transmit_fd()),
+            Port::Pcap(_) => None,
+        }
+    }
+
+    /// Appends the frames that are there to `batch`, at most `max`, in buffers of `pool`. Returns how many.
+    pub fn receive(&mut self, batch: &mut Batch, pool: &mut Pool, max: usize) -> io::Result<usize> {
+        each!(self, port => port.receive(batch, pool, max))
+    }
+
+    /// Sends the frames of `queue` and gives their buffers to `pool`. Frames that the device would take later stay in
+    /// the queue: call again when [`Port::transmit_fd`] is writable. Frames that it refuses are dropped and counted.
+    pub fn transmit(&mut self, queue: &mut Batch, pool: &mut Pool) -> io::Result<()> {
+        each!(self, port => port.transmit(queue, pool))
+    }
+
+    /// What has passed so far.
+    pub fn stats(&mut self) -> Stats {
+        each!(self, port => port.stats())
+    }
+}
+
+/// Drops, from the end, what a queue holds beyond [`QUEUE_LIMIT`].
+fn limit(queue: &mut Batch, pool: &mut Pool, stats: &mut Stats) {
+    while queue.len() > QUEUE_LIMIT {
+        let Some(frame) = queue.pop_back() else { return };
+        pool.give(frame);
+        stats.tx_dropped += 1;
+    }
+}
+
+/// An error with what it is about in front of it, and with what to do when a privilege is missing.
+fn explain(about: &str, error: io::Error) -> io::Error {
+    let text = match error.raw_os_error() {
+        Some(libc::EPERM | libc::EACCES) => {
+            format!("{about}: {error}; run as root, or give the service CAP_NET_ADMIN and CAP_NET_RAW")
+        }
+        _ => format!("{about}: {error}"),
+    };
+    io::Error::new(error.kind(), text)
+}
+
+/// The MTU of a device as a port says it.
+fn port_mtu(mtu: u32) -> u16 {
+    u16::try_from(mtu).unwrap_or(u16::MAX)
+}
+
+fn fd_of(fd: &impl AsFd) -> BorrowedFd<'_> {
+    fd.as_fd()
+}

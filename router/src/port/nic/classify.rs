@@ -1,0 +1,265 @@
+//! Which frames are control, as a classic BPF program for a packet socket.
+//!
+//! Control is what keeps links and leases alive: PPPoE discovery, every PPP protocol from 0x8000 on (network control,
+//! LCP, authentication), ARP, DHCP, DHCPv6, and ICMPv6's router and neighbour discovery. Everything else is data. Both
+//! programs are the same test with the two results exchanged, and no test reads beyond the frame (the kernel would drop
+//! a frame for that), so every frame reaches exactly one of the sockets.
+
+use crate::sys::packet::Instruction;
+
+/// A class of frames.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Class {
+    /// What keeps links and leases alive.
+    Control,
+    /// The rest.
+    Data,
+}
+
+// Operations of classic BPF (the kernel's Documentation/networking/filter.rst).
+const LOAD_LEN: u16 = 0x80;
+const LOAD_BYTE: u16 = 0x30;
+const LOAD_HALF: u16 = 0x28;
+const LOAD_HALF_INDEXED: u16 = 0x48;
+const LOAD_X_HEADER: u16 = 0xb1;
+const SUBTRACT_X: u16 = 0x1c;
+const JUMP_EQUAL: u16 = 0x15;
+const JUMP_GREATER_EQUAL: u16 = 0x35;
+const JUMP_SET: u16 = 0x45;
+const RETURN: u16 = 0x06;
+
+const ETHERTYPE: u32 = 12;
+const PAYLOAD: u32 = 14;
+const WHOLE_FRAME: u32 = u32::MAX;
+
+/// Where a jump leads.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum To {
+    Next,
+    Control,
+    Data,
+    Label(&'static str),
+}
+
+/// A program whose jumps are not resolved yet.
+#[derive(Default)]
+struct Assembler {
+    code: Vec<(u16, u32, To, To)>,
+    labels: Vec<(&'static str, usize)>,
+}
+
+impl Assembler {
+    fn operation(&mut self, code: u16, operand: u32) {
+        self.code.push((code, operand, To::Next, To::Next));
+    }
+
+    fn branch(&mut self, code: u16, operand: u32, holds: To, fails: To) {
+        self.code.push((code, operand, holds, fails));
+    }
+
+    fn label(&mut self, name: &'static str) {
+        self.labels.push((name, self.code.len()));
+    }
+
+    /// Resolves the jumps and adds the two endings.
+    fn finish(self, class: Class) -> Vec<Instruction> {
+        let end = self.code.len();
+        let place = |to: To, next: usize| match to {
+            To::Next => next,
+            To::Control => end,
+            To::Data => end + 1,
+            To::Label(name) => {
+                self.labels.iter().find(|(label, _)| *label == name).map_or(end + 1, |(_, at)| *at)
+            }
+        };
+        let skip =
+            |to: To, at: usize| u8::try_from(place(to, at + 1).saturating_sub(at + 1)).unwrap_or(u8::MAX);
+        let mut program: Vec<_> = (self.code.iter().enumerate())
+            .map(|(at, (code, operand, holds, fails))| Instruction {
+                code: *code,
+                jump_true: skip(*holds, at),
+                jump_false: skip(*fails, at),
+                operand: *operand,
+            })
+            .collect();
+        for ending in [Class::Control, Class::Data] {
+            let operand = if ending == class { WHOLE_FRAME } else { 0 };
+            program.push(Instruction { code: RETURN, jump_true: 0, jump_false: 0, operand });
+        }
+        program
+    }
+}
+
+/// The program that accepts the frames of a class.
+pub fn program(class: Class) -> Vec<Instruction> {
+    let mut code = Assembler::default();
+    let long_enough = |code: &mut Assembler, len: u32| {
+        code.operation(LOAD_LEN, 0);
+        code.branch(JUMP_GREATER_EQUAL, len, To::Next, To::Data);
+    };
+    // The DHCP ports, client and server, differ in the last bit or by one: both are listed.
+    let ports = |code: &mut Assembler, first: u32, second: u32| {
+        code.branch(JUMP_EQUAL, first, To::Control, To::Next);
+        code.branch(JUMP_EQUAL, second, To::Control, To::Data);
+    };
+
+    long_enough(&mut code, PAYLOAD);
+    code.operation(LOAD_HALF, ETHERTYPE);
+    code.branch(JUMP_EQUAL, 0x8863, To::Control, To::Next);
+    code.branch(JUMP_EQUAL, 0x0806, To::Control, To::Next);
+    code.branch(JUMP_EQUAL, 0x8864, To::Label("pppoe"), To::Next);
+    code.branch(JUMP_EQUAL, 0x0800, To::Label("ipv4"), To::Next);
+    code.branch(JUMP_EQUAL, 0x86dd, To::Label("ipv6"), To::Data);
+
+    code.label("pppoe");
+    long_enough(&mut code, PAYLOAD + 8);
+    code.operation(LOAD_HALF, PAYLOAD + 6);
+    code.branch(JUMP_GREATER_EQUAL, 0x8000, To::Control, To::Data);
+
+    code.label("ipv4");
+    long_enough(&mut code, PAYLOAD + 20);
+    code.operation(LOAD_BYTE, PAYLOAD + 9);
+    code.branch(JUMP_EQUAL, 17, To::Next, To::Data);
+    code.operation(LOAD_HALF, PAYLOAD + 6);
+    code.branch(JUMP_SET, 0x1fff, To::Data, To::Next);
+    code.operation(LOAD_X_HEADER, PAYLOAD);
+    code.operation(LOAD_LEN, 0);
+    // Without the header's length; a frame too short wraps round to no small number, so that is tested first.
+    code.branch(JUMP_GREATER_EQUAL, PAYLOAD + 60 + 4, To::Label("udp"), To::Next);
+    code.operation(SUBTRACT_X, 0);
+    code.branch(JUMP_GREATER_EQUAL, 0x8000_0000, To::Data, To::Next);
+    code.branch(JUMP_GREATER_EQUAL, PAYLOAD + 4, To::Next, To::Data);
+    code.label("udp");
+    code.operation(LOAD_HALF_INDEXED, PAYLOAD + 2);
+    ports(&mut code, 67, 68);
+
+    code.label("ipv6");
+    long_enough(&mut code, PAYLOAD + 40 + 4);
+    code.operation(LOAD_BYTE, PAYLOAD + 6);
+    code.branch(JUMP_EQUAL, 58, To::Label("icmpv6"), To::Next);
+    code.branch(JUMP_EQUAL, 17, To::Next, To::Data);
+    code.operation(LOAD_HALF, PAYLOAD + 40 + 2);
+    ports(&mut code, 546, 547);
+
+    // Router solicitation 133 to redirect 137.
+    code.label("icmpv6");
+    code.operation(LOAD_BYTE, PAYLOAD + 40);
+    code.branch(JUMP_GREATER_EQUAL, 133, To::Next, To::Data);
+    code.branch(JUMP_GREATER_EQUAL, 138, To::Data, To::Control);
+    code.finish(class)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Runs a program as the kernel does; `None` when it reads beyond the frame.
+    fn run(program: &[Instruction], frame: &[u8]) -> Option<u32> {
+        let (mut a, mut x, mut at) = (0u32, 0u32, 0usize);
+        let byte = |at: u32| frame.get(at as usize).copied().map(u32::from);
+        let half = |at: u32| Some(byte(at)? << 8 | byte(at.checked_add(1)?)?);
+        loop {
+            let Instruction { code, jump_true, jump_false, operand } = program[at];
+            at += 1;
+            let mut branch = |holds: bool| at += usize::from(if holds { jump_true } else { jump_false });
+            match code {
+                LOAD_LEN => a = frame.len() as u32,
+                LOAD_BYTE => a = byte(operand)?,
+                LOAD_HALF => a = half(operand)?,
+                LOAD_HALF_INDEXED => a = half(x + operand)?,
+                LOAD_X_HEADER => x = (byte(operand)? & 0xf) * 4,
+                SUBTRACT_X => a = a.wrapping_sub(x),
+                JUMP_EQUAL => branch(a == operand),
+                JUMP_GREATER_EQUAL => branch(a >= operand),
+                JUMP_SET => branch(a & operand != 0),
+                RETURN => return Some(operand),
+                other => panic!("no such operation {other:#x}"),
+            }
+        }
+    }
+
+    fn class(frame: &[u8]) -> Class {
+        let control = run(&program(Class::Control), frame).expect("reads beyond the frame");
+        let data = run(&program(Class::Data), frame).expect("reads beyond the frame");
+        match (control > 0, data > 0) {
+            (true, false) => Class::Control,
+            (false, true) => Class::Data,
+            both => panic!("a frame reaches exactly one socket, not {both:?}"),
+        }
+    }
+
+    fn frame(ethertype: u16, payload: &[u8]) -> Vec<u8> {
+        [&[2; 12][..], &ethertype.to_be_bytes(), payload].concat()
+    }
+
+    fn udp4(options: usize, offset: u16, port: u16) -> Vec<u8> {
+        let mut packet = vec![0; 20 + options + 8];
+        packet[0] = 0x40 | (5 + options / 4) as u8;
+        packet[6..8].copy_from_slice(&offset.to_be_bytes());
+        packet[9] = 17;
+        packet[22 + options..24 + options].copy_from_slice(&port.to_be_bytes());
+        frame(0x0800, &packet)
+    }
+
+    fn ip6(next: u8, payload: &[u8]) -> Vec<u8> {
+        let mut packet = [0; 40];
+        packet[0] = 0x60;
+        packet[6] = next;
+        frame(0x86dd, &[&packet[..], payload].concat())
+    }
+
+    fn ppp(protocol: u16) -> Vec<u8> {
+        frame(0x8864, &[&[0x11, 0, 0, 1, 0, 8][..], &protocol.to_be_bytes(), &[0; 8]].concat())
+    }
+
+    fn samples() -> Vec<(Vec<u8>, Class)> {
+        use Class::{Control, Data};
+        vec![
+            (frame(0x8863, &[0; 46]), Control),
+            (frame(0x0806, &[0; 46]), Control),
+            (ppp(0xc021), Control),
+            (ppp(0xc223), Control),
+            (ppp(0x8021), Control),
+            (ppp(0x0021), Data),
+            (ppp(0x0057), Data),
+            (udp4(0, 0, 67), Control),
+            (udp4(0, 0, 68), Control),
+            (udp4(40, 0, 67), Control),
+            (udp4(4, 0, 53), Data),
+            (udp4(0, 100, 67), Data),
+            (frame(0x0800, &[0x45; 60]), Data),
+            (ip6(17, &[0, 0, 2, 34, 0, 0, 0, 0]), Control),
+            (ip6(17, &[0, 0, 2, 35, 0, 0, 0, 0]), Control),
+            (ip6(17, &[0, 0, 0, 53, 0, 0, 0, 0]), Data),
+            (ip6(58, &[133, 0, 0, 0]), Control),
+            (ip6(58, &[137, 0, 0, 0]), Control),
+            (ip6(58, &[128, 0, 0, 0]), Data),
+            (ip6(58, &[138, 0, 0, 0]), Data),
+            (frame(0x88cc, &[0; 46]), Data),
+        ]
+    }
+
+    /// Issues of routers that starve their own sessions: control frames have a queue that data cannot fill.
+    #[test]
+    fn what_keeps_links_and_leases_alive_is_control() {
+        for (frame, expected) in samples() {
+            assert_eq!(class(&frame), expected, "{frame:02x?}");
+        }
+    }
+
+    #[test]
+    fn every_frame_cut_or_damaged_reaches_exactly_one_socket() {
+        for (frame, _) in samples() {
+            for len in 0..=frame.len() {
+                class(&frame[..len]);
+            }
+            for bit in 0..frame.len() * 8 {
+                let mut damaged = frame.clone();
+                damaged[bit / 8] ^= 1 << (bit % 8);
+                for len in [damaged.len(), damaged.len() - 1, 38, 37] {
+                    class(&damaged[..len.min(damaged.len())]);
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,288 @@
+//! A network card: two packet sockets on it, and the host's kernel kept away from it.
+//!
+//! One socket receives what keeps sessions alive (PPPoE discovery, PPP control, ARP, DHCP, neighbour discovery), the
+//! other one the rest, each by a filter in the kernel (`classify`). So a flood of data can fill only its own queue, and
+//! control is received first.
+//!
+//! While the port is open the card is ours (`takeover`): the host has no address on it, and classifiers at its ingress
+//! and egress drop everything else (`guard`). Packet sockets see frames before the ingress classifier does, and what we
+//! send carries a mark that the egress classifier lets pass.
+
+mod classify;
+mod guard;
+mod takeover;
+
+use std::io;
+use std::os::fd::BorrowedFd;
+
+use genkan_netstack::frame::{Batch, Frame, Pool};
+use genkan_netstack::id::Mac;
+
+use super::slot::Slot;
+use super::{Spec, Stats, explain, fd_of, limit, link, port_mtu, vnet};
+use crate::sys::netlink::Netlink;
+use crate::sys::packet::{BURST, PacketSocket, Received};
+use crate::sys::poll::{Epoll, Interest};
+use classify::Class;
+use takeover::Takeover;
+
+pub use takeover::restore;
+
+/// Receive and send buffers of the data socket in octets: some 100 large segments, some 4,000 small frames.
+const DATA_BUFFER: i32 = 8 << 20;
+
+/// Receive and send buffers of the control socket in octets.
+const CONTROL_BUFFER: i32 = 1 << 20;
+
+/// A network card that has been taken over. Dropping it puts the card back as it was.
+#[derive(Debug)]
+pub struct Nic {
+    control: PacketSocket,
+    data: PacketSocket,
+    ready: Epoll,
+    slots: Vec<Slot>,
+    received: Box<[Received; BURST]>,
+    mac: Mac,
+    mtu: u16,
+    mtu_limit: Option<String>,
+    stats: Stats,
+    // Last, so that the card is given back when no socket of ours is on it any more.
+    takeover: Takeover,
+}
+
+impl Nic {
+    /// Takes a card over and opens it.
+    pub(super) fn open(spec: &Spec, device: &str) -> io::Result<Self> {
+        let mut netlink = Netlink::open()?;
+        let link = link::by_name(&mut netlink, device).map_err(|error| match error.raw_os_error() {
+            Some(libc::ENODEV) => io::Error::new(
+                io::ErrorKind::NotFound,
+                format!("there is no network card {device}; `ip link` shows those there are"),
+            ),
+            _ => explain(device, error),
+        })?;
+        if !link.ethernet {
+            let text = format!("{device} is not an Ethernet card");
+            return Err(io::Error::new(io::ErrorKind::InvalidInput, text));
+        }
+        if let Some(master) = link.master {
+            let master =
+                link::by_index(&mut netlink, master).map_or_else(|_| "another device".into(), |l| l.name);
+            let text =
+                format!("{device} belongs to {master}; take it out first (`ip link set {device} nomaster`)");
+            return Err(io::Error::new(io::ErrorKind::ResourceBusy, text));
+        }
+        // Sockets first: without the privilege for them nothing must have changed.
+        let sockets = || -> io::Result<_> { Ok((PacketSocket::new()?, PacketSocket::new()?)) };
+        let (control, data) = sockets().map_err(|error| explain("cannot open a packet socket", error))?;
+        let mac = spec.mac.unwrap_or(link.mac);
+        if !mac.is_station() {
+            let text = format!("{device} has no address of its own that a router can use; set `mac`");
+            return Err(io::Error::new(io::ErrorKind::InvalidInput, text));
+        }
+
+        let (mut takeover, mtu_limit) = Takeover::begin(netlink, spec, &link)?;
+        for (socket, class, buffer) in
+            [(&control, Class::Control, CONTROL_BUFFER), (&data, Class::Data, DATA_BUFFER)]
+        {
+            let prepare = || {
+                socket.set_buffers(buffer, buffer)?;
+                socket.set_mark(guard::MARK)?;
+                socket.set_filter(&classify::program(class))?;
+                if spec.promiscuous || mac != link.mac {
+                    socket.set_promiscuous(link.index)?;
+                }
+                socket.bind(link.index)
+            };
+            prepare().map_err(|error| explain(&format!("cannot receive on {device}"), error))?;
+        }
+        let ready = Epoll::new()?;
+        ready.add(fd_of(&control), 0, Interest::Readable)?;
+        ready.add(fd_of(&data), 1, Interest::Readable)?;
+        Ok(Nic {
+            control,
+            data,
+            ready,
+            slots: Vec::new(),
+            received: Box::new([Received::default(); BURST]),
+            mac,
+            mtu: port_mtu(takeover.mtu()?),
+            mtu_limit,
+            stats: Stats::default(),
+            takeover,
+        })
+    }
+
+    pub(super) fn name(&self) -> &str {
+        self.takeover.device()
+    }
+
+    pub(super) fn mac(&self) -> Mac {
+        self.mac
+    }
+
+    pub(super) fn mtu(&self) -> u16 {
+        self.mtu
+    }
+
+    pub(super) fn mtu_limit(&self) -> Option<&str> {
+        self.mtu_limit.as_deref()
+    }
+
+    pub(super) fn offload(&self) -> bool {
+        true
+    }
+
+    pub(super) fn fd(&self) -> BorrowedFd<'_> {
+        fd_of(&self.ready)
+    }
+
+    pub(super) fn transmit_fd(&self) -> BorrowedFd<'_> {
+        fd_of(&self.data)
+    }
+
+    pub(super) fn receive(&mut self, batch: &mut Batch, pool: &mut Pool, max: usize) -> io::Result<usize> {
+        // Control comes first, but a flood of it leaves room for data.
+        let control = self.receive_class(Class::Control, batch, pool, max.div_ceil(2))?;
+        match self.receive_class(Class::Data, batch, pool, max.saturating_sub(control)) {
+            Err(_) if control > 0 => Ok(control),
+            data => Ok(control + data?),
+        }
+    }
+
+    fn receive_class(
+        &mut self,
+        class: Class,
+        batch: &mut Batch,
+        pool: &mut Pool,
+        max: usize,
+    ) -> io::Result<usize> {
+        let mut count = 0;
+        while count < max {
+            let wanted = (max - count).min(BURST);
+            while self.slots.len() < wanted {
+                self.slots.push(Slot::new(pool));
+            }
+            let socket = match class {
+                Class::Control => &self.control,
+                Class::Data => &self.data,
+            };
+            let slots = self.slots.get_mut(..wanted).unwrap_or_default();
+            let got = match socket.receive(slots, Slot::pieces, &mut self.received) {
+                Ok(got) => got,
+                Err(error) => match error.raw_os_error() {
+                    Some(libc::EAGAIN) => break,
+                    Some(libc::EINTR) => continue,
+                    // A frame whose offloads the virtio-net header cannot express; the kernel has discarded it.
+                    Some(libc::EINVAL) => {
+                        self.stats.rx_dropped += 1;
+                        count += 1;
+                        continue;
+                    }
+                    // Told once when the card goes down. It may come up again.
+                    Some(libc::ENETDOWN) => break,
+                    _ if count > 0 => break,
+                    _ => return Err(explain(&format!("receiving on {}", self.takeover.device()), error)),
+                },
+            };
+            for (slot, received) in self.slots.iter_mut().zip(self.received.iter()).take(got) {
+                match whole_frame(slot, received, pool) {
+                    Some(frame) => {
+                        self.stats.received(&frame);
+                        batch.push_back(frame);
+                    }
+                    None => self.stats.rx_dropped += 1,
+                }
+            }
+            count += got;
+            if got < wanted {
+                break;
+            }
+        }
+        Ok(count)
+    }
+
+    pub(super) fn transmit(&mut self, queue: &mut Batch, pool: &mut Pool) -> io::Result<()> {
+        while !queue.is_empty() {
+            let frames = queue.iter().map(|frame| (vnet::encode(frame), frame.bytes()));
+            match self.data.send(frames) {
+                Ok(sent) => {
+                    for frame in queue.drain(..sent.min(queue.len())) {
+                        self.stats.sent(&frame);
+                        pool.give(frame);
+                    }
+                }
+                Err(error) => match error.raw_os_error() {
+                    Some(libc::EAGAIN) => break,
+                    Some(libc::EINTR) => {}
+                    // The first frame is lost: the card's queue is full, it is down or gone, or the frame is larger
+                    // than its MTU.
+                    _ => {
+                        if let Some(frame) = queue.pop_front() {
+                            pool.give(frame);
+                        }
+                        self.stats.tx_dropped += 1;
+                    }
+                },
+            }
+        }
+        limit(queue, pool, &mut self.stats);
+        Ok(())
+    }
+
+    pub(super) fn stats(&mut self) -> Stats {
+        for socket in [&self.control, &self.data] {
+            self.stats.rx_kernel_drops += u64::from(socket.take_drops().unwrap_or(0));
+        }
+        self.stats
+    }
+}
+
+/// The frame in a slot as it was on the wire: with its offload state, and its VLAN tag put back.
+fn whole_frame(slot: &mut Slot, received: &Received, pool: &mut Pool) -> Option<Frame> {
+    if received.truncated {
+        return None;
+    }
+    let offload = vnet::decode(&received.header, received.len)?;
+    let mut frame = slot.take(received.len, pool);
+    frame.offload = offload;
+    if let Some((protocol, control)) = received.vlan
+        && !insert_tag(&mut frame, protocol, control)
+    {
+        pool.give(frame);
+        return None;
+    }
+    Some(frame)
+}
+
+/// Puts an 802.1Q tag behind the addresses of a frame.
+fn insert_tag(frame: &mut Frame, protocol: u16, control: u16) -> bool {
+    if frame.len() < 12 || frame.push(4).is_none() {
+        return false;
+    }
+    let bytes = frame.bytes_mut();
+    bytes.copy_within(4..16, 0);
+    if let Some([p0, p1, c0, c1]) = bytes.get_mut(12..16) {
+        [*p0, *p1] = protocol.to_be_bytes();
+        [*c0, *c1] = control.to_be_bytes();
+    }
+    true
+}
+
+#[cfg(test)]
+mod tests {
+    use genkan_netstack::frame::Checksum;
+
+    use super::*;
+
+    #[test]
+    fn a_tag_that_the_kernel_took_out_is_put_back_and_the_checksum_follows() {
+        let mut frame = Frame::from_bytes(&[&[1; 6][..], &[2; 6], &[8, 0], &[9; 46]].concat());
+        frame.offload.checksum = Checksum::Partial { start: 34, offset: 16 };
+        assert!(insert_tag(&mut frame, 0x8100, 0x6006));
+        let expected = [&[1; 6][..], &[2; 6], &[0x81, 0, 0x60, 0x06], &[8, 0], &[9; 46]].concat();
+        assert_eq!(frame.bytes(), expected);
+        assert_eq!(frame.offload.checksum, Checksum::Partial { start: 38, offset: 16 });
+        assert!(!insert_tag(&mut Frame::from_bytes(&[0; 11]), 0x8100, 1));
+    }
+}

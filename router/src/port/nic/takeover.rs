@@ -1,0 +1,339 @@
+//! Takes a card from the host and puts it back as it was.
+//!
+//! What is taken (addresses, routes, MTU, flags, the IPv6 switch) is first written to a journal, `port-NAME.json` in the
+//! state directory, and forced to disk. Dropping a [`Takeover`] puts it back and removes the journal. A process that was
+//! killed leaves the journal behind; the next one to open the port, or [`restore`], puts the card back from it first.
+//! A journal from before the last boot describes nothing that still exists and is removed.
+//!
+//! A name in the abstract socket space, which belongs to the network namespace and ends with the process, keeps two
+//! processes from taking the same card.
+
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Read, Seek, Write};
+use std::os::linux::net::SocketAddrExt;
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::os::unix::net::{SocketAddr, UnixListener};
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+use tracing::{info, warn};
+
+use super::guard::{self, Clsact, Links};
+use crate::port::link::{self, Change, Link};
+use crate::port::{Spec, explain};
+use crate::sys::netlink::Netlink;
+
+const UP: u32 = libc::IFF_UP as u32;
+const NO_ARP: u32 = libc::IFF_NOARP as u32;
+
+/// What was taken from a card.
+#[derive(Debug, Serialize, Deserialize)]
+struct Journal {
+    /// The boot during which it was taken.
+    boot: String,
+    /// The card's name.
+    device: String,
+    /// The card's number.
+    index: i32,
+    /// It was up.
+    up: bool,
+    /// It did without ARP.
+    no_arp: bool,
+    /// The MTU of the card, of its parent, and so on.
+    mtus: Vec<(String, u32)>,
+    /// The switch `disable_ipv6`; `None` when the kernel has none.
+    disable_ipv6: Option<String>,
+    /// Addresses, as netlink gave them.
+    addresses: Vec<Vec<u8>>,
+    /// Routes, as netlink gave them.
+    routes: Vec<Vec<u8>>,
+    /// The queueing discipline that carries the classifiers, when no TCX link does.
+    clsact: Option<Clsact>,
+}
+
+/// A card that has been taken. Dropping it puts the card back.
+#[derive(Debug)]
+pub struct Takeover {
+    netlink: Netlink,
+    journal: Journal,
+    path: PathBuf,
+    /// The IPv6 switch, opened where the card is.
+    ipv6: Option<File>,
+    links: Option<Links>,
+    _lock: UnixListener,
+}
+
+impl Takeover {
+    /// Takes the card of `link`. The second result says why the MTU is lower than the wanted one.
+    pub fn begin(netlink: Netlink, spec: &Spec, link: &Link) -> io::Result<(Self, Option<String>)> {
+        Self::begin_by(netlink, spec, link, true)
+    }
+
+    fn begin_by(
+        mut netlink: Netlink,
+        spec: &Spec,
+        link: &Link,
+        tcx: bool,
+    ) -> io::Result<(Self, Option<String>)> {
+        let device = link.name.as_str();
+        let lock = lock(link.index).map_err(|error| match error.kind() {
+            io::ErrorKind::AddrInUse => io::Error::new(
+                io::ErrorKind::ResourceBusy,
+                format!("{device} is in use by another genkan; stop that one first"),
+            ),
+            _ => error,
+        })?;
+        let in_directory = |error| explain(&format!("state directory {}", spec.state_dir.display()), error);
+        fs::DirBuilder::new().recursive(true).mode(0o700).create(&spec.state_dir).map_err(in_directory)?;
+        put_back_all(&mut netlink, &spec.state_dir, Some(device)).map_err(in_directory)?;
+        let link = link::by_index(&mut netlink, link.index)?;
+
+        let raise = spec.wanted_mtu.map_or_else(Vec::new, |wanted| below(&mut netlink, &link, wanted.into()));
+        let mut ipv6 = open_switch(device);
+        let journal = Journal {
+            boot: boot()?,
+            device: device.to_owned(),
+            index: link.index,
+            up: link.flags & UP != 0,
+            no_arp: link.flags & NO_ARP != 0,
+            mtus: raise.iter().map(|link| (link.name.clone(), link.mtu)).collect(),
+            disable_ipv6: ipv6.as_mut().and_then(|switch| read_switch(switch).ok()),
+            addresses: link::addresses(&mut netlink, link.index)?,
+            routes: link::routes(&mut netlink, link.index)?,
+            clsact: None,
+        };
+        let path = spec.state_dir.join(format!("port-{}.json", spec.name));
+        journal.write(&path).map_err(in_directory)?;
+        // From here on, dropping it undoes what has been done.
+        let mut takeover = Takeover { netlink, journal, path, ipv6, links: None, _lock: lock };
+
+        takeover
+            .guard(tcx)
+            .map_err(|error| explain(&format!("cannot keep the host from {device}"), error))?;
+        takeover.clear().map_err(|error| explain(&format!("cannot take {device} from the host"), error))?;
+        let limit = spec.wanted_mtu.and_then(|wanted| takeover.raise(&raise, wanted.into()));
+        info!(
+            "{device} now belongs to port {}; the host's {} addresses and {} routes on it come back when genkan ends",
+            spec.name,
+            takeover.journal.addresses.len(),
+            takeover.journal.routes.len()
+        );
+        Ok((takeover, limit))
+    }
+
+    /// The card's name.
+    pub fn device(&self) -> &str {
+        &self.journal.device
+    }
+
+    /// The card's MTU in octets.
+    pub fn mtu(&mut self) -> io::Result<u32> {
+        link::by_index(&mut self.netlink, self.journal.index).map(|link| link.mtu)
+    }
+
+    /// Drops whatever the host would receive or send by the card.
+    fn guard(&mut self, tcx: bool) -> io::Result<()> {
+        let index = self.journal.index;
+        if tcx {
+            match guard::attach_links(index) {
+                Ok(links) => {
+                    self.links = Some(links);
+                    return Ok(());
+                }
+                Err(error) if error.kind() == io::ErrorKind::Unsupported => {}
+                Err(error) => return Err(error),
+            }
+        }
+        self.journal.clsact = Some(guard::make_clsact(&mut self.netlink, index)?);
+        self.journal.write(&self.path)?;
+        guard::attach_filters(&mut self.netlink, index)
+    }
+
+    /// Takes away everything that makes the host use the card.
+    fn clear(&mut self) -> io::Result<()> {
+        if let Some(switch) = &mut self.ipv6 {
+            write_switch(switch, "1")?;
+        }
+        for address in &self.journal.addresses {
+            let family = address.first().copied().map(i32::from);
+            match link::remove_address(&mut self.netlink, address) {
+                // The switch has taken the IPv6 addresses away already.
+                Err(_) if family == Some(libc::AF_INET6) => {}
+                other => other?,
+            }
+        }
+        let change = Change { flags: Some((UP | NO_ARP, UP | NO_ARP)), ..Change::default() };
+        link::change(&mut self.netlink, self.journal.index, change)
+    }
+
+    /// Raises the MTU of the card, after that of what is below it. Returns why it could not be done.
+    fn raise(&mut self, links: &[Link], wanted: u32) -> Option<String> {
+        for link in links.iter().rev() {
+            let change = Change { mtu: Some(wanted), ..Change::default() };
+            if let Err(error) = link::change(&mut self.netlink, link.index, change) {
+                let reason = match link.max_mtu {
+                    Some(max) if max < wanted => format!("its driver takes at most {max}"),
+                    _ => error.to_string(),
+                };
+                return Some(format!("{} stays at an MTU of {}: {reason}", link.name, link.mtu));
+            }
+        }
+        None
+    }
+}
+
+impl Drop for Takeover {
+    fn drop(&mut self) {
+        self.links = None;
+        self.journal.put_back(&mut self.netlink, self.ipv6.as_mut());
+        if let Err(error) = fs::remove_file(&self.path) {
+            warn!("cannot remove {}: {error}", self.path.display());
+        }
+    }
+}
+
+impl Journal {
+    /// Writes it so that it is whole on disk, or not there, whatever happens.
+    fn write(&self, path: &Path) -> io::Result<()> {
+        let draft = path.with_extension("json.new");
+        let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&draft)?;
+        file.write_all(&serde_json::to_vec(self)?)?;
+        file.sync_all()?;
+        fs::rename(&draft, path)?;
+        path.parent().map_or(Ok(()), |directory| File::open(directory)?.sync_all())
+    }
+
+    /// Puts the card back. What cannot be put back is told, and the rest still is.
+    fn put_back(&self, netlink: &mut Netlink, ipv6: Option<&mut File>) {
+        let device = &self.device;
+        let index = match link::by_name(netlink, device) {
+            Ok(link) => link.index,
+            Err(error) => {
+                warn!("{device} cannot be put back as it was: {error}");
+                return;
+            }
+        };
+        let tell = |what: &str, result: io::Result<()>| {
+            if let Err(error) = result {
+                warn!("{device}: cannot put back {what}: {error}");
+            }
+        };
+        if let Some(clsact) = self.clsact {
+            tell("its queueing discipline", guard::detach_filters(netlink, index, clsact));
+        }
+        for (name, mtu) in &self.mtus {
+            let change = Change { mtu: Some(*mtu), ..Change::default() };
+            let result =
+                link::by_name(netlink, name).and_then(|link| link::change(netlink, link.index, change));
+            tell("its MTU", result);
+        }
+        if let (Some(switch), Some(value)) = (ipv6, &self.disable_ipv6) {
+            tell("IPv6", write_switch(switch, value));
+        }
+        let flags = if self.up { UP } else { 0 } | if self.no_arp { NO_ARP } else { 0 };
+        let change = Change { flags: Some((UP | NO_ARP, flags)), ..Change::default() };
+        tell("its flags", link::change(netlink, index, change));
+        for address in &self.addresses {
+            tell("an address", link::restore_address(netlink, index, address));
+        }
+        for route in &self.routes {
+            tell("a route", link::restore_route(netlink, self.index, index, route));
+        }
+        info!("{device} is as it was before genkan took it");
+    }
+}
+
+/// Puts back the cards that killed processes have left behind, and returns their names. Cards that a living process
+/// holds are left alone. `state_dir` need not exist.
+pub fn restore(state_dir: &Path) -> io::Result<Vec<String>> {
+    put_back_all(&mut Netlink::open()?, state_dir, None)
+}
+
+/// Puts back cards from the journals in `state_dir`: all that nobody holds, or only `held`, which the caller holds.
+fn put_back_all(netlink: &mut Netlink, state_dir: &Path, held: Option<&str>) -> io::Result<Vec<String>> {
+    let entries = match fs::read_dir(state_dir) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+        entries => entries?,
+    };
+    let mut restored = Vec::new();
+    for entry in entries {
+        let path = entry?.path();
+        let is_journal = path.extension().is_some_and(|extension| extension == "json")
+            && path.file_name().is_some_and(|name| name.to_string_lossy().starts_with("port-"));
+        if !is_journal {
+            continue;
+        }
+        let journal: Journal = match serde_json::from_slice(&fs::read(&path)?) {
+            Ok(journal) => journal,
+            Err(error) => {
+                warn!("{} is damaged and cannot put a card back: {error}", path.display());
+                fs::remove_file(&path)?;
+                continue;
+            }
+        };
+        if journal.boot != boot()? {
+            fs::remove_file(&path)?;
+            continue;
+        }
+        if held.is_some_and(|held| held != journal.device) {
+            continue;
+        }
+        // A card that is not here may be in another namespace, or come back.
+        let Ok(link) = link::by_name(netlink, &journal.device) else { continue };
+        let lock = if held.is_none() { Some(lock(link.index)) } else { None };
+        if let Some(Err(_)) = lock {
+            continue;
+        }
+        journal.put_back(netlink, open_switch(&journal.device).as_mut());
+        fs::remove_file(&path)?;
+        restored.push(journal.device);
+    }
+    Ok(restored)
+}
+
+/// Holds a card for this process until it is dropped.
+fn lock(index: i32) -> io::Result<UnixListener> {
+    UnixListener::bind_addr(&SocketAddr::from_abstract_name(format!("genkan-port-{index}"))?)
+}
+
+/// The card and the devices below it whose MTU is lower than `wanted`.
+fn below(netlink: &mut Netlink, link: &Link, wanted: u32) -> Vec<Link> {
+    let mut chain = Vec::new();
+    let mut next = Some(link.clone());
+    while let Some(link) = next.filter(|link| link.mtu < wanted && chain.len() < 8) {
+        next = link.parent.and_then(|parent| link::by_index(netlink, parent).ok());
+        chain.push(link);
+    }
+    chain
+}
+
+/// What tells this boot from every other.
+fn boot() -> io::Result<String> {
+    fs::read_to_string("/proc/sys/kernel/random/boot_id").map(|id| id.trim().to_owned())
+}
+
+/// The switch that keeps IPv6 off a device, in this thread's network namespace; `None` where there is no IPv6.
+fn open_switch(device: &str) -> Option<File> {
+    let path = Path::new("/proc/sys/net/ipv6/conf").join(device).join("disable_ipv6");
+    match OpenOptions::new().read(true).write(true).open(&path) {
+        Ok(file) => Some(file),
+        Err(error) => {
+            if error.kind() != io::ErrorKind::NotFound {
+                warn!("cannot keep the host's IPv6 off {device}: {}: {error}", path.display());
+            }
+            None
+        }
+    }
+}
+
+fn read_switch(switch: &mut File) -> io::Result<String> {
+    let mut value = String::new();
+    switch.rewind()?;
+    switch.read_to_string(&mut value)?;
+    Ok(value.trim().to_owned())
+}
+
+fn write_switch(switch: &mut File, value: &str) -> io::Result<()> {
+    switch.rewind()?;
+    switch.write_all(value.as_bytes())
+}
