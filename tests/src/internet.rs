@@ -26,6 +26,7 @@ use crate::wait_for;
 #[derive(Debug)]
 pub struct Internet {
     ended: Arc<AtomicBool>,
+    _echo: Echo,
     names: Child,
 }
 
@@ -35,17 +36,12 @@ impl Internet {
     #[track_caller]
     pub fn start(namespace: &Namespace, web: Ipv4Addr) -> Internet {
         let ended = Arc::new(AtomicBool::new(false));
-        let (tcp, echo, udp, origin) = namespace.inside(|| {
+        let (tcp, origin) = namespace.inside(|| {
             let any = Ipv4Addr::UNSPECIFIED;
             let tcp = TcpListener::bind((any, 80)).expect("port 80 of a new namespace is free");
-            let echo = TcpListener::bind((any, 7)).expect("port 7 of a new namespace is free");
-            let udp = UdpSocket::bind((any, 7)).expect("port 7 of a new namespace is free");
-            let origin = UdpSocket::bind((any, 9)).expect("port 9 of a new namespace is free");
-            (tcp, echo, udp, origin)
+            (tcp, UdpSocket::bind((any, 9)).expect("port 9 of a new namespace is free"))
         });
         accept(tcp, &ended, web_server);
-        accept(echo, &ended, echo_server);
-        answer(udp, &ended, |datagram, _| datagram.to_vec());
         answer(origin, &ended, |_, from| from.to_string().into_bytes());
 
         let mut command = namespace.command("dnsmasq");
@@ -66,7 +62,7 @@ impl Internet {
             .stderr(Stdio::null())
             .spawn()
             .unwrap_or_else(|error| panic!("cannot start dnsmasq: {error}; `make setup` installs it"));
-        let internet = Internet { ended, names };
+        let internet = Internet { ended, _echo: Echo::start(namespace), names };
         wait_for("dnsmasq to serve", Duration::from_secs(10), || {
             let server = SocketAddr::from((web, 53));
             namespace.inside(|| crate::client::resolve(server, "www.example.test.")).map(|_| ())
@@ -80,6 +76,32 @@ impl Drop for Internet {
         self.ended.store(true, Ordering::Relaxed);
         // `ip netns exec` becomes dnsmasq: the child is dnsmasq itself.
         stop(&mut self.names, Duration::from_secs(2));
+    }
+}
+
+/// Serves TCP and UDP echo in a namespace until the result is dropped.
+#[derive(Debug)]
+pub struct Echo(Arc<AtomicBool>);
+
+impl Echo {
+    /// Serves on port 7 of every address.
+    #[track_caller]
+    pub fn start(namespace: &Namespace) -> Echo {
+        let ended = Arc::new(AtomicBool::new(false));
+        let (tcp, udp) = namespace.inside(|| {
+            let any = Ipv4Addr::UNSPECIFIED;
+            let tcp = TcpListener::bind((any, 7)).expect("port 7 of a new namespace is free");
+            (tcp, UdpSocket::bind((any, 7)).expect("port 7 of a new namespace is free"))
+        });
+        accept(tcp, &ended, echo_server);
+        answer(udp, &ended, |datagram, _| datagram.to_vec());
+        Echo(ended)
+    }
+}
+
+impl Drop for Echo {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
     }
 }
 

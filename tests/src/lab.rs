@@ -148,10 +148,3 @@ pub fn target() -> PathBuf {
 pub fn web(port: u16) -> SocketAddr {
     SocketAddr::from((WEB, port))
 }
-
-/// Makes the far host's namespace; its `eth0` is to be wired up.
-pub fn far_host(namespace: &Namespace) {
-    namespace.ip(&["address", "add", &format!("{WEB}/24"), "dev", "eth0"]);
-    namespace.ip(&["link", "set", "eth0", "up"]);
-    namespace.ip(&["route", "add", "default", "via", &CORE.to_string()]);
-}

@@ -15,6 +15,7 @@ pub mod internet;
 pub mod lab;
 pub mod netns;
 pub mod peers;
+pub mod topology;
 pub mod watch;
 
 use std::time::{Duration, Instant};

@@ -91,10 +91,12 @@ impl Server {
     }
 
     /// Ends the server and its sessions at once: nobody gets a PADT or a Terminate-Request.
+    #[track_caller]
     pub fn kill(guest: &mut Guest) {
         guest.run(
-            "killall -9 pppoe-server pppoe pppd
-             while [ -d /sys/class/net/ppp0 ]; do sleep 0.1; done",
+            "killall -9 pppoe-server pppoe pppd 2>/dev/null
+             while [ -d /sys/class/net/ppp0 ]; do sleep 0.1; done
+             rm -f /run/test/*",
         );
     }
 }

@@ -1,0 +1,96 @@
+//! The subscriber is Debian's pppd with the kernel's PPPoE, in the guest; the ISP is our concentrator.
+
+use std::time::Duration;
+
+use genkan_tests::guest::Guest;
+use genkan_tests::lab::{Lab, WEB};
+use genkan_tests::peers::{Authentication, Client};
+use genkan_tests::topology::{Isp, Terms};
+use genkan_tests::wait_for;
+
+fn street(name: &str) -> (Lab, Guest, Isp) {
+    let lab = Lab::new(name);
+    let mut guest = Guest::obtain(&lab);
+    let isp = Isp::default();
+    guest.plug(1, &isp.namespace, "access0");
+    (lab, guest, isp)
+}
+
+#[test]
+fn pppd_comes_in_with_each_authentication() {
+    let (lab, mut guest, isp) = street("client-authentication");
+    for authentication in Authentication::ALL {
+        let concentrator = isp.start(&lab, Terms { authentication, ..Terms::default() });
+        Client { authentication, ..Client::default() }.start(&mut guest);
+        let address = Client::wait_up(&mut guest);
+        assert_eq!(address.octets()[..2], [100, 64], "{authentication}");
+        assert_eq!(Client::mtu(&mut guest), 1492, "{authentication}");
+        guest.run(&format!("ip route replace {WEB} dev ppp100; ping -c 2 -W 3 {WEB}"));
+        // Both ends' echoes run every two seconds: it stays up.
+        std::thread::sleep(Duration::from_secs(5));
+        guest.run(&format!("ping -c 1 -W 3 -s 1464 {WEB}"));
+        let names = guest.run("cat /etc/ppp/resolv.conf");
+        assert!(names.contains(&WEB.to_string()), "the name server that IPCP told: {names}");
+
+        // pppd says good-bye, and the concentrator forgets it.
+        guest.run("killall pppd; while pidof pppd >/dev/null; do sleep 0.1; done; rm -f /run/test/*");
+        wait_for("the session to end", Duration::from_secs(5), || {
+            let status = concentrator.status()?;
+            let sessions = &status["concentrators"][0]["sessions"];
+            let none = sessions.as_u64() == Some(0) || sessions.as_array().is_some_and(Vec::is_empty);
+            if none { Ok(()) } else { Err(sessions.to_string()) }
+        });
+        concentrator.end();
+    }
+}
+
+#[test]
+fn pppd_with_a_wrong_password_is_refused() {
+    let (lab, mut guest, isp) = street("client-refusal");
+    for authentication in Authentication::ALL {
+        let concentrator = isp.start(&lab, Terms { authentication, ..Terms::default() });
+        Client { authentication, password: "a wrong one", ..Client::default() }.start(&mut guest);
+        wait_for("pppd to be refused", Duration::from_secs(20), || {
+            let log = guest.try_run("cat /run/test/pppd-client.log").output;
+            let refused = log.contains("authentication failed")
+                || log.contains("AuthNak")
+                || log.contains("CHAP Failure");
+            if refused { Ok(()) } else { Err(log) }
+        });
+        assert!(!concentrator.log().contains("a wrong one"), "the password is in the log");
+        guest.try_run("killall -9 pppd; rm -f /run/test/*");
+        concentrator.end();
+    }
+}
+
+#[test]
+fn pppd_gets_an_mtu_of_1500() {
+    let (lab, mut guest, isp) = street("client-mtu");
+    let _concentrator = isp.start(&lab, Terms { mtu: 1500, ..Terms::default() });
+    Client { mtu: 1500, ..Client::default() }.start(&mut guest);
+    Client::wait_up(&mut guest);
+    assert_eq!(Client::mtu(&mut guest), 1500);
+    guest.run(&format!("ip route replace {WEB} dev ppp100; ping -c 2 -W 3 -s 1472 {WEB}"));
+}
+
+/// A concentrator that is killed leaves pppd a session that is no more; pppd's echo finds out, and it comes in again.
+#[test]
+fn pppd_comes_back_after_a_crash_of_the_concentrator() {
+    let (lab, mut guest, isp) = street("client-crash");
+    let mut concentrator = isp.start(&lab, Terms::default());
+    Client::default().start(&mut guest);
+    Client::wait_up(&mut guest);
+    concentrator.kill();
+    let _concentrator = concentrator.again(&lab, &isp.namespace);
+    wait_for("pppd to notice", Duration::from_secs(25), || {
+        if guest.try_run("[ -d /sys/class/net/ppp100 ]").status == 0 {
+            Err("ppp100 is there".into())
+        } else {
+            Ok(())
+        }
+    });
+    guest.try_run("killall -9 pppd; rm -f /run/test/*");
+    Client::default().start(&mut guest);
+    Client::wait_up(&mut guest);
+    guest.run(&format!("ip route replace {WEB} dev ppp100; ping -c 2 -W 3 {WEB}"));
+}
