@@ -13,7 +13,7 @@ export PATH := $(HOME)/.cargo/bin:$(PATH):/usr/sbin:/sbin
 CARGO ?= cargo
 SUDO := $(shell [ "$$(id -u)" = 0 ] || echo sudo -E)
 # Seconds for each fuzz target: a few in `make test`, as many as you like by hand.
-SECONDS ?= 600
+FUZZ_SECONDS ?= 600
 # Lives that `make soak` has the simulation live.
 LIVES ?= 100000
 
@@ -36,10 +36,10 @@ demo: build
 # other, and a lab that cannot run fails.
 test: build
 	@tests/guest/build.sh target/guest
-	$(if $(SUDO),@$(SUDO) true || { echo "make test: labs need root, and sudo does not give it" >&2; exit 1; })
+	@$(SUDO) true || { echo "make test: labs need root, and sudo does not give it" >&2; exit 1; }
 	$(CARGO) test --workspace $(if $(SUDO),--config "target.'cfg(all())'.runner = '$(SUDO)'"); \
 		status=$$?; $(SUDO) target/debug/genkan-lab sweep; exit $$status
-	@$(MAKE) --no-print-directory fuzz SECONDS=5
+	@$(MAKE) --no-print-directory fuzz FUZZ_SECONDS=5
 
 soak: build
 	GENKAN_LIVES=$(LIVES) $(CARGO) test --release --package genkan-netstack --features sim -- lives
@@ -47,9 +47,9 @@ soak: build
 bench: build
 	$(SUDO) tests/bench/run.sh
 
-# Each target from its seeds, $(SECONDS) seconds long.
+# Each target from its seeds, $(FUZZ_SECONDS) seconds long.
 fuzz: setup
-	@tests/fuzz.sh $(SECONDS)
+	@tests/fuzz.sh $(FUZZ_SECONDS)
 
 fmt:
 	$(CARGO) fmt --all
