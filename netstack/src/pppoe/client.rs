@@ -1,0 +1,526 @@
+//! An uplink by PPPoE: dials, holds the session, dials again.
+//!
+//! 1. On start, a session that the state file remembers is told to end: a concentrator may not grant another before
+//!    (RFC 2516 §5.5). After a short random wait, discovery begins.
+//! 2. [`Discovery`] finds a session. How much it may carry is agreed there (RFC 4638): the port, the concentrator, the
+//!    peer's LCP and an echo of full size each may limit it, and [`MtuLimit`] names the one that did.
+//! 3. A [`Link`] negotiates on the session. What it reports becomes our own facts.
+//! 4. Any end of the session (a PADT with our peer's address and our session's id, or the link going down) leads back to
+//!    discovery from nothing, when [`Retry`] says so. Unless the peer ended it, it is told; and told again with the next
+//!    PADIs, since a concentrator that missed it may stay silent until it is.
+//! 5. Shutting down sends the link's Terminate-Request and a PADT, and waits for nothing.
+
+use alloc::boxed::Box;
+use alloc::collections::VecDeque;
+use alloc::string::{String, ToString};
+use alloc::sync::Arc;
+use core::net::Ipv4Addr;
+
+use super::discovery::{Discovery, Granted, Step, Wanted};
+use super::event::{Event, Failure, MtuLimit};
+use super::retry::{self, Retry};
+use super::{DiscoveryFrame, Outbox, Remembered, printable, split_ppp, transmit_link};
+use crate::frame::Frame;
+use crate::ledger::DropReason;
+use crate::machine::Cx;
+use crate::ppp::{self, ClientSettings, Ipv4DownReason, Link};
+use crate::settings::{Port, Wan};
+use crate::time::Instant;
+use crate::wire::pppoe::{Code, OVERHEAD, STANDARD_MRU, tag};
+
+/// Times that an orphaned session is told to end again, with the next PADIs.
+const ORPHAN_REMINDERS: u8 = 3;
+/// Most frames and facts that wait to be taken.
+const QUEUE: usize = 256;
+
+/// What can happen to a client.
+#[derive(Debug, Clone, Copy)]
+pub enum Input<'a> {
+    /// A discovery packet came in by its port.
+    Discovery(&'a DiscoveryFrame<'a>),
+    /// A PPP packet came in by its session; the bytes begin at the PPP protocol field.
+    Ppp(&'a [u8]),
+    /// The packet path received network data of its session at this time.
+    TrafficSeen(Instant),
+    /// End the session and dial no more.
+    Shutdown,
+}
+
+/// What a client is doing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Phase {
+    /// Nothing: it was shut down.
+    Idle,
+    /// Waiting until it may dial again.
+    Waiting,
+    /// Looking for a concentrator.
+    Discovering,
+    /// Negotiating LCP.
+    Establishing,
+    /// Proving who it is.
+    Authenticating,
+    /// Negotiating addresses.
+    Configuring,
+    /// Online.
+    Up,
+}
+
+impl Phase {
+    /// The word for it in the status.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Phase::Idle => "idle",
+            Phase::Waiting => "waiting",
+            Phase::Discovering => "discovering",
+            Phase::Establishing => "establishing",
+            Phase::Authenticating => "authenticating",
+            Phase::Configuring => "configuring",
+            Phase::Up => "up",
+        }
+    }
+}
+
+/// IPv4 of a session.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Ipv4 {
+    /// Our address.
+    pub address: Ipv4Addr,
+    /// The peer's address; 0.0.0.0 when it did not tell.
+    pub peer: Ipv4Addr,
+    /// DNS servers that the ISP told.
+    pub dns: [Option<Ipv4Addr>; 2],
+}
+
+/// A session as the status shows it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SessionStatus {
+    /// The session's id and the concentrator's address.
+    pub session: Remembered,
+    /// The concentrator's name, printable.
+    pub ac_name: String,
+    /// Largest IP packet, in octets.
+    pub mtu: u16,
+    /// What limits it.
+    pub limit: MtuLimit,
+    /// IPv4, when it is up.
+    pub ipv4: Option<Ipv4>,
+}
+
+/// A snapshot of a client.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Status {
+    /// What it is doing.
+    pub phase: Phase,
+    /// Since when.
+    pub since: Instant,
+    /// When it dials next, while it waits.
+    pub dials_at: Option<Instant>,
+    /// Times that it has dialled.
+    pub attempts: u32,
+    /// Why the last attempt or session ended, as a sentence.
+    pub last_failure: Option<String>,
+    /// The session, when there is one.
+    pub session: Option<SessionStatus>,
+}
+
+#[derive(Debug)]
+struct Session {
+    granted: Granted,
+    link: Link,
+    /// What the two sides agreed on before PPP began.
+    carried: (u16, MtuLimit),
+    mtu: u16,
+    limit: MtuLimit,
+    authenticated_at: Option<Instant>,
+    ipv4: Option<Ipv4>,
+}
+
+#[derive(Debug)]
+enum State {
+    Waiting { until: Instant },
+    Discovering(Discovery),
+    Open(Box<Session>),
+    Closed,
+}
+
+/// A session that the concentrator may still believe in.
+#[derive(Debug)]
+struct Orphan {
+    session: Remembered,
+    reminders: u8,
+}
+
+/// An uplink by PPPoE.
+#[derive(Debug)]
+pub struct Client {
+    wanted: Wanted,
+    link_settings: Arc<ClientSettings>,
+    /// MTU to ask for, and the largest that the port can carry.
+    mtu: (u16, u16),
+    state: State,
+    retry: Retry,
+    orphan: Option<Orphan>,
+    attempts: u32,
+    last_failure: Option<Failure>,
+    phase: (Phase, Instant),
+    outbox: Outbox,
+    events: VecDeque<Event>,
+}
+
+impl Client {
+    /// The client of `wan`, which dials on `port` after a short random wait. `remembered` is the session that an earlier
+    /// life has left open.
+    pub fn new(cx: &mut Cx<'_>, wan: &Wan, port: &Port, remembered: Option<Remembered>) -> Self {
+        let most = port.mtu.saturating_sub(OVERHEAD);
+        let max_payload = Some(wan.pppoe.mtu.min(most)).filter(|&payload| payload > STANDARD_MRU);
+        let mut client = Client {
+            wanted: Wanted {
+                local: port.mac,
+                service_name: wan.pppoe.service_name.clone(),
+                ac_name: wan.pppoe.ac_name.clone(),
+                host_uniq: wan.pppoe.host_uniq.clone(),
+                max_payload,
+            },
+            link_settings: Arc::new(ClientSettings::from(wan)),
+            mtu: (wan.pppoe.mtu, most),
+            state: State::Waiting { until: cx.now + Retry::first(cx.rng) },
+            retry: Retry::default(),
+            orphan: None,
+            attempts: 0,
+            last_failure: None,
+            phase: (Phase::Waiting, cx.now),
+            outbox: Outbox::new(),
+            events: VecDeque::new(),
+        };
+        if let Some(session) = remembered {
+            client.send_padt(session);
+            client.orphan = Some(Orphan { session, reminders: ORPHAN_REMINDERS });
+            client.tell(Event::OldSessionEnded(session));
+        }
+        client
+    }
+
+    /// Something happened. An error says why a frame was dropped; a discovery packet that is dropped as
+    /// [`DropReason::DiscoveryUnexpected`] may be another client's of the same port.
+    pub fn handle(&mut self, cx: &mut Cx<'_>, input: Input<'_>) -> Result<(), DropReason> {
+        let result = match input {
+            Input::Discovery(frame) => self.discovery(cx, frame),
+            Input::Ppp(packet) => self.ppp(cx, packet),
+            Input::TrafficSeen(at) => {
+                if let State::Open(session) = &mut self.state {
+                    session.link.traffic_seen(at);
+                }
+                Ok(())
+            }
+            Input::Shutdown => {
+                self.shut_down(cx);
+                Ok(())
+            }
+        };
+        self.settle(cx);
+        result
+    }
+
+    /// Does what is due. Calling it early or twice does nothing.
+    pub fn handle_timeout(&mut self, cx: &mut Cx<'_>) {
+        match &mut self.state {
+            State::Waiting { until } => {
+                if *until <= cx.now {
+                    self.dial(cx);
+                }
+            }
+            State::Discovering(discovery) => {
+                let step = discovery.handle_timeout(cx);
+                if discovery.repeats() && step != Step::Nothing {
+                    self.remind_orphan();
+                }
+                self.step(cx, step);
+            }
+            State::Open(session) => session.link.handle_timeout(cx),
+            State::Closed => {}
+        }
+        self.settle(cx);
+    }
+
+    /// When the client wants to be called next.
+    pub fn poll_timeout(&self) -> Option<Instant> {
+        match &self.state {
+            State::Waiting { until } => Some(*until),
+            State::Discovering(discovery) => Some(discovery.poll_timeout()),
+            State::Open(session) => session.link.poll_timeout(),
+            State::Closed => None,
+        }
+    }
+
+    /// Writes the next whole Ethernet frame into `frame`, which is empty; says whether there was one.
+    pub fn poll_transmit(&mut self, frame: &mut Frame) -> bool {
+        if self.outbox.poll(frame) {
+            return true;
+        }
+        match &mut self.state {
+            State::Discovering(discovery) => discovery.poll_transmit(&self.wanted, frame),
+            State::Open(session) => {
+                transmit_link(&mut session.link, frame, self.wanted.local, session.granted.session)
+            }
+            State::Waiting { .. } | State::Closed => false,
+        }
+    }
+
+    /// The next fact.
+    pub fn poll_event(&mut self) -> Option<Event> {
+        self.events.pop_front()
+    }
+
+    /// The session that is open, for the state file.
+    pub fn remembered(&self) -> Option<Remembered> {
+        match &self.state {
+            State::Open(session) => Some(session.granted.session),
+            State::Waiting { .. } | State::Discovering(_) | State::Closed => None,
+        }
+    }
+
+    /// What the client is doing.
+    pub fn status(&self) -> Status {
+        let (phase, since) = self.phase;
+        Status {
+            phase,
+            since,
+            dials_at: match &self.state {
+                State::Waiting { until } => Some(*until),
+                State::Discovering(_) | State::Open(_) | State::Closed => None,
+            },
+            attempts: self.attempts,
+            last_failure: self.last_failure.as_ref().map(ToString::to_string),
+            session: match &self.state {
+                State::Open(session) => Some(SessionStatus {
+                    session: session.granted.session,
+                    ac_name: session.granted.ac_name.clone(),
+                    mtu: session.mtu,
+                    limit: session.limit,
+                    ipv4: session.ipv4,
+                }),
+                State::Waiting { .. } | State::Discovering(_) | State::Closed => None,
+            },
+        }
+    }
+
+    fn dial(&mut self, cx: &mut Cx<'_>) {
+        self.attempts = self.attempts.saturating_add(1);
+        self.remind_orphan();
+        self.state = State::Discovering(Discovery::start(cx, &self.wanted));
+        self.tell(Event::Dialling);
+    }
+
+    fn discovery(&mut self, cx: &mut Cx<'_>, frame: &DiscoveryFrame<'_>) -> Result<(), DropReason> {
+        match &mut self.state {
+            State::Discovering(discovery) => {
+                let step = discovery.handle(cx, &self.wanted, frame)?;
+                self.step(cx, step);
+                Ok(())
+            }
+            State::Open(session) => {
+                let packet = &frame.packet;
+                let Granted { session: ours, host_uniq, .. } = &session.granted;
+                if frame.destination != self.wanted.local || frame.source != ours.peer {
+                    return Err(DropReason::DiscoveryUnexpected);
+                }
+                match packet.code {
+                    Code::Padt if packet.session == ours.session => {
+                        let text = packet.find(tag::GENERIC_ERROR).map(printable).unwrap_or_default();
+                        self.end(cx, Failure::Terminated { text });
+                        Ok(())
+                    }
+                    // The confirmation once more.
+                    Code::Pads if packet.session == ours.session => Ok(()),
+                    // A PADR that was repeated has opened a second session.
+                    Code::Pads
+                        if packet.session != 0
+                            && host_uniq.is_some()
+                            && packet.find(tag::HOST_UNIQ) == host_uniq.as_deref() =>
+                    {
+                        self.send_padt(Remembered { peer: frame.source, session: packet.session });
+                        Ok(())
+                    }
+                    _ => Err(DropReason::DiscoveryUnexpected),
+                }
+            }
+            State::Waiting { .. } | State::Closed => Err(DropReason::DiscoveryUnexpected),
+        }
+    }
+
+    fn ppp(&mut self, cx: &mut Cx<'_>, packet: &[u8]) -> Result<(), DropReason> {
+        let State::Open(session) = &mut self.state else { return Err(DropReason::PppoeUnknownSession) };
+        let (protocol, information) = split_ppp(packet)?;
+        session.link.receive(cx, protocol, information)
+    }
+
+    fn step(&mut self, cx: &mut Cx<'_>, step: Step) {
+        match step {
+            Step::Nothing => {}
+            Step::Unanswered { tries, retry_in } => self.tell(Event::NoOffer { tries, retry_in }),
+            Step::Taken { ac_name, peer } => self.tell(Event::Offer { ac_name, peer }),
+            Step::Ignored { ac_name, peer, why } => self.tell(Event::OfferIgnored { ac_name, peer, why }),
+            Step::Next { failure, ac_name } => self.tell(Event::NextOffer { failure, ac_name }),
+            Step::Unwanted(session) => self.send_padt(session),
+            Step::Granted(granted) => self.open(cx, granted),
+            Step::Failed(failure) => self.wait(cx, failure),
+        }
+    }
+
+    fn open(&mut self, cx: &mut Cx<'_>, granted: Granted) {
+        let carried = self.carried(granted.max_payload);
+        let (mtu, limit) = carried;
+        let mut link = Link::client(self.link_settings.clone());
+        link.open(cx, mtu);
+        self.orphan = None;
+        self.tell(Event::SessionOpened { session: granted.session, ac_name: granted.ac_name.clone() });
+        let session = Session { granted, link, carried, mtu, limit, authenticated_at: None, ipv4: None };
+        self.state = State::Open(Box::new(session));
+    }
+
+    /// The largest IP packet that a session may carry, and what limits it, given the PPP-Max-Payload that the
+    /// concentrator confirmed (RFC 4638 §5).
+    fn carried(&self, confirmed: Option<u16>) -> (u16, MtuLimit) {
+        let (wanted, port) = self.mtu;
+        let granted = match (self.wanted.max_payload, confirmed) {
+            (Some(_), Some(confirmed)) => confirmed,
+            _ => STANDARD_MRU,
+        };
+        if wanted <= port.min(granted) {
+            (wanted, MtuLimit::Configuration)
+        } else if port <= granted || self.wanted.max_payload.is_none() {
+            (port.min(granted), MtuLimit::Port)
+        } else {
+            (granted, MtuLimit::Concentrator)
+        }
+    }
+
+    /// Turns what the link reports into our own facts.
+    fn settle(&mut self, cx: &mut Cx<'_>) {
+        while let State::Open(session) = &mut self.state
+            && let Some(event) = session.link.poll_event()
+        {
+            match event {
+                ppp::Event::LcpOpened { mru, peer_mru, authentication } => {
+                    let agreed = mru.min(peer_mru);
+                    let peer_limits = agreed < session.carried.0;
+                    (session.mtu, session.limit) =
+                        if peer_limits { (agreed, MtuLimit::Peer) } else { session.carried };
+                    self.tell(Event::LcpOpened { authentication });
+                }
+                ppp::Event::Identify { .. } => {}
+                ppp::Event::Authenticated { message, .. } => {
+                    session.authenticated_at = Some(cx.now);
+                    self.retry.authenticated();
+                    self.tell(Event::Authenticated { message });
+                }
+                ppp::Event::Ipv4Up { local, remote, dns } => {
+                    session.ipv4 = Some(Ipv4 { address: local, peer: remote, dns });
+                    let (mtu, limit) = (session.mtu, session.limit);
+                    self.tell(Event::Ipv4Up { address: local, peer: remote, dns, mtu, limit });
+                }
+                ppp::Event::Ipv4Down { reason } => {
+                    session.ipv4 = None;
+                    self.tell(Event::Ipv4Down(reason));
+                }
+                ppp::Event::MtuProven { mtu } | ppp::Event::MtuReduced { mtu } => {
+                    if mtu < session.mtu {
+                        (session.mtu, session.limit) = (mtu, MtuLimit::Path);
+                        self.tell(Event::MtuChanged { mtu, limit: MtuLimit::Path });
+                    }
+                }
+                ppp::Event::Down(reason) => self.end(cx, Failure::Link(reason)),
+            }
+        }
+        self.note_phase(cx.now);
+    }
+
+    /// The session has ended, or is to end.
+    fn end(&mut self, cx: &mut Cx<'_>, failure: Failure) {
+        let peer_knows = matches!(failure, Failure::Terminated { .. });
+        if let Some(session) = self.leave(peer_knows) {
+            if !peer_knows {
+                self.orphan = Some(Orphan { session: session.granted.session, reminders: ORPHAN_REMINDERS });
+            }
+            if session.authenticated_at.is_some_and(|at| cx.now.since(at) >= retry::PROVEN) {
+                self.retry.proven();
+            }
+        }
+        self.wait(cx, failure);
+    }
+
+    /// Closes the session, if there is one. Unless the peer knows, the link's last words and a PADT go out.
+    fn leave(&mut self, peer_knows: bool) -> Option<Box<Session>> {
+        let State::Open(mut session) = core::mem::replace(&mut self.state, State::Closed) else {
+            return None;
+        };
+        let remembered = session.granted.session;
+        if !peer_knows {
+            self.outbox.add_farewell(&mut session.link, self.wanted.local, remembered);
+        }
+        if session.ipv4.take().is_some() {
+            self.tell(Event::Ipv4Down(Ipv4DownReason::Link));
+        }
+        self.tell(Event::SessionClosed(remembered));
+        Some(session)
+    }
+
+    fn wait(&mut self, cx: &mut Cx<'_>, failure: Failure) {
+        let retry_in = self.retry.failed(cx.rng, failure.class());
+        self.state = State::Waiting { until: cx.now + retry_in };
+        self.last_failure = Some(failure.clone());
+        self.tell(Event::Down { failure, retry_in });
+    }
+
+    fn shut_down(&mut self, cx: &mut Cx<'_>) {
+        match &mut self.state {
+            State::Closed => return,
+            State::Open(session) => session.link.close(cx),
+            State::Waiting { .. } | State::Discovering(_) => {}
+        }
+        self.leave(false);
+        self.state = State::Closed;
+        self.tell(Event::Closed);
+    }
+
+    /// Tells the concentrator once more that a session is over, when it may have missed it.
+    fn remind_orphan(&mut self) {
+        let Some(orphan) = &mut self.orphan else { return };
+        let session = orphan.session;
+        orphan.reminders = orphan.reminders.saturating_sub(1);
+        if orphan.reminders == 0 {
+            self.orphan = None;
+        }
+        self.send_padt(session);
+    }
+
+    fn send_padt(&mut self, session: Remembered) {
+        if self.outbox.len() < QUEUE {
+            self.outbox.add_padt(self.wanted.local, session);
+        }
+    }
+
+    fn tell(&mut self, event: Event) {
+        if self.events.len() < QUEUE {
+            self.events.push_back(event);
+        }
+    }
+
+    fn note_phase(&mut self, now: Instant) {
+        let phase = match &self.state {
+            State::Waiting { .. } => Phase::Waiting,
+            State::Discovering(_) => Phase::Discovering,
+            State::Closed => Phase::Idle,
+            State::Open(session) => match session.link.phase() {
+                ppp::Phase::Dead | ppp::Phase::Establish => Phase::Establishing,
+                ppp::Phase::Authenticate => Phase::Authenticating,
+                ppp::Phase::Network if session.ipv4.is_some() || !self.link_settings.ipv4 => Phase::Up,
+                ppp::Phase::Network => Phase::Configuring,
+                ppp::Phase::Terminate => Phase::Waiting,
+            },
+        };
+        if phase != self.phase.0 {
+            self.phase = (phase, now);
+        }
+    }
+}
