@@ -1,1 +1,57 @@
-//! The TOML schema.
+//! The TOML schema of genkan: what a configuration file may say, whether it makes sense, and what a change of it does.
+//!
+//! [`Config::load`] reads a file and the secrets that it names. It goes on after every error, so that a [`Report`] holds
+//! all of them, each with its line, a marker and a suggestion. How, in order:
+//!
+//! 1. `toml` parses the text into tables with spans, and recovers from syntax errors;
+//! 2. a reader for each table (`read`) takes its keys one by one through `reader::Table`, which complains about wrong
+//!    values, missing keys and keys that nobody asked for;
+//! 3. what concerns several tables (a port used twice, networks that overlap) is compared in `read::across`;
+//! 4. what is valid but not supported by this version is warned of in `unsupported`, and nowhere else.
+//!
+//! A [`Config`] that exists is a valid one: names in it refer to something, secrets are loaded.
+
+mod diff;
+mod host;
+mod read;
+mod reader;
+mod report;
+pub mod schema;
+mod suggest;
+mod unsupported;
+mod value;
+
+use std::path::Path;
+
+pub use diff::{Change, ChangeKind, diff};
+pub use host::{Host, HostFile, LARGEST_FILE, ThisHost};
+pub use report::{Diagnostic, Place, Report, Severity, Source};
+pub use schema::Config;
+pub use unsupported::is_dialled;
+
+/// A valid configuration and what there is to say about it.
+#[derive(Debug, Clone)]
+pub struct Loaded {
+    /// The configuration.
+    pub config: Config,
+    /// Warnings; no errors.
+    pub warnings: Report,
+}
+
+impl Config {
+    /// Reads a configuration file and the files that it names. Paths in it are relative to the directory that it is in.
+    ///
+    /// # Errors
+    /// A report with every error of the file, and its warnings.
+    pub fn load(path: impl AsRef<Path>) -> Result<Loaded, Report> {
+        Self::load_on(path, &ThisHost)
+    }
+
+    /// As [`Config::load`], for another machine.
+    ///
+    /// # Errors
+    /// A report with every error of the file, and its warnings.
+    pub fn load_on(path: impl AsRef<Path>, host: &dyn Host) -> Result<Loaded, Report> {
+        read::load(path.as_ref(), host)
+    }
+}

@@ -72,7 +72,7 @@ pub enum Authentication {
 }
 
 /// How a PPPoE session is dialled.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PppoeClient {
     /// Name that the ISP knows the customer by.
     pub username: String,
@@ -125,7 +125,7 @@ pub struct Lan {
 }
 
 /// A DHCPv4 server's pool.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Dhcp4 {
     /// Addresses to lease, inside the LAN's network.
     pub range: RangeInclusive<Ipv4Addr>,
@@ -134,7 +134,7 @@ pub struct Dhcp4 {
 }
 
 /// A host that the configuration names.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Host {
     /// Its name, a single DNS label.
     pub name: String,
@@ -157,7 +157,7 @@ pub enum Filtering {
 }
 
 /// Translation.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Nat {
     /// Filtering behaviour; mapping is always endpoint-independent (RFC 4787 REQ-1).
     pub filtering: Filtering,
@@ -181,7 +181,7 @@ impl Default for Nat {
 }
 
 /// Idle times after which flows end.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Timeouts {
     /// UDP. Default 5 min (RFC 4787 REQ-5).
     pub udp: Duration,
@@ -308,7 +308,7 @@ pub struct Concentrator {
 }
 
 /// A subscriber of a concentrator.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct User {
     /// Name that the subscriber gives.
     pub name: String,

@@ -1,0 +1,339 @@
+//! What a valid configuration holds. Every name in it refers to something that exists, every secret is loaded.
+//!
+//! Values that the core knows have the core's types. Lists are in the order of the file.
+
+use std::net::{Ipv4Addr, Ipv6Addr};
+use std::ops::RangeInclusive;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use genkan_netstack::id::{Ipv4Cidr, Mac};
+use genkan_netstack::secret::Secret;
+use genkan_netstack::settings::{
+    Action, Authentication, Dhcp4, Echo, Host, Nat, PppoeClient, RuleProtocol, Transport, User,
+};
+
+/// A whole configuration file.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Config {
+    /// `[system]`.
+    pub system: System,
+    /// `[port.NAME]`.
+    pub ports: Vec<Port>,
+    /// `[wan.NAME]`. The first that is up carries the default route.
+    pub wans: Vec<Wan>,
+    /// `[lan.NAME]`.
+    pub lans: Vec<Lan>,
+    /// `[nat]`.
+    pub nat: Nat,
+    /// `[[port-forward]]`.
+    pub port_forwards: Vec<PortForward>,
+    /// `[[filter]]`: the first match wins.
+    pub filters: Vec<Filter>,
+    /// `[vpn.NAME]`.
+    pub vpns: Vec<Vpn>,
+    /// `[concentrator.NAME]`.
+    pub concentrators: Vec<Concentrator>,
+    /// `[fast-path] mode`.
+    pub fast_path: FastPath,
+    /// `[capture] ring`: octets of memory for the ring of captured frames. Default 8 MiB; 0 turns it off.
+    pub capture_ring: u64,
+}
+
+/// `[system]`: the router itself.
+#[derive(Debug, Clone, PartialEq)]
+pub struct System {
+    /// Its name, a single DNS label. Default "genkan".
+    pub hostname: String,
+    /// Directory for what must survive a restart. Default `/var/lib/genkan`.
+    pub state_dir: PathBuf,
+    /// Path of the control socket. Default `/run/genkan/control.sock`.
+    pub control: PathBuf,
+}
+
+impl Default for System {
+    fn default() -> Self {
+        System {
+            hostname: "genkan".to_owned(),
+            state_dir: PathBuf::from("/var/lib/genkan"),
+            control: PathBuf::from("/run/genkan/control.sock"),
+        }
+    }
+}
+
+/// `[port.NAME]`: where frames come from.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Port {
+    /// Its name.
+    pub name: String,
+    /// What it is on this machine.
+    pub device: Device,
+    /// The Ethernet address to use; the device's own when absent.
+    pub mac: Option<Mac>,
+    /// 802.1Q tag, 1 to 4094.
+    pub vlan: Option<u16>,
+    /// 802.1Q priority of PPP control frames, 0 to 7.
+    pub vlan_priority: Option<u8>,
+}
+
+/// A device of this machine.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub enum Device {
+    /// A network card to take over.
+    Nic(String),
+    /// A tap device to create or attach to.
+    Tap(String),
+}
+
+impl Device {
+    /// The device's name on this machine.
+    pub fn name(&self) -> &str {
+        match self {
+            Device::Nic(name) | Device::Tap(name) => name,
+        }
+    }
+}
+
+/// `[wan.NAME]`: an uplink.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Wan {
+    /// Its name.
+    pub name: String,
+    /// Name of its port; several uplinks may share one.
+    pub port: String,
+    /// How it gets its addresses.
+    pub uplink: Uplink,
+    /// It carries IPv4. Default true.
+    pub ipv4: bool,
+    /// It carries IPv6. Default false.
+    pub ipv6: bool,
+    /// It asks for IPv6 prefixes of this length (RFC 8415 §6.3).
+    pub prefix_delegation: Option<u8>,
+}
+
+/// How an uplink gets its addresses.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Uplink {
+    /// By a PPPoE session.
+    Pppoe(PppoeClient),
+    /// By DHCP.
+    Dhcp,
+    /// They are given.
+    Static {
+        /// The address and its network.
+        address: Ipv4Cidr,
+        /// The default router.
+        gateway: Ipv4Addr,
+        /// DNS servers.
+        dns: Vec<Ipv4Addr>,
+    },
+}
+
+/// `[lan.NAME]`.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Lan {
+    /// Its name.
+    pub name: String,
+    /// Names of its ports, bridged. Never empty.
+    pub ports: Vec<String>,
+    /// The router's address and the network.
+    pub address: Ipv4Cidr,
+    /// The DHCP server's part.
+    pub dhcp: Option<Dhcp4>,
+    /// Where its IPv6 prefix comes from.
+    pub prefix: Option<LanPrefix>,
+    /// Domain of its names. Default "home.arpa" (RFC 8375).
+    pub domain: String,
+    /// Hosts with names and fixed leases.
+    pub hosts: Vec<Host>,
+}
+
+/// A LAN's part of a delegated prefix.
+#[derive(Debug, Clone, PartialEq)]
+pub struct LanPrefix {
+    /// Name of the uplink that it is delegated over.
+    pub from: String,
+    /// Number of the /64 in the delegated prefix. Default 0.
+    pub subnet: u64,
+}
+
+/// `[[port-forward]]`: a port opened to the outside.
+#[derive(Debug, Clone, PartialEq)]
+pub struct PortForward {
+    /// Name of the uplink.
+    pub wan: String,
+    /// TCP or UDP.
+    pub protocol: Transport,
+    /// Port on the outside.
+    pub port: u16,
+    /// Host on the inside.
+    pub to: Ipv4Addr,
+    /// Port on the inside.
+    pub to_port: u16,
+}
+
+/// `[[filter]]`: a rule, evaluated once for each flow.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Filter {
+    /// Where the flow comes from. Default any.
+    pub from: Zone,
+    /// Where it goes to. Default any.
+    pub to: Zone,
+    /// Its protocol. Default any.
+    pub protocol: RuleProtocol,
+    /// Its destination port; empty is any.
+    pub ports: Vec<RangeInclusive<u16>>,
+    /// Its source.
+    pub source: Option<Network>,
+    /// Its destination.
+    pub destination: Option<Network>,
+    /// What to do with it.
+    pub action: Action,
+}
+
+/// A filter zone.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Zone {
+    /// Every zone.
+    Any,
+    /// Every LAN.
+    Lan,
+    /// Every uplink.
+    Wan,
+    /// The subscribers of every concentrator.
+    Concentrator,
+    /// The router's own addresses.
+    Router,
+    /// The peers of every VPN.
+    Vpn,
+}
+
+/// What a filter rule compares an address with.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Network {
+    /// An IPv4 network.
+    V4(Ipv4Cidr),
+    /// An IPv6 network.
+    V6 {
+        /// Its address.
+        address: Ipv6Addr,
+        /// Length of its prefix in bits.
+        prefix: u8,
+    },
+    /// The part of an IPv6 address after a prefix, whatever that prefix is just now.
+    V6Suffix {
+        /// The part, the prefix being zero.
+        suffix: Ipv6Addr,
+        /// Length of the prefix in bits.
+        prefix: u8,
+    },
+}
+
+/// An address of either family with a prefix length.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum IpCidr {
+    /// IPv4.
+    V4(Ipv4Cidr),
+    /// IPv6.
+    V6 {
+        /// The address.
+        address: Ipv6Addr,
+        /// Length of the prefix in bits.
+        prefix: u8,
+    },
+}
+
+/// `[vpn.NAME]`: a WireGuard interface.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Vpn {
+    /// Its name.
+    pub name: String,
+    /// Its private key in base64.
+    pub private_key: Secret,
+    /// UDP port that it listens on. Default 51820.
+    pub listen_port: u16,
+    /// The router's address and the network.
+    pub address: Ipv4Cidr,
+    /// A LAN to carry over it.
+    pub bridge: Option<Bridge>,
+    /// `[[vpn.NAME.peer]]`.
+    pub peers: Vec<Peer>,
+}
+
+/// Ethernet over a VPN (VXLAN, RFC 7348).
+#[derive(Debug, Clone, PartialEq)]
+pub struct Bridge {
+    /// Name of the LAN.
+    pub lan: String,
+    /// VXLAN network identifier, 24 bits.
+    pub vni: u32,
+}
+
+/// `[[vpn.NAME.peer]]`.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Peer {
+    /// Its public key in base64.
+    pub public_key: String,
+    /// Host and port where it is reached first; absent for one that only calls in.
+    pub endpoint: Option<String>,
+    /// Networks behind it.
+    pub allowed_ips: Vec<IpCidr>,
+    /// Interval of keepalives.
+    pub keepalive: Option<Duration>,
+}
+
+/// `[concentrator.NAME]`: the ISP's side of PPPoE.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Concentrator {
+    /// Its name.
+    pub name: String,
+    /// Name of its port, which nothing else uses.
+    pub port: String,
+    /// AC-Name that it offers. Default: its name.
+    pub ac_name: String,
+    /// Service-Names that it serves besides the empty one. Default none.
+    pub service_names: Vec<String>,
+    /// Addresses for subscribers.
+    pub pool: Ipv4Cidr,
+    /// Its own address on every session, never given to a subscriber. Default: the pool's first host address.
+    pub address: Ipv4Addr,
+    /// Prefixes for subscribers.
+    pub prefix_pool: Option<PrefixPool>,
+    /// Up to two DNS servers to tell subscribers. Default none.
+    pub dns: Vec<Ipv4Addr>,
+    /// Authentication protocols to ask for, the first one first. Default CHAP-MD5, MS-CHAPv2, PAP.
+    pub authentication: Vec<Authentication>,
+    /// Largest MTU to grant, 576 to 1500. Default 1492.
+    pub mtu: u16,
+    /// Keepalive.
+    pub echo: Echo,
+    /// Most sessions at once. Default: as many as the pool has addresses, up to 65,535.
+    pub sessions: u32,
+    /// Most sessions of one station (Ethernet address) at once. Default 8.
+    pub sessions_per_mac: u32,
+    /// Who may come in.
+    pub users: Vec<User>,
+}
+
+/// IPv6 prefixes to delegate.
+#[derive(Debug, Clone, PartialEq)]
+pub struct PrefixPool {
+    /// The prefix that they are taken from.
+    pub prefix: Ipv6Addr,
+    /// Its length in bits.
+    pub length: u8,
+    /// Length of each delegated prefix in bits.
+    pub delegate: u8,
+}
+
+/// `[fast-path] mode`: whether established traffic moves in the kernel.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum FastPath {
+    /// Where the machine can.
+    #[default]
+    Auto,
+    /// It must.
+    Xdp,
+    /// Never.
+    Off,
+}

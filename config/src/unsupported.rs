@@ -1,0 +1,154 @@
+//! What the contract has and this version does not support yet. Such keys are read and checked like all others; here, and
+//! only here, their author is told that they have no effect. A version that carries one deletes its lines.
+
+use toml::de::{DeTable, DeValue};
+
+use crate::reader::Table;
+use crate::report::Span;
+use crate::schema::{Uplink, Wan};
+
+/// True for an uplink that this version dials: a PPPoE session with IPv4.
+pub fn is_dialled(wan: &Wan) -> bool {
+    wan.ipv4 && matches!(wan.uplink, Uplink::Pppoe(_))
+}
+
+/// Warns of everything written that has no effect.
+pub(crate) fn warn(root: &Table) {
+    let later = |span: Span, what: &str, instead: &str| {
+        root.sink.warning(&span, format!("{what} yet"), instead);
+    };
+    for port in tables(root, "port") {
+        for key in ["vlan", "vlan-priority"].into_iter().filter(|key| port.entries.contains_key(*key)) {
+            later(
+                port.span_of(key),
+                &format!("`{key}` is not supported"),
+                "frames go untagged; tag them below the port",
+            );
+        }
+    }
+    for wan in tables(root, "wan") {
+        let ipv6 = wan.bool("ipv6") == Some(true);
+        if ipv6 && wan.bool("ipv4") == Some(false) {
+            later(
+                wan.span_of("ipv6"),
+                "IPv6 is not supported",
+                "this uplink has nothing else and is not dialled",
+            );
+        } else if ipv6 {
+            later(wan.span_of("ipv6"), "IPv6 is not supported", "this uplink carries IPv4 alone");
+        }
+        if wan.entries.contains_key("prefix-delegation") {
+            later(
+                wan.span_of("prefix-delegation"),
+                "`prefix-delegation` is not supported",
+                "no prefix is asked for",
+            );
+        }
+        if wan.bool("dhcp") == Some(true) {
+            later(wan.span_of("dhcp"), "uplinks by DHCP are not supported", "this uplink stays down");
+        }
+        if wan.entries.contains_key("static") {
+            later(
+                wan.span_of("static"),
+                "uplinks with static addresses are not supported",
+                "this uplink stays down",
+            );
+        }
+    }
+    for lan in tables(root, "lan") {
+        if lan.entries.contains_key("prefix") {
+            later(
+                lan.span_of("prefix"),
+                "IPv6 prefixes of LANs are not supported",
+                "hosts get IPv4 addresses alone",
+            );
+        }
+    }
+    for vpn in tables(root, "vpn") {
+        later(vpn.span, "VPNs are not supported", "this one stays down");
+    }
+    for concentrator in tables(root, "concentrator") {
+        if concentrator.entries.contains_key("prefix-pool") {
+            later(
+                concentrator.span_of("prefix-pool"),
+                "`prefix-pool` is not supported",
+                "subscribers get IPv4 alone",
+            );
+        }
+    }
+    for rule in each(root, "filter") {
+        for key in ["from", "to"].into_iter().filter(|key| rule.str(key) == Some("vpn")) {
+            later(rule.span_of(key), "VPNs are not supported", "this rule matches nothing");
+        }
+        for key in ["source", "destination"] {
+            if rule.str(key).is_some_and(|network| network.contains(':')) {
+                later(rule.span_of(key), "IPv6 is not supported", "this rule matches nothing");
+            }
+        }
+    }
+    for fast_path in one(root, "fast-path").filter(|t| t.str("mode") == Some("xdp")) {
+        later(
+            fast_path.span_of("mode"),
+            "the kernel path is not supported",
+            "everything is forwarded in user space",
+        );
+    }
+    for capture in one(root, "capture") {
+        let off = match capture.entries.get("ring").map(|ring| ring.get_ref()) {
+            None => true,
+            Some(DeValue::Integer(_)) => true,
+            Some(ring) => ring.as_str() == Some("0"),
+        };
+        if !off {
+            later(
+                capture.span_of("ring"),
+                "the capture ring is not kept",
+                "`genkan capture` shows frames from now on",
+            );
+        }
+    }
+}
+
+/// A table as it is written, whatever its readers made of it.
+struct Written<'a> {
+    entries: &'a DeTable<'a>,
+    span: Span,
+}
+
+impl Written<'_> {
+    fn bool(&self, key: &str) -> Option<bool> {
+        self.entries.get(key).and_then(|value| value.get_ref().as_bool())
+    }
+
+    fn str(&self, key: &str) -> Option<&str> {
+        self.entries.get(key).and_then(|value| value.get_ref().as_str())
+    }
+
+    fn span_of(&self, key: &str) -> Span {
+        self.entries.get(key).map_or_else(|| self.span.clone(), |value| value.span())
+    }
+}
+
+/// The table `[key]`.
+fn one<'a>(root: &Table<'a>, key: &'static str) -> impl Iterator<Item = Written<'a>> {
+    let written =
+        root.get(key).and_then(|node| Some(Written { entries: node.value().as_table()?, span: node.span() }));
+    written.into_iter()
+}
+
+/// The tables `[key.NAME]`.
+fn tables<'a>(root: &Table<'a>, key: &'static str) -> impl Iterator<Item = Written<'a>> {
+    one(root, key).flat_map(|kind| {
+        let named = |value: &'a toml::Spanned<DeValue<'a>>| {
+            Some(Written { entries: value.get_ref().as_table()?, span: value.span() })
+        };
+        kind.entries.values().filter_map(named)
+    })
+}
+
+/// The tables `[[key]]`.
+fn each<'a>(root: &Table<'a>, key: &'static str) -> impl Iterator<Item = Written<'a>> {
+    let items =
+        root.get(key).and_then(|node| node.value().as_array()).into_iter().flat_map(|array| array.iter());
+    items.filter_map(|item| Some(Written { entries: item.get_ref().as_table()?, span: item.span() }))
+}

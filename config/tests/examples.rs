@@ -1,0 +1,131 @@
+//! Every example is valid, and warns of nothing but what this version does not support.
+
+mod host;
+
+use genkan_config::schema::{Device, Network, Uplink, Zone};
+use genkan_config::{Config, Loaded};
+use genkan_netstack::settings::Authentication;
+use host::{CANARY, TestHost};
+
+fn load(name: &str) -> Loaded {
+    Config::load_on(format!("examples/{name}.toml"), &TestHost).unwrap_or_else(|report| panic!("{report}"))
+}
+
+#[test]
+fn examples_without_ipv6_and_vpn_check_without_a_word() {
+    for name in ["minimal", "two-sessions", "bridge-ports", "concentrator"] {
+        let loaded = load(name);
+        assert_eq!(loaded.warnings.render(false), "", "{name}");
+    }
+}
+
+#[test]
+fn the_whole_contract_is_valid_and_says_what_is_not_carried() {
+    let loaded = load("gateway");
+    let said: Vec<(usize, &str)> = (loaded.warnings.diagnostics.iter())
+        .map(|d| (d.place.as_ref().map_or(0, |p| p.line), d.message.as_str()))
+        .collect();
+    assert_eq!(
+        said,
+        [
+            (37, "IPv6 is not supported yet"),
+            (38, "`prefix-delegation` is not supported yet"),
+            (49, "IPv6 prefixes of LANs are not supported yet"),
+            (83, "IPv6 is not supported yet"),
+            (88, "VPNs are not supported yet"),
+            (106, "the capture ring is not kept yet"),
+        ]
+    );
+    assert_eq!(loaded.warnings.summary(), "no errors, 6 warnings");
+}
+
+#[test]
+fn the_contract_is_read_to_its_last_value() {
+    let config = load("gateway").config;
+    assert_eq!(config.system.hostname, "genkan");
+    assert_eq!(config.ports[0].device, Device::Nic("eth0".into()));
+    assert_eq!(config.ports[1].device, Device::Tap("tap-lan".into()));
+    let names: Vec<&str> = config.wans.iter().map(|wan| wan.name.as_str()).collect();
+    assert_eq!(names, ["isp", "isp-v6"]);
+    let Uplink::Pppoe(pppoe) = &config.wans[0].uplink else { panic!() };
+    assert_eq!(pppoe.password.expose(), CANARY.as_bytes());
+    assert_eq!((pppoe.mtu, pppoe.echo.interval.as_secs(), pppoe.echo.failures), (1492, 10, 3));
+    assert_eq!(
+        pppoe.authentication,
+        [Authentication::ChapMd5, Authentication::MsChapV2, Authentication::Pap]
+    );
+    assert_eq!(config.wans[1].prefix_delegation, Some(56));
+    let lan = &config.lans[0];
+    assert_eq!(lan.address.to_string(), "192.168.1.1/24");
+    assert_eq!(lan.dhcp.as_ref().unwrap().lease.as_secs(), 12 * 3600);
+    assert_eq!(lan.prefix.as_ref().unwrap().subnet, 1);
+    assert_eq!(lan.hosts[0].name, "nas");
+    assert_eq!(config.nat.flows_per_host, 4096);
+    assert_eq!((config.port_forwards[0].port, config.port_forwards[0].to_port), (8443, 443));
+    let filter = &config.filters[0];
+    assert_eq!((filter.from, filter.to), (Zone::Wan, Zone::Lan));
+    assert_eq!(filter.ports, [22..=22, 443..=443]);
+    assert_eq!(filter.destination, Some(Network::V6Suffix { suffix: "::10".parse().unwrap(), prefix: 64 }));
+    assert_eq!(config.vpns[0].peers[0].keepalive.unwrap().as_secs(), 25);
+    assert_eq!(config.capture_ring, 8 << 20);
+}
+
+#[test]
+fn host_uniq_and_names_that_an_isp_demands_are_kept() {
+    let config = load("two-sessions").config;
+    let Uplink::Pppoe(pppoe) = &config.wans[1].uplink else { panic!() };
+    assert_eq!(pppoe.host_uniq.as_deref(), Some(&[0x00, 0xc0, 0xff, 0xee][..]));
+    assert_eq!(pppoe.service_name, b"internet");
+    assert_eq!(pppoe.ac_name.as_deref(), Some(&b"bras7"[..]));
+    assert_eq!(pppoe.authentication, [Authentication::MsChapV2]);
+}
+
+#[test]
+fn a_concentrator_has_its_users() {
+    let config = load("concentrator").config;
+    let concentrator = &config.concentrators[0];
+    assert_eq!(concentrator.users.len(), 2);
+    assert_eq!(concentrator.users[0].password.expose(), b"change this");
+    assert_eq!(concentrator.users[1].password.expose(), CANARY.as_bytes());
+    assert_eq!(concentrator.users[1].ipv4, Some("100.64.10.1".parse().unwrap()));
+    assert_eq!((concentrator.sessions, concentrator.sessions_per_mac), (4000, 2));
+}
+
+/// TR-124 .6: passwords are never displayed.
+#[test]
+fn debug_output_of_a_configuration_shows_no_secret() {
+    for name in ["gateway", "concentrator"] {
+        let shown = format!("{:?}", load(name));
+        assert!(!shown.contains(CANARY) && !shown.contains("change this"), "{shown}");
+    }
+}
+
+/// Whatever is cut off or flipped, a check ends with a verdict.
+#[test]
+fn no_file_makes_a_check_panic() {
+    struct Text(Vec<u8>);
+    impl genkan_config::Host for Text {
+        fn read(&self, path: &std::path::Path) -> std::io::Result<genkan_config::HostFile> {
+            match path.to_str() {
+                Some("broken.toml") => Ok(genkan_config::HostFile { content: self.0.clone(), mode: 0o600 }),
+                _ => TestHost.read(path),
+            }
+        }
+        fn devices(&self) -> Option<Vec<String>> {
+            None
+        }
+    }
+    for name in ["gateway", "concentrator", "two-sessions"] {
+        let whole = std::fs::read(format!("examples/{name}.toml")).unwrap();
+        for cut in (0..whole.len()).step_by(3) {
+            let mut flipped = whole.clone();
+            flipped[cut] ^= 1 << (cut % 7);
+            for content in [whole[..cut].to_vec(), flipped] {
+                match Config::load_on("broken.toml", &Text(content)) {
+                    Ok(loaded) => assert_eq!(loaded.warnings.errors(), 0),
+                    Err(report) => assert!(report.errors() > 0 && !report.render(true).is_empty()),
+                }
+            }
+        }
+    }
+}
