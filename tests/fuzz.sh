@@ -11,14 +11,20 @@ if [ -z "$(command -v cargo-fuzz)" ]; then cargo install --locked --quiet cargo-
 rustup toolchain list | grep -q '^nightly' || rustup toolchain install nightly --profile minimal
 
 targets=$(cargo +nightly fuzz list --fuzz-dir tests/fuzz)
-echo "fuzz:" $targets "($seconds s each)"
 cargo +nightly fuzz build --fuzz-dir tests/fuzz --sanitizer none
+log=$(mktemp)
+trap 'rm -f "$log"' EXIT INT TERM
 for target in $targets; do
-    mkdir -p "tests/fuzz/corpus/$target"
+    mkdir -p "tests/fuzz/corpus/$target" "tests/fuzz/artifacts/$target"
     seeds="tests/fuzz/seeds/$target"
     [ -d "$seeds" ] || seeds=
     # shellcheck disable=SC2086 # no seeds, no word
-    cargo +nightly fuzz run --fuzz-dir tests/fuzz --sanitizer none "$target" "tests/fuzz/corpus/$target" $seeds -- \
-        -max_total_time="$seconds" -timeout=10 -rss_limit_mb=2048 -print_final_stats=0 -verbosity=0
+    if ! tests/fuzz/target/x86_64-unknown-linux-gnu/release/"$target" "tests/fuzz/corpus/$target" $seeds \
+        -artifact_prefix="tests/fuzz/artifacts/$target/" -max_total_time="$seconds" -max_len=16384 \
+        -timeout=10 -rss_limit_mb=2048 -print_final_stats=1 > "$log" 2>&1; then
+        tail -n 60 "$log"
+        echo "fuzz: $target fails; the input is in tests/fuzz/artifacts/$target" >&2
+        exit 1
+    fi
+    echo "fuzz: $target: $(sed -n 's/^stat::number_of_executed_units: //p' "$log") inputs in $seconds s, nothing found"
 done
-echo "fuzz: nothing found"
