@@ -337,3 +337,149 @@ fn write_switch(switch: &mut File, value: &str) -> io::Result<()> {
     switch.rewind()?;
     switch.write_all(value.as_bytes())
 }
+
+#[cfg(test)]
+mod tests {
+    use std::process::Command;
+
+    use super::*;
+    use crate::port::Device;
+    use crate::sys::netns;
+
+    /// Namespaces and a state directory for a test; they end with it.
+    struct Lab {
+        host: String,
+        peer: String,
+        state: PathBuf,
+    }
+
+    impl Lab {
+        fn new(name: &str) -> Self {
+            let [host, peer] = ["host", "peer"].map(|end| {
+                let name = format!("genkan-{}-{name}-{end}", std::process::id());
+                netns::create(&name)
+                    .unwrap_or_else(|error| panic!("cannot make a namespace (run as root): {error}"));
+                name
+            });
+            let state = std::env::temp_dir().join(&host);
+            fs::create_dir_all(&state).unwrap();
+            let lab = Lab { host, peer, state };
+            lab.host(&format!(
+                "ip link add eth0 type veth peer name p0 netns {}; ip link set eth0 up",
+                lab.peer
+            ));
+            lab.host("ip addr add 10.0.0.1/24 dev eth0");
+            assert!(sh(&lab.peer, "ip addr add 10.0.0.2/24 dev p0; ip link set p0 up").0);
+            lab
+        }
+
+        fn host(&self, command: &str) -> String {
+            let (ok, text) = sh(&self.host, command);
+            assert!(ok, "{command}: {text}");
+            text
+        }
+
+        fn answers(&self) -> bool {
+            sh(&self.peer, "ip neigh flush all; ping -c 1 -W 1 10.0.0.1").0
+        }
+
+        fn spec(&self) -> Spec {
+            Spec {
+                name: "wan0".into(),
+                device: Device::Nic { device: "eth0".into() },
+                mac: None,
+                wanted_mtu: None,
+                promiscuous: false,
+                state_dir: self.state.clone(),
+            }
+        }
+
+        fn journal(&self) -> PathBuf {
+            self.state.join("port-wan0.json")
+        }
+
+        fn take(&self, tcx: bool) -> Takeover {
+            netns::run(&self.host, || {
+                let mut netlink = Netlink::open().unwrap();
+                let link = link::by_name(&mut netlink, "eth0").unwrap();
+                Takeover::begin_by(netlink, &self.spec(), &link, tcx).unwrap().0
+            })
+            .unwrap()
+        }
+    }
+
+    impl Drop for Lab {
+        fn drop(&mut self) {
+            let _ = netns::delete(&self.host);
+            let _ = netns::delete(&self.peer);
+            let _ = fs::remove_dir_all(&self.state);
+        }
+    }
+
+    fn sh(namespace: &str, command: &str) -> (bool, String) {
+        let output =
+            netns::run(namespace, || Command::new("sh").args(["-ec", command]).output().unwrap()).unwrap();
+        (output.status.success(), String::from_utf8_lossy(&output.stdout).into_owned())
+    }
+
+    #[test]
+    fn kernels_without_tcx_links_get_filters_that_are_taken_away_again() {
+        let lab = Lab::new("clsact");
+        let takeover = lab.take(false);
+        for direction in ["ingress", "egress"] {
+            let filters = lab.host(&format!("tc filter show dev eth0 {direction}"));
+            assert!(filters.contains("genkan") && filters.contains("direct-action"), "{filters}");
+        }
+        // The host may have its address back and still says nothing.
+        lab.host("ip addr add 10.0.0.1/24 dev eth0; ip link set eth0 arp on");
+        assert!(!lab.answers());
+        lab.host("ip addr del 10.0.0.1/24 dev eth0");
+        drop(takeover);
+        assert_eq!(lab.host("tc qdisc show dev eth0 clsact"), "");
+        assert!(lab.answers());
+    }
+
+    #[test]
+    fn filters_of_others_on_the_same_discipline_stay() {
+        let lab = Lab::new("shared");
+        lab.host("tc qdisc add dev eth0 clsact; tc filter add dev eth0 ingress prio 7 protocol all bpf bytecode '1,6 0 0 0,'");
+        drop(lab.take(false));
+        let filters = lab.host("tc filter show dev eth0 ingress");
+        assert!(filters.contains("pref 7") && !filters.contains("genkan"), "{filters}");
+        assert!(lab.answers());
+    }
+
+    #[test]
+    fn filters_left_by_a_killed_process_are_taken_away_from_its_journal() {
+        let lab = Lab::new("left");
+        // A kill runs no destructor: the discipline, the switch and the journal stay.
+        std::mem::forget(lab.take(false));
+        assert!(!lab.answers());
+        let restored = netns::run(&lab.host, || {
+            put_back_all(&mut Netlink::open().unwrap(), &lab.state, Some("eth0")).unwrap()
+        });
+        assert_eq!(restored.unwrap(), ["eth0"]);
+        assert_eq!(lab.host("tc qdisc show dev eth0 clsact"), "");
+        assert!(lab.answers() && !lab.journal().exists());
+    }
+
+    #[test]
+    fn a_journal_that_is_damaged_or_of_an_earlier_boot_touches_nothing() {
+        let lab = Lab::new("stale");
+        let before = lab.host("ip -o addr show dev eth0; ip -o link show dev eth0");
+        let journal = {
+            let _takeover = lab.take(true);
+            fs::read_to_string(lab.journal()).unwrap()
+        };
+        let earlier = journal
+            .replace(&boot().unwrap(), "00000000-0000-0000-0000-000000000000")
+            .replace("true", "false");
+        for text in [&earlier, &journal[..journal.len() / 2], ""] {
+            fs::write(lab.journal(), text).unwrap();
+            let restored = netns::run(&lab.host, || restore(&lab.state)).unwrap().unwrap();
+            assert_eq!(restored, Vec::<String>::new());
+            assert_eq!(lab.host("ip -o addr show dev eth0; ip -o link show dev eth0"), before);
+            assert!(!lab.journal().exists(), "it is of no use any more");
+        }
+    }
+}
