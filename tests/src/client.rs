@@ -92,6 +92,45 @@ pub fn upload(server: SocketAddr, length: u64) -> Result<Transfer, String> {
     Ok(Transfer { length, hash, took: start.elapsed() })
 }
 
+/// Fetches `length` octets and looks at none of them, for measurements. Returns megabits in a second.
+pub fn drain(server: SocketAddr, length: u64) -> Result<f64, String> {
+    let start = Instant::now();
+    let mut stream = connect(server)?;
+    write!(stream, "GET /blob/{length} HTTP/1.1\r\nHost: www.example.test\r\n\r\n").map_err(say)?;
+    let mut reader = answer(stream)?;
+    let (mut buffer, mut got) = (vec![0; 1 << 18], 0);
+    loop {
+        match reader.read(&mut buffer).map_err(|error| format!("download: {error}"))? {
+            0 => break,
+            more => got += more as u64,
+        }
+    }
+    if got == length { Ok(rate(length, start)) } else { Err(format!("{got} octets of {length} came")) }
+}
+
+/// Sends `length` octets that nobody looks at, for measurements. Returns megabits in a second.
+pub fn pour(server: SocketAddr, length: u64) -> Result<f64, String> {
+    let blob = Blob::default();
+    let start = Instant::now();
+    let mut stream = connect(server)?;
+    write!(stream, "POST /count HTTP/1.1\r\nHost: www.example.test\r\nContent-Length: {length}\r\n\r\n")
+        .map_err(say)?;
+    blob.write(length, &mut stream).map_err(|error| format!("upload: {error}"))?;
+    let mut count = String::new();
+    answer(stream)?
+        .read_to_string(&mut count)
+        .map_err(|error| format!("upload, the server's count: {error}"))?;
+    if count == length.to_string() {
+        Ok(rate(length, start))
+    } else {
+        Err(format!("{count} octets of {length} came"))
+    }
+}
+
+fn rate(length: u64, start: Instant) -> f64 {
+    length as f64 * 8.0 / 1e6 / start.elapsed().as_secs_f64()
+}
+
 /// Sends a line to an echo server over TCP and reads it back.
 pub fn echo(server: SocketAddr, line: &str) -> Result<(), String> {
     let mut stream = connect(server)?;

@@ -5,6 +5,7 @@
 //! | TCP 80 `GET /address` | the address and port that the client came from |
 //! | TCP 80 `GET /blob/N` | N octets of the [`Blob`] |
 //! | TCP 80 `POST /hash` | the SHA-1 of the body, in hex |
+//! | TCP 80 `POST /count` | the number of octets of the body |
 //! | TCP 7, UDP 7 | echo |
 //! | UDP 9 | the address and port that the datagram came from |
 //! | UDP and TCP 53 | names under `example.test` (dnsmasq) |
@@ -234,6 +235,7 @@ fn web_server(mut stream: TcpStream) -> io::Result<()> {
     }
     let body = match path {
         "/address" => from,
+        "/count" => io::copy(&mut reader.take(length), &mut io::sink())?.to_string(),
         "/hash" => {
             let mut hash = Hash::default();
             io::copy(&mut reader.take(length), &mut hash)?;

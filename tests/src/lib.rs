@@ -8,6 +8,7 @@
 //!
 //! A lab needs root, and the guest needs QEMU. A test that cannot have them fails and says so; none is skipped.
 
+pub mod bulk;
 pub mod client;
 pub mod gateway;
 pub mod guest;

@@ -1,12 +1,21 @@
-//! `genkan-lab sweep`: ends the guest and removes what tests have left behind.
+//! What the Makefile wants of the labs besides tests.
 
-use genkan_tests::{guest, netns};
+use genkan_tests::{bulk, guest, netns};
+
+const USAGE: &str = "\
+usage: genkan-lab sweep   end the guest and remove what tests have left behind
+       genkan-lab bulk    measure bulk TCP, genkan beside nft masquerade, and print a table";
 
 fn main() {
-    if std::env::args().nth(1).as_deref() != Some("sweep") {
-        eprintln!("usage: genkan-lab sweep");
-        std::process::exit(2);
+    match std::env::args().nth(1).as_deref() {
+        Some("sweep") => {
+            netns::sweep();
+            guest::end();
+        }
+        Some("bulk") => print!("{}", bulk::compare()),
+        _ => {
+            eprintln!("{USAGE}");
+            std::process::exit(2);
+        }
     }
-    netns::sweep();
-    guest::end();
 }
