@@ -6,6 +6,7 @@
 
 pub mod capture;
 pub mod port;
+pub mod settings;
 #[allow(unsafe_code)]
 mod sys;
 

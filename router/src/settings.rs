@@ -1,0 +1,329 @@
+//! From a configuration to what the core and the ports are told: names become numbers, and the opened ports add what
+//! only they know.
+//!
+//! What this version does not support is left out here: an uplink that it does not dial ([`is_dialled`]) gets no number,
+//! and what names it goes with it.
+
+use genkan_config::is_dialled;
+use genkan_config::schema::{self, Config, Network, Uplink, Zone};
+use genkan_netstack::id::{self, Mac, PortId, WanId};
+use genkan_netstack::settings::{Concentrator, Lan, Port, PortForward, PppoeClient, Rule, Settings, Wan};
+
+use crate::port::{Device, Port as OpenPort, Spec};
+
+/// Octets of an Ethernet payload that PPPoE and PPP take for themselves (RFC 2516 §7).
+const PPPOE_OVERHEAD: u16 = 8;
+
+/// Largest Ethernet payload that every device can send.
+const ETHERNET_MTU: u16 = 1500;
+
+/// What an opened port knows of itself.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct PortFacts {
+    /// The address that the router uses on it.
+    pub mac: Mac,
+    /// Largest Ethernet payload in octets.
+    pub mtu: u16,
+    /// It sends large segments and completes partial checksums.
+    pub offload: bool,
+}
+
+impl From<&OpenPort> for PortFacts {
+    fn from(port: &OpenPort) -> Self {
+        PortFacts { mac: port.mac(), mtu: port.mtu(), offload: port.offload() }
+    }
+}
+
+/// What to open, in the order of the configuration.
+pub fn specs(config: &Config) -> Vec<Spec> {
+    config.ports.iter().map(|port| spec(config, port)).collect()
+}
+
+fn spec(config: &Config, port: &schema::Port) -> Spec {
+    let device = match &port.device {
+        schema::Device::Nic(device) => Device::Nic { device: device.clone() },
+        schema::Device::Tap(device) => Device::Tap { device: device.clone(), offload: true },
+    };
+    let dialled = dialled(config).filter(|(wan, _)| wan.port == port.name).map(|(_, pppoe)| pppoe.mtu);
+    let served = config.concentrators.iter().filter(|c| c.port == port.name).map(|c| c.mtu);
+    let wanted = dialled.chain(served).max().map(|mtu| mtu.saturating_add(PPPOE_OVERHEAD));
+    let bridged = config.lans.iter().any(|lan| lan.ports.len() > 1 && lan.ports.contains(&port.name));
+    Spec {
+        name: port.name.clone(),
+        device,
+        mac: port.mac,
+        wanted_mtu: wanted.filter(|mtu| *mtu > ETHERNET_MTU),
+        promiscuous: bridged,
+        state_dir: config.system.state_dir.clone(),
+    }
+}
+
+/// What the core is told. `facts` are those of the opened ports, in the order of the configuration.
+pub fn settings(config: &Config, facts: &[PortFacts]) -> Settings {
+    Settings {
+        hostname: config.system.hostname.clone(),
+        ports: config.ports.iter().zip(facts).map(|(port, facts)| open_port(port, *facts)).collect(),
+        wans: dialled(config).filter_map(|(wan, pppoe)| uplink(config, wan, pppoe)).collect(),
+        lans: config.lans.iter().map(|lan| local(config, lan)).collect(),
+        concentrators: config.concentrators.iter().filter_map(|c| concentrator(config, c)).collect(),
+        nat: config.nat.clone(),
+        port_forwards: config.port_forwards.iter().filter_map(|f| port_forward(config, f)).collect(),
+        rules: config.filters.iter().filter_map(rule).collect(),
+    }
+}
+
+fn open_port(port: &schema::Port, facts: PortFacts) -> Port {
+    Port { name: port.name.clone(), mac: facts.mac, mtu: facts.mtu, offload: facts.offload }
+}
+
+/// The uplinks that this version dials; a [`WanId`] counts these.
+fn dialled(config: &Config) -> impl Iterator<Item = (&schema::Wan, &PppoeClient)> {
+    config.wans.iter().filter(|wan| is_dialled(wan)).filter_map(|wan| match &wan.uplink {
+        Uplink::Pppoe(pppoe) => Some((wan, pppoe)),
+        Uplink::Dhcp | Uplink::Static { .. } => None,
+    })
+}
+
+fn uplink(config: &Config, wan: &schema::Wan, pppoe: &PppoeClient) -> Option<Wan> {
+    let port = port_id(config, &wan.port)?;
+    Some(Wan { name: wan.name.clone(), port, pppoe: pppoe.clone(), ipv4: wan.ipv4 })
+}
+
+fn local(config: &Config, lan: &schema::Lan) -> Lan {
+    Lan {
+        name: lan.name.clone(),
+        ports: lan.ports.iter().filter_map(|port| port_id(config, port)).collect(),
+        address: lan.address,
+        dhcp: lan.dhcp.clone(),
+        domain: lan.domain.clone(),
+        hosts: lan.hosts.clone(),
+    }
+}
+
+fn concentrator(config: &Config, from: &schema::Concentrator) -> Option<Concentrator> {
+    Some(Concentrator {
+        name: from.name.clone(),
+        port: port_id(config, &from.port)?,
+        ac_name: from.ac_name.clone(),
+        service_names: from.service_names.clone(),
+        address: from.address,
+        pool: from.pool,
+        dns: from.dns.clone(),
+        authentication: from.authentication.clone(),
+        users: from.users.clone(),
+        mtu: from.mtu,
+        echo: from.echo,
+        sessions: from.sessions,
+        sessions_per_mac: from.sessions_per_mac,
+    })
+}
+
+/// `None` for a forward from an uplink that is not dialled.
+fn port_forward(config: &Config, from: &schema::PortForward) -> Option<PortForward> {
+    let index = dialled(config).position(|(wan, _)| wan.name == from.wan)?;
+    Some(PortForward {
+        wan: WanId(u16::try_from(index).ok()?),
+        protocol: from.protocol,
+        port: from.port,
+        to: from.to,
+        to_port: from.to_port,
+    })
+}
+
+/// `None` for a rule that no flow of this version can match.
+fn rule(from: &schema::Filter) -> Option<Rule> {
+    Some(Rule {
+        from: zone(from.from)?,
+        to: zone(from.to)?,
+        protocol: from.protocol,
+        ports: from.ports.clone(),
+        source: network(from.source)?,
+        destination: network(from.destination)?,
+        action: from.action,
+    })
+}
+
+/// A zone as the core knows it, any being `None`; nothing for one that carries no traffic yet.
+fn zone(zone: Zone) -> Option<Option<id::Zone>> {
+    match zone {
+        Zone::Any => Some(None),
+        Zone::Lan => Some(Some(id::Zone::Lan)),
+        Zone::Wan => Some(Some(id::Zone::Wan)),
+        Zone::Concentrator => Some(Some(id::Zone::Concentrator)),
+        Zone::Router => Some(Some(id::Zone::Router)),
+        Zone::Vpn => None,
+    }
+}
+
+/// A network as the core knows it, any being `None`; nothing for one that no IPv4 address is in.
+fn network(network: Option<Network>) -> Option<Option<id::Ipv4Cidr>> {
+    match network {
+        None => Some(None),
+        Some(Network::V4(cidr)) => Some(Some(cidr)),
+        Some(Network::V6 { .. } | Network::V6Suffix { .. }) => None,
+    }
+}
+
+fn port_id(config: &Config, name: &str) -> Option<PortId> {
+    let index = config.ports.iter().position(|port| port.name == name)?;
+    u16::try_from(index).ok().map(PortId)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io;
+    use std::path::Path;
+
+    use genkan_config::{Host, HostFile};
+    use genkan_netstack::settings::{Action, RuleProtocol};
+
+    use super::*;
+
+    /// A machine where every secret is the same.
+    struct Machine(&'static str);
+
+    impl Host for Machine {
+        fn read(&self, path: &Path) -> io::Result<HostFile> {
+            let content = match path.extension().and_then(|e| e.to_str()) {
+                Some("toml") if path.ends_with("users.toml") => "[[user]]\nname = \"a\"\npassword = \"b\"\n",
+                Some("toml") => self.0,
+                _ => "secret\n",
+            };
+            Ok(HostFile { content: content.into(), mode: 0o600 })
+        }
+
+        fn devices(&self) -> Option<Vec<String>> {
+            None
+        }
+    }
+
+    fn config(text: &'static str) -> Config {
+        match Config::load_on("gateway.toml", &Machine(text)) {
+            Ok(loaded) => loaded.config,
+            Err(report) => panic!("{report}"),
+        }
+    }
+
+    const GATEWAY: &str = r#"
+        [port.lan0]
+        tap = "tap0"
+        [port.lan1]
+        nic = "eth1"
+        [port.wan0]
+        nic = "eth0"
+        mac = "02:00:00:00:00:01"
+        [port.access0]
+        tap = "tap1"
+
+        [wan.v6]
+        port = "wan0"
+        pppoe = { username = "six", password-file = "isp.secret", mtu = 1500 }
+        ipv4 = false
+        ipv6 = true
+        [wan.cable]
+        port = "wan0"
+        dhcp = true
+        [wan.isp]
+        port = "wan0"
+        pppoe = { username = "four", password-file = "isp.secret", mtu = 1496 }
+        [wan.backup]
+        port = "wan0"
+        pppoe = { username = "other", password-file = "isp.secret" }
+
+        [lan.home]
+        ports = ["lan1", "lan0"]
+        address = "192.168.1.1/24"
+
+        [concentrator.bras]
+        port = "access0"
+        pool = "100.64.0.0/24"
+        users-file = "users.toml"
+
+        [[port-forward]]
+        wan = "cable"
+        protocol = "tcp"
+        port = 80
+        to = "192.168.1.2:80"
+        [[port-forward]]
+        wan = "backup"
+        protocol = "udp"
+        port = 53
+        to = "192.168.1.2:5353"
+
+        [[filter]]
+        from = "vpn"
+        action = "accept"
+        [[filter]]
+        destination = "::10/64"
+        action = "accept"
+        [[filter]]
+        from = "concentrator"
+        to = "lan"
+        protocol = "tcp"
+        port = [22, "80-90"]
+        source = "100.64.0.0/24"
+        action = "reject"
+    "#;
+
+    fn facts(config: &Config) -> Vec<PortFacts> {
+        let fact =
+            |n: u8| PortFacts { mac: Mac([2, 0, 0, 0, 0, n]), mtu: 1500 + u16::from(n), offload: n == 1 };
+        (0..).map(fact).take(config.ports.len()).collect()
+    }
+
+    #[test]
+    fn names_become_the_numbers_of_what_they_name() {
+        let config = config(GATEWAY);
+        let settings = settings(&config, &facts(&config));
+        let ports: Vec<&str> = settings.ports.iter().map(|port| port.name.as_str()).collect();
+        assert_eq!(ports, ["lan0", "lan1", "wan0", "access0"]);
+        assert_eq!((settings.ports[2].mtu, settings.ports[1].offload), (1502, true));
+        assert_eq!(settings.lans[0].ports, [PortId(1), PortId(0)]);
+        assert_eq!(settings.concentrators[0].port, PortId(3));
+        assert_eq!(settings.concentrators[0].users[0].password.expose(), b"b");
+        assert_eq!(settings.concentrators[0].sessions, 253);
+    }
+
+    #[test]
+    fn uplinks_that_are_not_dialled_have_no_number() {
+        let config = config(GATEWAY);
+        let settings = settings(&config, &facts(&config));
+        let wans: Vec<&str> = settings.wans.iter().map(|wan| wan.pppoe.username.as_str()).collect();
+        assert_eq!(wans, ["four", "other"]);
+        assert_eq!(settings.wans[0].port, PortId(2));
+        assert_eq!(settings.wans[0].pppoe.password.expose(), b"secret");
+        let forwards: Vec<(WanId, u16)> = settings.port_forwards.iter().map(|f| (f.wan, f.to_port)).collect();
+        assert_eq!(forwards, [(WanId(1), 5353)]);
+    }
+
+    #[test]
+    fn rules_that_no_flow_can_match_are_left_out() {
+        let config = config(GATEWAY);
+        let settings = settings(&config, &facts(&config));
+        let [rule] = settings.rules.as_slice() else { panic!("{:?}", settings.rules) };
+        assert_eq!((rule.from, rule.to), (Some(id::Zone::Concentrator), Some(id::Zone::Lan)));
+        assert_eq!((rule.protocol, rule.action), (RuleProtocol::Tcp, Action::Reject));
+        assert_eq!(rule.ports, [22..=22, 80..=90]);
+        assert_eq!(rule.source.map(|cidr| cidr.to_string()).as_deref(), Some("100.64.0.0/24"));
+        assert_eq!(rule.destination, None);
+    }
+
+    /// RFC 4638: the device below an MTU over 1492 must carry eight octets more. Lesson 11: it is raised.
+    #[test]
+    fn rfc4638_a_port_is_raised_for_the_largest_session_that_is_dialled_on_it() {
+        let config = config(GATEWAY);
+        let wanted: Vec<Option<u16>> = specs(&config).iter().map(|spec| spec.wanted_mtu).collect();
+        assert_eq!(wanted, [None, None, Some(1504), None]);
+    }
+
+    #[test]
+    fn ports_are_opened_as_the_configuration_says() {
+        let config = config(GATEWAY);
+        let specs = specs(&config);
+        assert_eq!(specs[0].device, Device::Tap { device: "tap0".to_owned(), offload: true });
+        assert_eq!(specs[2].device, Device::Nic { device: "eth0".to_owned() });
+        assert_eq!(specs[2].mac, Some(Mac([2, 0, 0, 0, 0, 1])));
+        let promiscuous: Vec<bool> = specs.iter().map(|spec| spec.promiscuous).collect();
+        assert_eq!(promiscuous, [true, true, false, false]);
+    }
+}
