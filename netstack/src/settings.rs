@@ -187,8 +187,10 @@ pub struct Timeouts {
     pub udp: Duration,
     /// TCP once established. Default 2 h 4 min (RFC 5382 REQ-5).
     pub tcp_established: Duration,
-    /// TCP while opening, closing, or after RST. Default 4 min (RFC 5382 REQ-5, RFC 7857 §2).
+    /// TCP while opening. Default 4 min (RFC 5382 REQ-5, RFC 7857 §2.1).
     pub tcp_transitory: Duration,
+    /// TCP while closing, and after RST. Default 4 min (RFC 7857 §2.1, §2.2).
+    pub tcp_closing: Duration,
     /// ICMP queries. Default 60 s (RFC 5508 REQ-2).
     pub icmp: Duration,
     /// Other protocols, not translated. Default 2 min.
@@ -201,6 +203,7 @@ impl Default for Timeouts {
             udp: Duration::from_secs(300),
             tcp_established: Duration::from_secs(2 * 3600 + 240),
             tcp_transitory: Duration::from_secs(240),
+            tcp_closing: Duration::from_secs(240),
             icmp: Duration::from_secs(60),
             other: Duration::from_secs(120),
         }

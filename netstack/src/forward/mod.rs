@@ -1,14 +1,443 @@
-//! The packet path.
+//! The packet path: every frame that comes in is transmitted, handed up, held or dropped under a name, at once.
+//!
+//! [`Forwarder::receive`] takes a batch. A frame goes through these files, in this order:
+//! 1. `ingress`: Ethernet; a LAN's bridge; PPPoE off, session found. What is not plain traffic becomes a [`Punt`].
+//! 2. `parse`: the IPv4 packet is looked at, once. Later fragments learn the ports of the first one (`fragment`).
+//! 3. `path`: its flow is looked up (`flow`). Without one, `begin` asks `filter`, `route` and `nat`, and makes one.
+//! 4. `path`: hops, size, TCP state (`tcp`), then `rewrite` makes the packet what it is on the other side.
+//! 5. `emit`: large segments cut where they must be, PPPoE or Ethernet on, out.
+//!
+//! ICMP errors that pass are translated in `errors`; those that the router sends itself come from `refuse`.
+//! [`Update`]s from Control change the tables; nothing here negotiates.
 
+mod begin;
 pub mod bridge;
+mod emit;
+mod errors;
+mod filter;
+mod flow;
+mod follow;
 pub mod fragment;
 pub mod icmp;
+mod ingress;
+mod key;
 pub mod limit;
+mod link;
 pub mod message;
 pub mod mtu;
+mod nat;
 pub mod neighbour;
+mod parse;
+mod path;
 pub mod reassemble;
+mod refuse;
 pub mod reset;
+mod rewrite;
+mod route;
 pub mod segment;
+mod tcp;
+mod wheel;
+
+#[cfg(test)]
+mod tests;
 
 pub use message::{Punt, PuntKind, Resolve, Session, SessionOwner, Update, Usage};
+
+use alloc::collections::VecDeque;
+use alloc::vec::Vec;
+use core::net::Ipv4Addr;
+
+use crate::forward::bridge::Bridge;
+use crate::forward::flow::{Account, FlowId, FlowTable, Pair};
+use crate::forward::follow::Decision;
+use crate::forward::fragment::Fragments;
+use crate::forward::key::Realm;
+use crate::forward::limit::Limiter;
+use crate::forward::link::Links;
+use crate::forward::nat::{Inside, Nat};
+use crate::forward::neighbour::{Neighbours, Origin};
+use crate::forward::reassemble::Reassembler;
+use crate::forward::route::Networks;
+use crate::frame::{Batch, Egress, Frame};
+use crate::id::{Interface, LanId, Mac, PortId, WanId};
+use crate::ledger::DropReason;
+use crate::machine::Cx;
+use crate::rng::Rng;
+use crate::settings::{Rule, Settings, Transport};
+use crate::table::{Map, Seed};
+use crate::time::{Instant, earliest};
+use crate::wire::ipv4::{TCP, UDP};
+
+/// Slab records that one call looks at when flows of a lost address are swept out.
+const SWEEP: u32 = 512;
+
+/// What a port is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Role {
+    /// A LAN's.
+    Lan(LanId),
+    /// PPPoE, as a client or as a concentrator.
+    Pppoe,
+    /// Nothing.
+    Unused,
+}
+
+/// A port.
+#[derive(Debug)]
+struct Port {
+    role: Role,
+    mac: Mac,
+    offload: bool,
+}
+
+/// A LAN.
+#[derive(Debug)]
+struct Lan {
+    ports: Vec<PortId>,
+    /// The router's station address: that of the first port.
+    mac: Mac,
+    mtu: u16,
+    serves_dhcp: bool,
+    bridge: Bridge,
+    neighbours: Neighbours,
+}
+
+/// The packet path and its tables.
+#[derive(Debug)]
+pub struct Forwarder {
+    ports: Vec<Port>,
+    lans: Vec<Lan>,
+    networks: Networks,
+    links: Links,
+    rules: Vec<Rule>,
+    flows: FlowTable,
+    nat: Nat,
+    fragments: Fragments<Decision>,
+    reassembler: Reassembler,
+    hosts: Map<Account, u32>,
+    flows_per_host: u32,
+    limiter: Limiter,
+    /// Where the sweep for flows of lost addresses has come to, and since when it wants to go on.
+    sweep: Option<(FlowId, Instant)>,
+}
+
+/// What a packet came in by.
+#[derive(Debug, Clone, Copy)]
+struct Ingress {
+    interface: Interface,
+    realm: Realm,
+    epoch: u32,
+}
+
+impl Ingress {
+    const ROUTER: Ingress = Ingress { interface: Interface::Router, realm: Realm::INSIDE, epoch: 0 };
+
+    /// Whose packets may fill which part of a neighbour table.
+    fn origin(self) -> Origin {
+        match self.interface {
+            Interface::Lan(_) | Interface::Router => Origin::Inside,
+            Interface::Wan(_) | Interface::Subscriber(_) => Origin::Outside,
+        }
+    }
+}
+
+/// What every step of one call needs.
+struct Turn<'a> {
+    now: Instant,
+    /// `now` in whole seconds: the grain of flow timers.
+    second: u32,
+    rng: &'a mut dyn Rng,
+    egress: &'a mut Egress,
+    punts: &'a mut VecDeque<Punt>,
+}
+
+impl<'a> Turn<'a> {
+    fn new<'c: 'a>(cx: &'a mut Cx<'c>, egress: &'a mut Egress, punts: &'a mut VecDeque<Punt>) -> Turn<'a> {
+        let second = u32::try_from(cx.now.as_secs()).unwrap_or(u32::MAX);
+        Turn { now: cx.now, second, rng: &mut *cx.rng, egress, punts }
+    }
+}
+
+/// A flow as status shows it.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
+pub struct FlowSummary {
+    /// IP protocol number.
+    pub protocol: u8,
+    /// What its first packet came in by.
+    pub from: Interface,
+    /// What its first packet went out by.
+    pub to: Interface,
+    /// Source of its first packet, with the port or ICMP identifier.
+    pub source: (Ipv4Addr, u16),
+    /// Destination of its first packet.
+    pub destination: (Ipv4Addr, u16),
+    /// Source of its first packet on the other side.
+    pub translated_source: (Ipv4Addr, u16),
+    /// Destination of its first packet on the other side.
+    pub translated_destination: (Ipv4Addr, u16),
+}
+
+impl Forwarder {
+    /// A forwarder without sessions. Hash seeds are drawn from `rng`.
+    pub fn new(settings: &Settings, rng: &mut dyn Rng) -> Forwarder {
+        let mut nat = Nat::new(settings.wans.len(), settings.nat.filtering, rng);
+        for forward in &settings.port_forwards {
+            let protocol = match forward.protocol {
+                Transport::Tcp => TCP,
+                Transport::Udp => UDP,
+            };
+            let inside = Inside { address: forward.to, port: forward.to_port, protocol, wan: forward.wan };
+            nat.forward(inside, forward.port);
+        }
+        let ports: Vec<Port> = (0u16..)
+            .zip(&settings.ports)
+            .map(|(index, port)| Port {
+                role: role(settings, PortId(index)),
+                mac: port.mac,
+                offload: port.offload,
+            })
+            .collect();
+        let lans = settings.lans.iter().map(|lan| new_lan(settings, lan, rng)).collect();
+        Forwarder {
+            ports,
+            lans,
+            networks: Networks::new(settings),
+            links: Links::new(settings.wans.len(), rng),
+            rules: settings.rules.clone(),
+            flows: FlowTable::new(Seed::draw(rng), settings.nat.timeouts, settings.nat.flows),
+            nat,
+            fragments: Fragments::new(fragment::PASSING, Seed::draw(rng)),
+            reassembler: Reassembler::new(reassemble::LOCAL, Seed::draw(rng)),
+            hosts: Map::with_hasher(Seed::draw(rng)),
+            flows_per_host: settings.nat.flows_per_host,
+            limiter: Limiter::new(limit::PER_SOURCE, limit::OVERALL, Seed::draw(rng)),
+            sweep: None,
+        }
+    }
+
+    /// Runs every frame of `batch`, which came by `port`, to its end. Frames for Control are appended to `punts`.
+    pub fn receive(
+        &mut self,
+        cx: &mut Cx<'_>,
+        port: PortId,
+        batch: &mut Batch,
+        egress: &mut Egress,
+        punts: &mut VecDeque<Punt>,
+    ) {
+        let mut turn = Turn::new(cx, egress, punts);
+        self.expire(turn.second);
+        self.sweep(turn.now);
+        let role = self.ports.get(port.index()).map_or(Role::Unused, |port| port.role);
+        for frame in batch.drain(..) {
+            match role {
+                Role::Lan(lan) => self.receive_lan(&mut turn, port, lan, frame),
+                Role::Pppoe => self.receive_pppoe(&mut turn, port, frame),
+                Role::Unused => turn.egress.drop(frame, DropReason::UnknownEthertype),
+            }
+        }
+    }
+
+    /// Takes a fact that Control has negotiated.
+    pub fn apply(&mut self, cx: &mut Cx<'_>, update: Update, egress: &mut Egress) {
+        match update {
+            Update::SessionOpened { owner, session } => self.links.open(owner, session),
+            Update::SessionClosed { owner } => {
+                self.links.close(owner);
+                if matches!(owner, SessionOwner::Subscriber(_)) {
+                    self.start_sweep(cx.now);
+                }
+            }
+            Update::WanIpv4Up { wan, address, mtu } => {
+                if self.links.wan_up(wan, address, mtu) {
+                    self.start_sweep(cx.now);
+                }
+            }
+            Update::WanIpv4Down { wan } => self.links.wan_down(wan),
+            Update::SubscriberIpv4Up { subscriber, address, mtu } => {
+                self.links.subscriber_up(subscriber, address, mtu);
+                self.start_sweep(cx.now);
+            }
+            Update::SubscriberIpv4Down { subscriber } => {
+                if self.links.subscriber_down(subscriber) {
+                    self.start_sweep(cx.now);
+                }
+            }
+            Update::NeighbourFound { lan, address, mac } => {
+                let Some(state) = self.lans.get_mut(lan.index()) else { return };
+                let waiting = state.neighbours.found(cx.now, address, mac);
+                for frame in waiting {
+                    self.transmit_to_station(cx.now, lan, mac, frame, egress);
+                }
+            }
+            Update::NeighbourFailed { lan, address } => {
+                let Some(state) = self.lans.get_mut(lan.index()) else { return };
+                let waiting = state.neighbours.failed(address);
+                let mut punts = VecDeque::new();
+                let mut turn = Turn::new(cx, egress, &mut punts);
+                for frame in waiting {
+                    self.undeliverable(&mut turn, frame);
+                }
+            }
+        }
+    }
+
+    /// Sends an IPv4 packet of the router's own, which begins at its IPv4 header: it is routed, translated and
+    /// encapsulated as any other, and keeps its port where that is free.
+    pub fn send_ip(&mut self, cx: &mut Cx<'_>, packet: Frame, egress: &mut Egress) {
+        let mut punts = VecDeque::new();
+        let mut turn = Turn::new(cx, egress, &mut punts);
+        self.ipv4(&mut turn, Ingress::ROUTER, packet);
+        for punt in punts {
+            egress.drop(punt.frame, DropReason::NotListening);
+        }
+    }
+
+    /// Sends an Ethernet frame of the router's own on a LAN: by the port behind which its destination is, or by all.
+    pub fn send_lan(&mut self, now: Instant, lan: LanId, frame: Frame, egress: &mut Egress) {
+        self.transmit_on_lan(now, lan, frame, egress);
+    }
+
+    /// Ends flows whose time is over, and packets that have waited too long.
+    pub fn handle_timeout(&mut self, cx: &mut Cx<'_>, egress: &mut Egress) {
+        let now = cx.now;
+        self.expire(u32::try_from(now.as_secs()).unwrap_or(u32::MAX));
+        self.sweep(now);
+        self.fragments.handle_timeout(now, egress);
+        self.reassembler.handle_timeout(now, egress);
+        for lan in &mut self.lans {
+            lan.bridge.handle_timeout(now);
+            lan.neighbours.handle_timeout(now, egress);
+        }
+    }
+
+    /// When [`Forwarder::handle_timeout`] wants to be called.
+    pub fn poll_timeout(&self) -> Option<Instant> {
+        let lans = self.lans.iter().fold(None, |at, lan| {
+            earliest(at, earliest(lan.bridge.poll_timeout(), lan.neighbours.poll_timeout()))
+        });
+        let sweep = self.sweep.map(|(_, since)| since);
+        let fragments = earliest(self.fragments.poll_timeout(), self.reassembler.poll_timeout());
+        earliest(earliest(self.flows.poll_timeout(), fragments), earliest(lans, sweep))
+    }
+
+    /// The next address that ARP is to ask for.
+    pub fn poll_resolve(&mut self) -> Option<Resolve> {
+        (0u16..).zip(&mut self.lans).find_map(|(index, lan)| {
+            lan.neighbours.poll_resolve().map(|address| Resolve { lan: LanId(index), address })
+        })
+    }
+
+    /// What the owner's session has carried. `None` when it has none.
+    pub fn usage(&self, owner: SessionOwner) -> Option<Usage> {
+        self.links.of(owner).map(|link| link.usage)
+    }
+
+    /// Frames that wait: for a neighbour, or for the first fragment.
+    pub fn held(&self) -> usize {
+        let fragments = self.fragments.held().saturating_add(self.reassembler.held());
+        self.lans.iter().fold(fragments, |held, lan| held.saturating_add(lan.neighbours.held()))
+    }
+
+    /// The epoch of an uplink: how often its IPv4 address has changed.
+    pub fn epoch(&self, wan: WanId) -> u32 {
+        self.links.epoch(wan)
+    }
+
+    /// Number of flows, those of a lost address included until they are swept out.
+    pub fn flow_count(&self) -> usize {
+        self.flows.len()
+    }
+
+    /// Number of NAT mappings, port forwards included.
+    pub fn mapping_count(&self) -> usize {
+        self.nat.len()
+    }
+
+    /// Every flow.
+    pub fn flows(&self) -> impl Iterator<Item = FlowSummary> + '_ {
+        self.flows.iter().map(|flow| {
+            let Pair(there, back) = flow.keys;
+            FlowSummary {
+                protocol: there.protocol(),
+                from: flow.interfaces.0,
+                to: flow.interfaces.1,
+                source: (there.source(), there.source_port()),
+                destination: (there.destination(), there.destination_port()),
+                translated_source: (back.destination(), back.destination_port()),
+                translated_destination: (back.source(), back.source_port()),
+            }
+        })
+    }
+
+    /// The stations known on a LAN, in no order.
+    pub fn stations(&self, lan: LanId) -> impl Iterator<Item = (Ipv4Addr, Mac)> + '_ {
+        self.lans.get(lan.index()).into_iter().flat_map(|lan| lan.neighbours.stations())
+    }
+
+    /// Ends a flow and gives back what it used.
+    fn end(&mut self, id: FlowId) {
+        let Some(flow) = self.flows.remove(id) else { return };
+        let Pair(source, destination) = flow.mappings;
+        if let Some(mapping) = source {
+            self.nat.detach(mapping, flow.keys.0.destination(), flow.confirmed);
+        }
+        if let Some(mapping) = destination {
+            let confirmed = flow.confirmed && source.is_none();
+            self.nat.detach(mapping, flow.keys.0.source(), confirmed);
+        }
+        if let Some(account) = flow.account
+            && let Some(count) = self.hosts.get_mut(&account)
+        {
+            *count = count.saturating_sub(1);
+            if *count == 0 {
+                self.hosts.remove(&account);
+            }
+        }
+    }
+
+    fn expire(&mut self, second: u32) {
+        while let Some(id) = self.flows.expired(second) {
+            self.end(id);
+        }
+    }
+
+    /// Flows of a lost address are stale at once; this lets the sweep take them out, a part at a time.
+    fn start_sweep(&mut self, now: Instant) {
+        self.sweep = Some((0, now));
+    }
+
+    fn sweep(&mut self, now: Instant) {
+        let Some((from, _)) = self.sweep else { return };
+        let to = from.saturating_add(SWEEP).min(self.flows.records());
+        for id in from..to {
+            if self.flows.get(id).is_some_and(|flow| !self.is_current(flow)) {
+                self.end(id);
+            }
+        }
+        self.sweep = (to < self.flows.records()).then_some((to, now));
+    }
+}
+
+fn role(settings: &Settings, port: PortId) -> Role {
+    if let Some(lan) = settings.lan_of_port(port) {
+        Role::Lan(lan)
+    } else if settings.wans.iter().any(|wan| wan.port == port)
+        || settings.concentrators.iter().any(|concentrator| concentrator.port == port)
+    {
+        Role::Pppoe
+    } else {
+        Role::Unused
+    }
+}
+
+fn new_lan(settings: &Settings, lan: &crate::settings::Lan, rng: &mut dyn Rng) -> Lan {
+    let ports = || lan.ports.iter().filter_map(|port| settings.ports.get(port.index()));
+    Lan {
+        ports: lan.ports.clone(),
+        mac: ports().next().map(|port| port.mac).unwrap_or_default(),
+        mtu: ports().map(|port| port.mtu).min().unwrap_or(1500),
+        serves_dhcp: lan.dhcp.is_some(),
+        bridge: Bridge::new(ports().map(|port| port.mac).collect(), Seed::draw(rng)),
+        neighbours: Neighbours::new(Seed::draw(rng)),
+    }
+}

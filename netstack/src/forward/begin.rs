@@ -1,0 +1,415 @@
+//! The first packet of a flow: is it sane, where does it go, do the rules let it, what is it translated to.
+
+use crate::forward::filter::{Candidate, Verdict, judge};
+use crate::forward::flow::{Account, Flow, FlowId, FlowState, MappingId, Pair, Refused};
+use crate::forward::icmp::IcmpError;
+use crate::forward::key::{Key, Realm};
+use crate::forward::link::LinkIpv4;
+use crate::forward::nat::{Inside, Life, Outside};
+use crate::forward::parse::{ACK, Carries, Packet, SYN};
+use crate::forward::refuse::Refusal;
+use crate::forward::route::{Route, is_bogon};
+use crate::forward::{Forwarder, Ingress, Turn};
+use crate::id::{Interface, WanId};
+use crate::ledger::DropReason;
+use crate::wire::checksum::Delta;
+use crate::wire::ipv4::{ICMP, TCP, UDP};
+
+/// What a flow will be.
+struct Plan {
+    /// What the answers come in by.
+    out: Interface,
+    /// The key of the answers.
+    back: Key,
+    /// Mappings of source and destination.
+    mappings: Pair<Option<MappingId>>,
+    /// Which directions refresh it.
+    refreshes: Pair<bool>,
+    /// Whom it is counted against.
+    account: Option<Account>,
+}
+
+impl Forwarder {
+    /// Makes the flow that `packet` opens.
+    pub(super) fn begin(
+        &mut self,
+        turn: &mut Turn<'_>,
+        ingress: Ingress,
+        packet: &Packet,
+    ) -> Result<FlowId, Refusal> {
+        self.check_source(ingress, packet)?;
+        let destination = packet.key.destination();
+        if is_bogon(destination) {
+            return Err(Refusal::silent(DropReason::BogonDestination));
+        }
+        if packet.key.source() == destination && ingress.interface != Interface::Router {
+            return Err(Refusal::silent(DropReason::Land));
+        }
+        check_opening(ingress, packet)?;
+        if self.flows.is_full() {
+            return Err(Refusal::silent(DropReason::FlowTableFull));
+        }
+        let plan = match ingress.interface {
+            Interface::Wan(wan) => self.plan_inbound(wan, packet)?,
+            _ => self.plan_from_inside(turn, ingress, packet)?,
+        };
+        self.install(turn.second, ingress, packet, plan)
+    }
+
+    /// Bogons and spoofed sources (BCP 38; TR-124 WAN.DoS): what comes from a LAN has an address of that LAN, from a
+    /// subscriber its own, and from an uplink none that is inside.
+    pub(super) fn check_source(&self, ingress: Ingress, packet: &Packet) -> Result<(), Refusal> {
+        let source = packet.key.source();
+        if is_bogon(source) {
+            return Err(Refusal::silent(DropReason::BogonSource));
+        }
+        let own = || self.links.open_wans().any(|(_, ipv4)| ipv4.address == source);
+        let right = match ingress.interface {
+            Interface::Router => true,
+            Interface::Lan(lan) => self.networks.lan(lan).is_some_and(|network| {
+                network.contains(source)
+                    && network.address != source
+                    && network.broadcast() != Some(source)
+                    && (network.prefix >= 31 || network.network() != source)
+            }),
+            Interface::Subscriber(subscriber) => self
+                .links
+                .subscriber(subscriber)
+                .and_then(|link| link.ipv4)
+                .is_some_and(|ipv4| ipv4.address == source),
+            // From our own address to our own address is LAND, which has a name of its own.
+            Interface::Wan(_) if source == packet.key.destination() => true,
+            Interface::Wan(_) => !self.networks.is_inside(source) && !own(),
+        };
+        if right { Ok(()) } else { Err(Refusal::silent(DropReason::Spoofed)) }
+    }
+
+    /// A packet from outside, by no flow: to a mapping or port forward that admits it, or to the router.
+    fn plan_inbound(&mut self, wan: WanId, packet: &Packet) -> Result<Plan, Refusal> {
+        let key = packet.key;
+        let here = self.links.wan(wan).and_then(|link| link.ipv4);
+        let Some(ipv4) = here.filter(|ipv4| ipv4.address == key.destination()) else {
+            return Err(Refusal::silent(DropReason::FilterDefault));
+        };
+        let outside = Outside { wan, protocol: key.protocol(), port: key.destination_port() };
+        let mapping = match packet.carries {
+            Carries::Tcp(_) | Carries::Udp => self.nat.by_outside(outside, ipv4.epoch),
+            _ => None,
+        };
+        let target = mapping.and_then(|id| Some((id, *self.nat.get(id)?)));
+        let Some((id, mapping)) = target else {
+            let candidate = candidate(Interface::Wan(wan), Interface::Router, packet);
+            self.ask(&candidate)?;
+            return Ok(Plan {
+                out: Interface::Router,
+                back: key.reversed(Realm::INSIDE),
+                mappings: Pair(None, None),
+                refreshes: Pair(false, true),
+                account: account_inbound(key.destination()),
+            });
+        };
+        if !self.nat.admits(id, key.source()) {
+            return Err(Refusal::silent(DropReason::FilterDefault));
+        }
+        let inside = mapping.inside;
+        let out = match self.networks.route(&self.links, inside.address) {
+            Route::To(out @ (Interface::Lan(_) | Interface::Subscriber(_))) => out,
+            Route::Uplink(_) => Interface::Router,
+            _ => return Err(Refusal::silent(DropReason::NoRoute)),
+        };
+        let mut candidate = candidate(Interface::Wan(wan), out, packet);
+        candidate.destination = inside.address;
+        candidate.port = Some(inside.port);
+        candidate.forwarded = true;
+        self.ask(&candidate)?;
+        let source = (key.source(), key.source_port());
+        Ok(Plan {
+            out,
+            back: Key::of(Realm::INSIDE, key.protocol(), (inside.address, inside.port), source),
+            mappings: Pair(None, Some(id)),
+            refreshes: Pair(false, true),
+            account: account_inbound(inside.address),
+        })
+    }
+
+    /// A packet from a LAN, a subscriber or the router: to another of them as it is, beyond an uplink translated, to an
+    /// uplink's address by the mapping there or to the router.
+    fn plan_from_inside(
+        &mut self,
+        turn: &mut Turn<'_>,
+        ingress: Ingress,
+        packet: &Packet,
+    ) -> Result<Plan, Refusal> {
+        let key = packet.key;
+        match self.networks.route(&self.links, key.destination()) {
+            Route::Nowhere(reason, error) => Err(Refusal { reason, tell: error.into() }),
+            Route::To(Interface::Wan(preferred)) => {
+                let (wan, ipv4) = self.uplink_for(ingress, packet, preferred);
+                let ipv4 = ipv4.ok_or(Refusal::error(DropReason::WanDown, IcmpError::NetUnreachable))?;
+                self.ask(&candidate(ingress.interface, Interface::Wan(wan), packet))?;
+                self.plan_outbound(turn, ingress, packet, wan, ipv4)
+            }
+            Route::To(out) => self.plan_untranslated(ingress, packet, out),
+            Route::Uplink(wan) => {
+                let outside = Outside { wan, protocol: key.protocol(), port: key.destination_port() };
+                let epoch = self.links.epoch(wan);
+                let mapping = match packet.carries {
+                    Carries::Tcp(_) | Carries::Udp => self.nat.by_outside(outside, epoch),
+                    _ => None,
+                };
+                match mapping {
+                    Some(target) => self.plan_hairpin(turn, ingress, packet, wan, target),
+                    None => self.plan_untranslated(ingress, packet, Interface::Router),
+                }
+            }
+        }
+    }
+
+    /// The uplink for a packet: the preferred one, except that a packet of the router's own that bears an uplink's address
+    /// goes out by that one.
+    fn uplink_for(&self, ingress: Ingress, packet: &Packet, preferred: WanId) -> (WanId, Option<LinkIpv4>) {
+        if ingress.interface == Interface::Router
+            && let Some((wan, ipv4)) =
+                self.links.open_wans().find(|(_, ipv4)| ipv4.address == packet.key.source())
+        {
+            return (wan, Some(ipv4));
+        }
+        (preferred, self.links.wan(preferred).and_then(|link| link.ipv4))
+    }
+
+    fn plan_untranslated(
+        &mut self,
+        ingress: Ingress,
+        packet: &Packet,
+        out: Interface,
+    ) -> Result<Plan, Refusal> {
+        if out == Interface::Router && ingress.interface == Interface::Router {
+            return Err(Refusal::silent(DropReason::BogonDestination));
+        }
+        self.ask(&candidate(ingress.interface, out, packet))?;
+        Ok(Plan {
+            out,
+            back: packet.key.reversed(Realm::INSIDE),
+            mappings: Pair(None, None),
+            refreshes: Pair(true, true),
+            account: account_of(ingress, packet),
+        })
+    }
+
+    /// Source translation towards an uplink.
+    fn plan_outbound(
+        &mut self,
+        turn: &mut Turn<'_>,
+        ingress: Ingress,
+        packet: &Packet,
+        wan: WanId,
+        ipv4: LinkIpv4,
+    ) -> Result<Plan, Refusal> {
+        let key = packet.key;
+        let account = account_of(ingress, packet);
+        self.check_quota(account)?;
+        let (mapping, port) = match key.protocol() {
+            TCP | UDP | ICMP => {
+                let id = self.map_source(turn, ingress, packet, wan, ipv4.epoch)?;
+                (Some(id), self.nat.get(id).map_or(0, |mapping| mapping.port))
+            }
+            // Without ports one inside host at a time talks to a peer: the next one's key collides.
+            _ => (None, 0),
+        };
+        let peer = (key.destination(), key.destination_port());
+        Ok(Plan {
+            out: Interface::Wan(wan),
+            back: Key::of(Realm::outside(wan), key.protocol(), peer, (ipv4.address, port)),
+            mappings: Pair(mapping, None),
+            refreshes: Pair(true, false),
+            account,
+        })
+    }
+
+    /// A packet from inside to the external address and port of a mapping: it arrives there from its sender's own external
+    /// address and port (RFC 4787 REQ-9, RFC 5382 REQ-8).
+    fn plan_hairpin(
+        &mut self,
+        turn: &mut Turn<'_>,
+        ingress: Ingress,
+        packet: &Packet,
+        wan: WanId,
+        target: MappingId,
+    ) -> Result<Plan, Refusal> {
+        let key = packet.key;
+        let Some(mapping) = self.nat.get(target).copied() else {
+            return Err(Refusal::silent(DropReason::Internal));
+        };
+        let inside = mapping.inside;
+        let out = match self.networks.route(&self.links, inside.address) {
+            Route::To(out @ (Interface::Lan(_) | Interface::Subscriber(_))) => out,
+            // The router's own mapping is as the router itself.
+            _ => return self.plan_untranslated(ingress, packet, Interface::Router),
+        };
+        let mut candidate = candidate(ingress.interface, out, packet);
+        candidate.destination = inside.address;
+        candidate.port = Some(inside.port);
+        candidate.forwarded = mapping.life == Life::Static || self.nat.admits(target, key.destination());
+        self.ask(&candidate)?;
+        let account = account_of(ingress, packet);
+        self.check_quota(account)?;
+        let source = self.map_source(turn, ingress, packet, wan, self.links.epoch(wan))?;
+        let port = self.nat.get(source).map_or(0, |mapping| mapping.port);
+        Ok(Plan {
+            out,
+            back: Key::of(
+                Realm::INSIDE,
+                key.protocol(),
+                (inside.address, inside.port),
+                (key.destination(), port),
+            ),
+            mappings: Pair(Some(source), Some(target)),
+            refreshes: Pair(true, true),
+            account,
+        })
+    }
+
+    /// The mapping of a packet's source on an uplink, a new one if need be.
+    fn map_source(
+        &mut self,
+        turn: &mut Turn<'_>,
+        ingress: Ingress,
+        packet: &Packet,
+        wan: WanId,
+        epoch: u32,
+    ) -> Result<MappingId, Refusal> {
+        let key = packet.key;
+        if matches!(packet.carries, Carries::IcmpOther) {
+            return Err(Refusal::silent(DropReason::NatProtocol));
+        }
+        let inside = Inside { address: key.source(), port: key.source_port(), protocol: key.protocol(), wan };
+        if let Some(id) = self.nat.by_inside(inside, epoch) {
+            return Ok(id);
+        }
+        let keep = (ingress.interface == Interface::Router).then_some(inside.port);
+        self.nat.map(inside, epoch, keep, turn.rng).ok_or(match packet.carries {
+            // RFC 5508 REQ-8; RFC 7857 §4.
+            Carries::IcmpQuery => Refusal::error(DropReason::NatExhausted, IcmpError::AdminProhibited),
+            _ => Refusal::silent(DropReason::NatExhausted),
+        })
+    }
+
+    fn check_quota(&self, account: Option<Account>) -> Result<(), Refusal> {
+        let used = account.and_then(|account| self.hosts.get(&account)).copied().unwrap_or(0);
+        match account {
+            Some(_) if used >= self.flows_per_host => Err(Refusal::silent(DropReason::HostQuota)),
+            _ => Ok(()),
+        }
+    }
+
+    fn ask(&self, candidate: &Candidate) -> Result<(), Refusal> {
+        match judge(&self.rules, candidate) {
+            Verdict::Accept => Ok(()),
+            Verdict::Drop => Err(Refusal::silent(DropReason::FilterDrop)),
+            Verdict::Default => Err(Refusal::silent(DropReason::FilterDefault)),
+            Verdict::Reject if candidate.protocol == TCP => Err(Refusal::reset(DropReason::FilterReject)),
+            Verdict::Reject => Err(Refusal::error(DropReason::FilterReject, IcmpError::PortUnreachable)),
+        }
+    }
+
+    fn install(
+        &mut self,
+        second: u32,
+        ingress: Ingress,
+        packet: &Packet,
+        plan: Plan,
+    ) -> Result<FlowId, Refusal> {
+        let result =
+            self.check_quota(plan.account).and_then(|()| self.insert(second, ingress, packet, &plan));
+        let Pair(source, destination) = plan.mappings;
+        match result {
+            Ok(_) => {
+                for mapping in source.into_iter().chain(destination) {
+                    self.nat.attach(mapping);
+                }
+                if let Some(account) = plan.account {
+                    let count = self.hosts.entry(account).or_insert(0);
+                    *count = count.saturating_add(1);
+                }
+            }
+            Err(_) => {
+                if let Some(mapping) = source {
+                    self.nat.release_unused(mapping);
+                }
+            }
+        }
+        result
+    }
+
+    fn insert(
+        &mut self,
+        second: u32,
+        ingress: Ingress,
+        packet: &Packet,
+        plan: &Plan,
+    ) -> Result<FlowId, Refusal> {
+        let Some(epoch) = self.epoch_of(plan.out) else {
+            return Err(Refusal::silent(DropReason::NoRoute));
+        };
+        let flow = Flow {
+            keys: Pair(packet.key, plan.back),
+            interfaces: Pair(ingress.interface, plan.out),
+            epochs: Pair(ingress.epoch, epoch),
+            addresses: Pair(Delta::NONE, Delta::NONE),
+            ports: Pair(Delta::NONE, Delta::NONE),
+            mappings: plan.mappings,
+            refreshes: plan.refreshes,
+            confirmed: false,
+            state: FlowState::opening(packet.carries),
+            refreshed: second,
+            account: plan.account,
+        };
+        self.flows.insert(flow.with_deltas()).map_err(|refused| {
+            Refusal::silent(match refused {
+                Refused::Full => DropReason::FlowTableFull,
+                Refused::Collision => DropReason::NatProtocol,
+            })
+        })
+    }
+}
+
+/// What may open a flow: not the answer to a query that nobody sent, and of TCP only SYN.
+fn check_opening(ingress: Ingress, packet: &Packet) -> Result<(), Refusal> {
+    match packet.carries {
+        Carries::Tcp(flags) if flags & (SYN | ACK) != SYN => Err(match ingress.interface {
+            // After a restart of the router, connections of old end at once instead of hanging.
+            Interface::Lan(_) | Interface::Subscriber(_) => Refusal::reset(DropReason::TcpNoFlow),
+            Interface::Wan(_) | Interface::Router => Refusal::silent(DropReason::TcpNoFlow),
+        }),
+        Carries::IcmpAnswer | Carries::IcmpError => Err(Refusal::silent(DropReason::IcmpNoFlow)),
+        Carries::LaterFragment => Err(Refusal::silent(DropReason::FragmentMalformed)),
+        _ => Ok(()),
+    }
+}
+
+fn account_of(ingress: Ingress, packet: &Packet) -> Option<Account> {
+    match ingress.interface {
+        Interface::Lan(_) | Interface::Subscriber(_) => {
+            Some(Account { host: packet.key.source().to_bits(), inbound: false })
+        }
+        Interface::Wan(_) | Interface::Router => None,
+    }
+}
+
+fn account_inbound(host: core::net::Ipv4Addr) -> Option<Account> {
+    Some(Account { host: host.to_bits(), inbound: true })
+}
+
+fn candidate(from: Interface, to: Interface, packet: &Packet) -> Candidate {
+    let key = packet.key;
+    Candidate {
+        from: from.zone(),
+        to: to.zone(),
+        protocol: key.protocol(),
+        source: key.source(),
+        destination: key.destination(),
+        port: matches!(packet.carries, Carries::Tcp(_) | Carries::Udp).then_some(key.destination_port()),
+        echo: packet.carries == Carries::IcmpQuery && key.destination_port() == 8,
+        forwarded: false,
+    }
+}

@@ -1,0 +1,183 @@
+//! The way out: what the wire cannot take is cut, the session's or the neighbour's header goes on.
+
+use alloc::collections::VecDeque;
+use core::net::Ipv4Addr;
+
+use crate::forward::link::ENCAPSULATION;
+use crate::forward::mtu::fragment;
+use crate::forward::neighbour::Origin;
+use crate::forward::segment::split;
+use crate::forward::{Forwarder, Turn};
+use crate::frame::{Checksum, Egress, Frame};
+use crate::id::{Interface, LanId, Mac, PortId};
+use crate::ledger::DropReason;
+use crate::time::Instant;
+use crate::wire::ethernet::{Header, ethertype};
+
+impl Forwarder {
+    /// Sends a packet that begins at its IPv4 header, fits, and is translated already, to `destination` by `out`.
+    pub(super) fn emit(
+        &mut self,
+        turn: &mut Turn<'_>,
+        out: Interface,
+        destination: Ipv4Addr,
+        frame: Frame,
+        origin: Origin,
+    ) {
+        match out {
+            Interface::Lan(lan) => {
+                let Some(state) = self.lans.get_mut(lan.index()) else {
+                    return turn.egress.drop(frame, DropReason::Internal);
+                };
+                match state.neighbours.station(turn.now, destination) {
+                    Some(mac) => self.transmit_to_station(turn.now, lan, mac, frame, turn.egress),
+                    None => state.neighbours.hold(turn.now, destination, frame, origin, turn.egress),
+                }
+            }
+            Interface::Wan(_) | Interface::Subscriber(_) => {
+                if is_plain(&frame) {
+                    return self.encapsulate(out, frame, turn.egress);
+                }
+                // No device cuts or sums behind a PPPoE header.
+                match pieces(frame, 0, turn.egress) {
+                    Ok(pieces) => {
+                        pieces.into_iter().for_each(|piece| self.encapsulate(out, piece, turn.egress))
+                    }
+                    Err(frame) => turn.egress.drop(frame, DropReason::GsoMalformed),
+                }
+            }
+            Interface::Router => turn.egress.drop(frame, DropReason::Internal),
+        }
+    }
+
+    /// Sends a packet that may be fragmented in fragments of at most `mtu` octets.
+    pub(super) fn emit_in_fragments(
+        &mut self,
+        turn: &mut Turn<'_>,
+        out: Interface,
+        destination: Ipv4Addr,
+        frame: Frame,
+        mtu: u16,
+        origin: Origin,
+    ) {
+        let segments = match pieces(frame, 0, turn.egress) {
+            Ok(segments) => segments,
+            Err(frame) => return turn.egress.drop(frame, DropReason::GsoMalformed),
+        };
+        let mut fragments = VecDeque::new();
+        for segment in segments {
+            if let Err(frame) = fragment(segment, mtu, turn.egress, &mut fragments) {
+                turn.egress.drop(frame, DropReason::TooBig);
+            }
+        }
+        for frame in fragments {
+            self.emit(turn, out, destination, frame, origin);
+        }
+    }
+
+    /// Puts the session's header before an IPv4 packet and sends it.
+    fn encapsulate(&mut self, out: Interface, mut frame: Frame, egress: &mut Egress) {
+        let link = match out {
+            Interface::Wan(wan) => self.links.wan_mut(wan),
+            Interface::Subscriber(subscriber) => self.links.subscriber_mut(subscriber),
+            Interface::Lan(_) | Interface::Router => None,
+        };
+        let Some(link) = link else { return egress.drop(frame, DropReason::NoRoute) };
+        let len = frame.len();
+        let Some(header) = link.header(len) else { return egress.drop(frame, DropReason::Internal) };
+        match frame.push(ENCAPSULATION) {
+            Some(room) => room.copy_from_slice(&header),
+            None => return egress.drop(frame, DropReason::Internal),
+        }
+        link.usage.tx_packets = link.usage.tx_packets.wrapping_add(1);
+        link.usage.tx_octets = link.usage.tx_octets.wrapping_add(len as u64);
+        egress.transmit(link.session.port, frame);
+    }
+
+    /// Sends an IPv4 packet to a station on a LAN.
+    pub(super) fn transmit_to_station(
+        &mut self,
+        now: Instant,
+        lan: LanId,
+        station: Mac,
+        mut frame: Frame,
+        egress: &mut Egress,
+    ) {
+        let source = self.lans.get(lan.index()).map(|lan| lan.mac).unwrap_or_default();
+        let header = Header { destination: station, source, ethertype: ethertype::IPV4 };
+        match header.push(&mut frame) {
+            true => self.transmit_on_lan(now, lan, frame, egress),
+            false => egress.drop(frame, DropReason::Internal),
+        }
+    }
+
+    /// Sends an Ethernet frame on a LAN: by the port of its destination, or by all.
+    pub(super) fn transmit_on_lan(&mut self, now: Instant, lan: LanId, frame: Frame, egress: &mut Egress) {
+        let Some(state) = self.lans.get(lan.index()) else {
+            return egress.drop(frame, DropReason::Internal);
+        };
+        if let [only] = *state.ports.as_slice() {
+            return self.transmit_on_port(only, frame, egress);
+        }
+        let station = Mac::read(frame.bytes()).unwrap_or(Mac::BROADCAST);
+        match state.bridge.port(now, station) {
+            Some(port) => self.transmit_on_port(port, frame, egress),
+            None => self.flood(lan, None, frame, egress),
+        }
+    }
+
+    /// Sends a frame by every port of a LAN but `except`.
+    pub(super) fn flood(&self, lan: LanId, except: Option<PortId>, frame: Frame, egress: &mut Egress) {
+        let ports = self.lans.get(lan.index()).map_or(&[][..], |lan| lan.ports.as_slice());
+        let mut ports = ports.iter().copied().filter(|&port| Some(port) != except);
+        let Some(last) = ports.next_back() else {
+            return egress.drop(frame, DropReason::BridgeSamePort);
+        };
+        for port in ports {
+            self.transmit_copy(port, &frame, egress);
+        }
+        self.transmit_on_port(last, frame, egress);
+    }
+
+    /// Sends copies of a frame by every port of a LAN but `except`.
+    pub(super) fn flood_copies(&self, lan: LanId, except: PortId, frame: &Frame, egress: &mut Egress) {
+        let ports = self.lans.get(lan.index()).map_or(&[][..], |lan| lan.ports.as_slice());
+        for port in ports.iter().copied().filter(|&port| port != except) {
+            self.transmit_copy(port, frame, egress);
+        }
+    }
+
+    fn transmit_copy(&self, port: PortId, frame: &Frame, egress: &mut Egress) {
+        let mut copy = egress.copy(frame.len());
+        match copy.extend(frame.bytes()) {
+            true => {
+                copy.offload = frame.offload;
+                self.transmit_on_port(port, copy, egress);
+            }
+            false => egress.drop(copy, DropReason::Internal),
+        }
+    }
+
+    /// Sends an Ethernet frame by a port; what the device there cannot cut or sum is cut and summed here.
+    pub(super) fn transmit_on_port(&self, port: PortId, frame: Frame, egress: &mut Egress) {
+        if is_plain(&frame) || self.ports.get(port.index()).is_some_and(|port| port.offload) {
+            return egress.transmit(port, frame);
+        }
+        match pieces(frame, Header::LEN, egress) {
+            Ok(pieces) => pieces.into_iter().for_each(|piece| egress.transmit(port, piece)),
+            Err(frame) => egress.drop(frame, DropReason::GsoMalformed),
+        }
+    }
+}
+
+/// True when nothing is left undone in a frame.
+fn is_plain(frame: &Frame) -> bool {
+    frame.offload.gso.is_none() && !matches!(frame.offload.checksum, Checksum::Partial { .. })
+}
+
+/// The frames that a frame stands for, each complete. Gives it back when it cannot be cut.
+fn pieces(frame: Frame, l3: usize, egress: &mut Egress) -> Result<VecDeque<Frame>, Frame> {
+    let mut pieces = VecDeque::new();
+    split(frame, l3, egress, &mut pieces)?;
+    Ok(pieces)
+}

@@ -1,0 +1,185 @@
+//! The filter: evaluated once for each flow, on its first packet. The user's rules come first, the first match decides;
+//! the built-in ones come after.
+//!
+//! | from | to | built in |
+//! |---|---|---|
+//! | lan, router | anywhere | accept |
+//! | concentrator | wan, concentrator | accept: subscribers are hosts of the Internet, to each other too |
+//! | concentrator | router | accept echo requests, drop the rest |
+//! | wan | router | drop |
+//! | anywhere else | lan, concentrator | drop |
+//!
+//! A port forward is accepted unless one of the user's rules says otherwise.
+
+use core::net::Ipv4Addr;
+
+use crate::id::Zone;
+use crate::settings::{Action, Rule, RuleProtocol};
+use crate::wire::ipv4::{ICMP, TCP, UDP};
+
+/// A flow that is about to begin, as the rules see it: addresses and ports are those inside, where there is translation.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Candidate {
+    /// Zone that it comes from.
+    pub from: Zone,
+    /// Zone that it goes to.
+    pub to: Zone,
+    /// IP protocol.
+    pub protocol: u8,
+    /// Source address.
+    pub source: Ipv4Addr,
+    /// Destination address.
+    pub destination: Ipv4Addr,
+    /// Destination port; for protocols without ports `None`.
+    pub port: Option<u16>,
+    /// It is an ICMP echo request.
+    pub echo: bool,
+    /// It comes by a port forward.
+    pub forwarded: bool,
+}
+
+/// The verdict, and whose it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Verdict {
+    /// Let it pass.
+    Accept,
+    /// A rule of the user's discards it.
+    Drop,
+    /// A rule of the user's discards it, and the sender is to be told.
+    Reject,
+    /// Nothing lets it in.
+    Default,
+}
+
+/// What the rules say of a flow.
+pub(crate) fn judge(rules: &[Rule], flow: &Candidate) -> Verdict {
+    match rules.iter().find(|rule| matches(rule, flow)).map(|rule| rule.action) {
+        Some(Action::Accept) => Verdict::Accept,
+        Some(Action::Drop) => Verdict::Drop,
+        Some(Action::Reject) => Verdict::Reject,
+        None if built_in(flow) => Verdict::Accept,
+        None => Verdict::Default,
+    }
+}
+
+fn built_in(flow: &Candidate) -> bool {
+    match (flow.from, flow.to) {
+        _ if flow.forwarded => true,
+        (Zone::Lan | Zone::Router, _) => true,
+        (Zone::Concentrator, Zone::Wan | Zone::Concentrator) => true,
+        (Zone::Concentrator, Zone::Router) => flow.echo,
+        (Zone::Concentrator, Zone::Lan) | (Zone::Wan, _) => false,
+    }
+}
+
+fn matches(rule: &Rule, flow: &Candidate) -> bool {
+    let protocol = match rule.protocol {
+        RuleProtocol::Any => true,
+        RuleProtocol::Tcp => flow.protocol == TCP,
+        RuleProtocol::Udp => flow.protocol == UDP,
+        RuleProtocol::Icmp => flow.protocol == ICMP,
+        RuleProtocol::Number(number) => flow.protocol == number,
+    };
+    protocol
+        && rule.from.is_none_or(|zone| zone == flow.from)
+        && rule.to.is_none_or(|zone| zone == flow.to)
+        && rule.source.is_none_or(|network| network.contains(flow.source))
+        && rule.destination.is_none_or(|network| network.contains(flow.destination))
+        && (rule.ports.is_empty()
+            || flow.port.is_some_and(|port| rule.ports.iter().any(|range| range.contains(&port))))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use alloc::vec;
+    use alloc::vec::Vec;
+
+    fn flow(from: Zone, to: Zone) -> Candidate {
+        Candidate {
+            from,
+            to,
+            protocol: TCP,
+            source: Ipv4Addr::new(192, 0, 2, 1),
+            destination: Ipv4Addr::new(198, 51, 100, 1),
+            port: Some(443),
+            echo: false,
+            forwarded: false,
+        }
+    }
+
+    fn any(action: Action) -> Rule {
+        Rule {
+            from: None,
+            to: None,
+            protocol: RuleProtocol::Any,
+            ports: Vec::new(),
+            source: None,
+            destination: None,
+            action,
+        }
+    }
+
+    #[test]
+    fn the_built_in_rules_are_those_of_the_table() {
+        use Zone::*;
+        let accepted = [
+            (Lan, Lan),
+            (Lan, Wan),
+            (Lan, Concentrator),
+            (Lan, Router),
+            (Router, Lan),
+            (Router, Wan),
+            (Router, Concentrator),
+            (Router, Router),
+            (Concentrator, Wan),
+            (Concentrator, Concentrator),
+        ];
+        for from in [Lan, Wan, Concentrator, Router] {
+            for to in [Lan, Wan, Concentrator, Router] {
+                let verdict = judge(&[], &flow(from, to));
+                assert_eq!(verdict == Verdict::Accept, accepted.contains(&(from, to)), "{from:?} to {to:?}");
+            }
+        }
+        assert_eq!(judge(&[], &Candidate { echo: true, ..flow(Concentrator, Router) }), Verdict::Accept);
+        assert_eq!(judge(&[], &Candidate { echo: true, ..flow(Wan, Router) }), Verdict::Default);
+        assert_eq!(judge(&[], &Candidate { forwarded: true, ..flow(Wan, Lan) }), Verdict::Accept);
+    }
+
+    #[test]
+    fn the_first_match_decides() {
+        let here = Rule { ports: vec![400..=443], to: Some(Zone::Lan), ..any(Action::Accept) };
+        let rules = [here, any(Action::Reject)];
+        assert_eq!(judge(&rules, &flow(Zone::Wan, Zone::Lan)), Verdict::Accept);
+        assert_eq!(judge(&rules, &flow(Zone::Wan, Zone::Router)), Verdict::Reject);
+        let other = Candidate { port: Some(444), forwarded: true, ..flow(Zone::Wan, Zone::Lan) };
+        assert_eq!(judge(&rules, &other), Verdict::Reject, "a rule comes before a port forward");
+        let icmp = Candidate { protocol: ICMP, port: None, ..flow(Zone::Wan, Zone::Lan) };
+        assert_eq!(judge(&rules, &icmp), Verdict::Reject, "a rule with ports is for protocols with ports");
+    }
+
+    #[test]
+    fn every_condition_must_hold() {
+        let network = |a, prefix| Some(crate::id::Ipv4Cidr { address: Ipv4Addr::from([a, 0, 2, 0]), prefix });
+        for rule in [
+            Rule { from: Some(Zone::Lan), ..any(Action::Drop) },
+            Rule { to: Some(Zone::Router), ..any(Action::Drop) },
+            Rule { protocol: RuleProtocol::Udp, ..any(Action::Drop) },
+            Rule { protocol: RuleProtocol::Icmp, ..any(Action::Drop) },
+            Rule { protocol: RuleProtocol::Number(50), ..any(Action::Drop) },
+            Rule { source: network(193, 24), ..any(Action::Drop) },
+            Rule { destination: network(192, 8), ..any(Action::Drop) },
+        ] {
+            assert_eq!(judge(&[rule.clone()], &flow(Zone::Wan, Zone::Lan)), Verdict::Default, "{rule:?}");
+        }
+        let rule = Rule {
+            from: Some(Zone::Wan),
+            to: Some(Zone::Lan),
+            protocol: RuleProtocol::Number(6),
+            source: network(192, 24),
+            destination: network(198, 6),
+            ..any(Action::Drop)
+        };
+        assert_eq!(judge(&[rule], &flow(Zone::Wan, Zone::Lan)), Verdict::Drop);
+    }
+}

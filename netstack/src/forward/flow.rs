@@ -1,0 +1,365 @@
+//! The flow table: one record, two keys.
+//!
+//! A flow is a slab record with the key of each direction as its packets come in. Because the key of one direction,
+//! turned round, is what the other direction's packets look like on their way out, the two keys are the translation: only
+//! the checksum deltas are kept beside them. The index holds four octets per key and compares with the record.
+
+use alloc::vec::Vec;
+
+use core::hash::BuildHasher;
+
+use hashbrown::HashTable;
+
+use crate::forward::key::Key;
+use crate::forward::parse::Carries;
+use crate::forward::tcp::{Clock, TcpState};
+use crate::forward::wheel::Wheel;
+use crate::id::Interface;
+use crate::settings::Timeouts;
+use crate::table::Seed;
+use crate::time::{Duration, Instant};
+use crate::wire::checksum::Delta;
+
+/// A direction of a flow.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Direction {
+    /// That of the packet that made the flow.
+    Original,
+    /// The other one.
+    Reply,
+}
+
+impl Direction {
+    /// The other one.
+    pub fn opposite(self) -> Direction {
+        match self {
+            Direction::Original => Direction::Reply,
+            Direction::Reply => Direction::Original,
+        }
+    }
+
+    /// 0 or 1.
+    pub fn index(self) -> u8 {
+        self as u8
+    }
+}
+
+/// Two of a thing: one for each direction, or for each end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Pair<T>(pub T, pub T);
+
+impl<T: Copy> Pair<T> {
+    /// The one that belongs to `direction`.
+    pub fn of(&self, direction: Direction) -> T {
+        match direction {
+            Direction::Original => self.0,
+            Direction::Reply => self.1,
+        }
+    }
+}
+
+/// What a flow's clock depends on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum FlowState {
+    /// TCP.
+    Tcp(TcpState),
+    /// UDP.
+    Udp,
+    /// An ICMP query and its answers.
+    Icmp,
+    /// Another protocol.
+    Other,
+}
+
+impl FlowState {
+    /// The state of a flow that begins with such a packet.
+    pub fn opening(carries: Carries) -> FlowState {
+        match carries {
+            Carries::Tcp(_) => FlowState::Tcp(TcpState::Opening),
+            Carries::Udp => FlowState::Udp,
+            Carries::IcmpQuery | Carries::IcmpAnswer | Carries::IcmpError | Carries::IcmpOther => {
+                FlowState::Icmp
+            }
+            Carries::Other | Carries::LaterFragment => FlowState::Other,
+        }
+    }
+
+    fn timeout(self, timeouts: &Timeouts) -> Duration {
+        match self {
+            FlowState::Tcp(state) => state.timeout(timeouts),
+            FlowState::Udp => timeouts.udp,
+            FlowState::Icmp => timeouts.icmp,
+            FlowState::Other => timeouts.other,
+        }
+    }
+}
+
+/// A mapping of the translation table that an end of a flow is translated by.
+pub(crate) type MappingId = u32;
+
+/// Whom a flow is counted against.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(crate) struct Account {
+    /// The inside host's address.
+    pub host: u32,
+    /// The flow was opened towards the host from outside: counted apart, lest outsiders use up what it may open itself.
+    pub inbound: bool,
+}
+
+/// A flow.
+#[derive(Debug, Clone)]
+pub(crate) struct Flow {
+    /// The keys of the two directions, as packets come in.
+    pub keys: Pair<Key>,
+    /// What the two directions come in by; the other one is what they go out by.
+    pub interfaces: Pair<Interface>,
+    /// The epochs of those interfaces when the flow was made.
+    pub epochs: Pair<u32>,
+    /// Change of the sum over the addresses, for each direction.
+    pub addresses: Pair<Delta>,
+    /// Change of the sum over ports or identifier, for each direction.
+    pub ports: Pair<Delta>,
+    /// The mappings of the original source and of the original destination.
+    pub mappings: Pair<Option<MappingId>>,
+    /// Which directions' packets keep the flow alive: those from inside (RFC 4787 REQ-6).
+    pub refreshes: Pair<bool>,
+    /// An inside host has sent by it: it counts as a use of its mappings.
+    pub confirmed: bool,
+    /// Its state.
+    pub state: FlowState,
+    /// The second in which it was last refreshed.
+    pub refreshed: u32,
+    /// Whom it is counted against.
+    pub account: Option<Account>,
+}
+
+impl Flow {
+    /// The translation of packets in `direction`.
+    pub fn translation(&self, direction: Direction) -> Translation {
+        let to = self.keys.of(direction.opposite());
+        Translation {
+            addresses: to.addresses.rotate_left(32),
+            ports: to.ports().rotate_left(16),
+            address_delta: self.addresses.of(direction),
+            port_delta: self.ports.of(direction),
+        }
+    }
+
+    /// Fills in the deltas from the keys.
+    pub fn with_deltas(mut self) -> Flow {
+        let delta = |from: Key, to: Key| {
+            let out = to.reversed(crate::forward::key::Realm::INSIDE);
+            let addresses = Delta::of_address(from.source(), out.source())
+                .and(Delta::of_address(from.destination(), out.destination()));
+            // In an ICMP key one "port" is the query's type, which does not change: its delta is nothing.
+            let ports = Delta::of(from.source_port(), out.source_port())
+                .and(Delta::of(from.destination_port(), out.destination_port()));
+            (addresses, ports)
+        };
+        let (there, back) = (delta(self.keys.0, self.keys.1), delta(self.keys.1, self.keys.0));
+        self.addresses = Pair(there.0, back.0);
+        self.ports = Pair(there.1, back.1);
+        self
+    }
+
+    fn due(&self, timeouts: &Timeouts) -> u32 {
+        let timeout = self.state.timeout(timeouts).as_secs();
+        let timeout = u32::try_from(timeout).unwrap_or(u32::MAX);
+        self.refreshed.saturating_add(timeout).saturating_add(1)
+    }
+}
+
+/// What the packets of one direction of a flow become.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Translation {
+    /// New source and destination address, as they stand in the header.
+    pub addresses: u64,
+    /// New source and destination port, as they stand in the header.
+    pub ports: u32,
+    /// Change of the sum over the addresses.
+    pub address_delta: Delta,
+    /// Change of the sum over ports or identifier.
+    pub port_delta: Delta,
+}
+
+/// A slab record's number.
+pub(crate) type FlowId = u32;
+
+/// The table.
+#[derive(Debug)]
+pub(crate) struct FlowTable {
+    records: Vec<Option<Flow>>,
+    free: Vec<FlowId>,
+    /// Record number and direction in one: `id << 1 | direction`.
+    index: HashTable<u32>,
+    seed: Seed,
+    wheel: Wheel,
+    timeouts: Timeouts,
+    limit: usize,
+}
+
+/// Why a flow cannot be put into the table.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Refused {
+    /// The table is full.
+    Full,
+    /// Another flow has one of its keys.
+    Collision,
+}
+
+impl FlowTable {
+    /// An empty table for at most `limit` flows.
+    pub fn new(seed: Seed, timeouts: Timeouts, limit: u32) -> FlowTable {
+        FlowTable {
+            records: Vec::new(),
+            free: Vec::new(),
+            index: HashTable::new(),
+            seed,
+            wheel: Wheel::new(0),
+            timeouts,
+            limit: usize::try_from(limit.min(u32::MAX >> 2)).unwrap_or(usize::MAX),
+        }
+    }
+
+    /// Number of flows.
+    pub fn len(&self) -> usize {
+        self.records.len().saturating_sub(self.free.len())
+    }
+
+    /// True when no further flow fits.
+    pub fn is_full(&self) -> bool {
+        self.len() >= self.limit
+    }
+
+    /// The flow and direction that `key` tells.
+    pub fn find(&self, key: Key) -> Option<(FlowId, Direction)> {
+        let slot =
+            *self.index.find(self.seed.hash_one(key), |&slot| key_of(&self.records, slot) == Some(key))?;
+        Some((slot >> 1, direction_of(slot)))
+    }
+
+    /// The flow `id`.
+    pub fn get(&self, id: FlowId) -> Option<&Flow> {
+        self.records.get(id as usize)?.as_ref()
+    }
+
+    /// Every flow.
+    pub fn iter(&self) -> impl Iterator<Item = &Flow> + '_ {
+        self.records.iter().flatten()
+    }
+
+    /// Number of slab records, used and free, for a sweep by [`FlowTable::get`].
+    pub fn records(&self) -> u32 {
+        u32::try_from(self.records.len()).unwrap_or(u32::MAX)
+    }
+
+    /// Puts a flow in.
+    pub fn insert(&mut self, flow: Flow) -> Result<FlowId, Refused> {
+        let Pair(there, back) = flow.keys;
+        if there == back || self.find(there).is_some() || self.find(back).is_some() {
+            return Err(Refused::Collision);
+        }
+        if self.is_full() {
+            return Err(Refused::Full);
+        }
+        let due = flow.due(&self.timeouts);
+        let id = match self.free.pop() {
+            Some(id) => id,
+            None => {
+                self.records.push(None);
+                self.records().saturating_sub(1)
+            }
+        };
+        if let Some(record) = self.records.get_mut(id as usize) {
+            *record = Some(flow);
+        }
+        for (key, slot) in [(there, id << 1), (back, id << 1 | 1)] {
+            let (records, seed) = (&self.records, &self.seed);
+            self.index.insert_unique(seed.hash_one(key), slot, |&slot| match key_of(records, slot) {
+                Some(key) => seed.hash_one(key),
+                None => 0,
+            });
+        }
+        self.wheel.set(id, due);
+        Ok(id)
+    }
+
+    /// Takes a flow out.
+    pub fn remove(&mut self, id: FlowId) -> Option<Flow> {
+        let Pair(there, back) = self.get(id)?.keys;
+        for (key, slot) in [(there, id << 1), (back, id << 1 | 1)] {
+            if let Ok(entry) = self.index.find_entry(self.seed.hash_one(key), |&other| other == slot) {
+                entry.remove();
+            }
+        }
+        self.wheel.cancel(id);
+        self.free.push(id);
+        self.records.get_mut(id as usize)?.take()
+    }
+
+    /// A packet of `id` went by in `direction`: its state and its clock move on. True when it has for the first time been
+    /// sent by from inside, and so uses its mappings.
+    pub fn advance(&mut self, id: FlowId, direction: Direction, carries: Carries, now: u32) -> bool {
+        let Some(flow) = self.records.get_mut(id as usize).and_then(Option::as_mut) else { return false };
+        let mut clock = Clock::Refresh;
+        if let (FlowState::Tcp(state), Carries::Tcp(flags)) = (flow.state, carries) {
+            let (next, moved) = state.after(flags, direction.index());
+            clock = moved;
+            if next != state {
+                flow.state = FlowState::Tcp(next);
+                if clock == Clock::Restart || next.timeout(&self.timeouts) < state.timeout(&self.timeouts) {
+                    // The deadline comes nearer than the wheel knows.
+                    if clock == Clock::Restart {
+                        flow.refreshed = now;
+                    }
+                    let due = flow.due(&self.timeouts);
+                    self.wheel.set(id, due);
+                }
+            }
+        }
+        if !flow.refreshes.of(direction) || clock == Clock::Leave {
+            return false;
+        }
+        flow.refreshed = now;
+        !core::mem::replace(&mut flow.confirmed, true)
+    }
+
+    /// The next flow whose time is over at second `now`. It is still in the table.
+    pub fn expired(&mut self, now: u32) -> Option<FlowId> {
+        while let Some(id) = self.wheel.pop(now) {
+            let Some(due) = self.get(id).map(|flow| flow.due(&self.timeouts)) else { continue };
+            if due <= now {
+                return Some(id);
+            }
+            self.wheel.set(id, due);
+        }
+        None
+    }
+
+    /// When a flow may next be over.
+    pub fn poll_timeout(&self) -> Option<Instant> {
+        self.wheel.next().map(|second| Instant::from_secs(u64::from(second)))
+    }
+
+    /// True when the two keys of every flow, and nothing else, are in the index.
+    #[cfg(test)]
+    pub fn is_consistent(&self) -> bool {
+        self.index.len() == 2 * self.len()
+            && self.iter().count() == self.len()
+            && self.records.iter().enumerate().all(|(id, flow)| {
+                flow.as_ref().is_none_or(|flow| {
+                    self.find(flow.keys.0) == Some((id as u32, Direction::Original))
+                        && self.find(flow.keys.1) == Some((id as u32, Direction::Reply))
+                })
+            })
+    }
+}
+
+fn direction_of(slot: u32) -> Direction {
+    if slot & 1 == 0 { Direction::Original } else { Direction::Reply }
+}
+
+fn key_of(records: &[Option<Flow>], slot: u32) -> Option<Key> {
+    let flow = records.get((slot >> 1) as usize)?.as_ref()?;
+    Some(flow.keys.of(direction_of(slot)))
+}

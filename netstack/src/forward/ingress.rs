@@ -1,0 +1,207 @@
+//! From the port to the IPv4 packet: Ethernet, a LAN's bridge, PPPoE.
+
+use core::net::Ipv4Addr;
+
+use crate::forward::bridge::Decision;
+use crate::forward::key::Realm;
+use crate::forward::link::{ENCAPSULATION, PPP_IPV4};
+use crate::forward::message::{Punt, PuntKind, SessionOwner};
+use crate::forward::parse::{Carries, Packet};
+use crate::forward::segment::complete_checksum;
+use crate::forward::{Forwarder, Ingress, Turn};
+use crate::frame::Frame;
+use crate::id::{Interface, LanId, Mac, PortId};
+use crate::ledger::DropReason;
+use crate::wire::checksum::Sum;
+use crate::wire::ethernet::{Header, ethertype};
+use crate::wire::ipv4::UDP;
+use crate::wire::octets::u16_at;
+
+/// UDP port of a DHCPv4 server (RFC 2131 §4.1).
+const DHCP_SERVER: u16 = 67;
+
+/// From the start of an Ethernet frame to the PPP protocol field.
+const PPP_AT: usize = ENCAPSULATION - 2;
+
+impl Forwarder {
+    /// A frame from a LAN's port: bridged, handed up, or routed.
+    pub(super) fn receive_lan(&mut self, turn: &mut Turn<'_>, port: PortId, lan: LanId, frame: Frame) {
+        let Some((header, _)) = Header::parse(frame.bytes()) else {
+            return turn.egress.drop(frame, DropReason::EthernetTruncated);
+        };
+        if let Some(reason) = self.bad_source(header.source) {
+            return turn.egress.drop(frame, reason);
+        }
+        let Some(state) = self.lans.get_mut(lan.index()) else {
+            return turn.egress.drop(frame, DropReason::Internal);
+        };
+        if let [_] = state.ports.as_slice() {
+            // Nothing to bridge to.
+            if header.destination.is_group() || header.destination == state.mac {
+                return self.receive_local(turn, lan, header, frame);
+            }
+            return turn.egress.drop(frame, DropReason::OtherStation);
+        }
+        state.bridge.learn(turn.now, header.source, port);
+        match state.bridge.decide(turn.now, header.destination, port) {
+            Decision::Local => self.receive_local(turn, lan, header, frame),
+            Decision::Port(to) => self.transmit_on_port(to, frame, turn.egress),
+            Decision::Same => turn.egress.drop(frame, DropReason::BridgeSamePort),
+            Decision::Flood => self.flood(lan, Some(port), frame, turn.egress),
+            Decision::LocalAndFlood => {
+                self.flood_copies(lan, port, &frame, turn.egress);
+                self.receive_local(turn, lan, header, frame);
+            }
+        }
+    }
+
+    /// A frame from a LAN for the router, or for everyone.
+    fn receive_local(&mut self, turn: &mut Turn<'_>, lan: LanId, header: Header, mut frame: Frame) {
+        match header.ethertype {
+            ethertype::IPV4 => {
+                if !frame.pull(Header::LEN) {
+                    return turn.egress.drop(frame, DropReason::Ipv4Malformed);
+                }
+                let ingress = Ingress { interface: Interface::Lan(lan), realm: Realm::INSIDE, epoch: 0 };
+                if may_be_dhcp(frame.bytes()) && self.is_for_dhcp(lan, frame.bytes()) {
+                    self.receive_dhcp(turn, lan, ingress, frame);
+                } else if header.destination.is_group() {
+                    turn.egress.drop(frame, DropReason::BogonDestination);
+                } else {
+                    self.ipv4(turn, ingress, frame);
+                }
+            }
+            ethertype::ARP => turn.punts.push_back(Punt { kind: PuntKind::Arp { lan }, frame }),
+            ethertype::IPV6 => turn.egress.drop(frame, DropReason::Ipv6Off),
+            _ => turn.egress.drop(frame, DropReason::UnknownEthertype),
+        }
+    }
+
+    /// True when the packet's destination is the DHCP server's: everyone, or the router's address on the LAN.
+    fn is_for_dhcp(&self, lan: LanId, packet: &[u8]) -> bool {
+        let Some(destination) = packet.get(16..).and_then(<[u8]>::first_chunk::<4>) else { return false };
+        let destination = Ipv4Addr::from(*destination);
+        destination.is_broadcast()
+            || self.networks.lan(lan).is_some_and(|network| {
+                network.address == destination || network.broadcast() == Some(destination)
+            })
+    }
+
+    fn receive_dhcp(&mut self, turn: &mut Turn<'_>, lan: LanId, ingress: Ingress, mut frame: Frame) {
+        match check_dhcp(&mut frame, ingress.realm) {
+            Ok(()) => {}
+            Err(reason) => return turn.egress.drop(frame, reason),
+        }
+        if !self.lans.get(lan.index()).is_some_and(|lan| lan.serves_dhcp) {
+            return turn.egress.drop(frame, DropReason::NotListening);
+        }
+        // The Ethernet header was pulled, not overwritten: it comes back as it was.
+        match frame.push(Header::LEN) {
+            Some(_) => turn.punts.push_back(Punt { kind: PuntKind::Dhcp { lan }, frame }),
+            None => turn.egress.drop(frame, DropReason::Internal),
+        }
+    }
+
+    /// A frame from a port on which PPPoE is spoken.
+    pub(super) fn receive_pppoe(&mut self, turn: &mut Turn<'_>, port: PortId, mut frame: Frame) {
+        let Some((header, _)) = Header::parse(frame.bytes()) else {
+            return turn.egress.drop(frame, DropReason::EthernetTruncated);
+        };
+        if let Some(reason) = self.bad_source(header.source) {
+            return turn.egress.drop(frame, reason);
+        }
+        let ours = self.ports.get(port.index()).is_some_and(|port| port.mac == header.destination);
+        match header.ethertype {
+            ethertype::PPPOE_SESSION if ours => {}
+            ethertype::PPPOE_DISCOVERY if ours || header.destination == Mac::BROADCAST => {
+                let kind = PuntKind::Discovery { port };
+                return turn.punts.push_back(Punt { kind, frame });
+            }
+            ethertype::PPPOE_SESSION | ethertype::PPPOE_DISCOVERY => {
+                return turn.egress.drop(frame, DropReason::OtherStation);
+            }
+            ethertype::IPV6 => return turn.egress.drop(frame, DropReason::Ipv6Off),
+            _ => return turn.egress.drop(frame, DropReason::UnknownEthertype),
+        }
+        let Some(&[version_type, code, s0, s1, l0, l1]) =
+            frame.bytes().get(Header::LEN..).and_then(<[u8]>::first_chunk)
+        else {
+            return turn.egress.drop(frame, DropReason::PppoeMalformed);
+        };
+        let end = PPP_AT.saturating_add(usize::from(u16::from_be_bytes([l0, l1])));
+        if version_type != 0x11 || code != 0 || end > frame.len() {
+            return turn.egress.drop(frame, DropReason::PppoeMalformed);
+        }
+        frame.truncate(end);
+        let id = u16::from_be_bytes([s0, s1]);
+        let Some(link) = self.links.by_peer(port, header.source, id) else {
+            return turn.egress.drop(frame, DropReason::PppoeUnknownSession);
+        };
+        // RFC 1661 §2: two octets, the first even, the second odd. A protocol field that was compressed to one octet
+        // was not agreed to.
+        let protocol = match frame.bytes().get(PPP_AT..).and_then(<[u8]>::first_chunk) {
+            Some(&[high, low]) if high & 1 == 0 && low & 1 == 1 => u16::from_be_bytes([high, low]),
+            _ => return turn.egress.drop(frame, DropReason::PppMalformed),
+        };
+        link.usage.rx_packets = link.usage.rx_packets.wrapping_add(1);
+        let octets = frame.len().saturating_sub(ENCAPSULATION) as u64;
+        link.usage.rx_octets = link.usage.rx_octets.wrapping_add(octets);
+        link.usage.last_received = Some(turn.now);
+        let owner = link.owner;
+        if protocol != PPP_IPV4 {
+            return match frame.pull(PPP_AT) {
+                true => turn.punts.push_back(Punt { kind: PuntKind::Ppp { owner }, frame }),
+                false => turn.egress.drop(frame, DropReason::PppMalformed),
+            };
+        }
+        let Some(ipv4) = link.ipv4 else {
+            return turn.egress.drop(frame, DropReason::PppPhase);
+        };
+        if !frame.pull(ENCAPSULATION) {
+            return turn.egress.drop(frame, DropReason::Ipv4Malformed);
+        }
+        let (interface, realm) = match owner {
+            SessionOwner::Wan(wan) => (Interface::Wan(wan), Realm::outside(wan)),
+            SessionOwner::Subscriber(subscriber) => (Interface::Subscriber(subscriber), Realm::INSIDE),
+        };
+        self.ipv4(turn, Ingress { interface, realm, epoch: ipv4.epoch }, frame);
+    }
+
+    /// Why a frame with this source address is not looked at.
+    fn bad_source(&self, source: Mac) -> Option<DropReason> {
+        if !source.is_station() {
+            Some(DropReason::BadSourceMac)
+        } else if self.ports.iter().any(|port| port.mac == source) {
+            Some(DropReason::OwnSourceMac)
+        } else {
+            None
+        }
+    }
+}
+
+/// A first, cheap look at an IPv4 packet: UDP without IP options to the port of DHCP servers.
+fn may_be_dhcp(packet: &[u8]) -> bool {
+    let Some(first) = packet.first_chunk::<24>() else { return false };
+    first[9] == UDP && first[0] == 0x45 && u16::from_be_bytes([first[22], first[23]]) == DHCP_SERVER
+}
+
+/// Checks the IPv4 and UDP headers of a DHCP message, and the UDP checksum.
+fn check_dhcp(frame: &mut Frame, realm: Realm) -> Result<(), DropReason> {
+    let packet = Packet::parse(frame, realm)?;
+    frame.truncate(packet.total);
+    if packet.is_fragment() || packet.carries != Carries::Udp {
+        return Err(DropReason::DhcpMalformed);
+    }
+    if !complete_checksum(frame) {
+        return Err(DropReason::TransportMalformed);
+    }
+    let datagram = frame.bytes().get(packet.header..).unwrap_or_default();
+    let len = u16_at(datagram, 4).unwrap_or(0);
+    let datagram = datagram.get(..usize::from(len)).unwrap_or_default();
+    let pseudo = Sum::pseudo_v4(packet.key.source(), packet.key.destination(), UDP, len);
+    match u16_at(datagram, 6) {
+        Some(0) => Ok(()),
+        Some(_) if pseudo.plus(Sum::of(datagram)).is_right() => Ok(()),
+        _ => Err(DropReason::TransportMalformed),
+    }
+}

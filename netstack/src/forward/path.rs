@@ -1,0 +1,199 @@
+//! An IPv4 packet's way: flow, hops, size, state, translation, out.
+
+use crate::forward::flow::{Direction, Flow, FlowId, Pair};
+use crate::forward::icmp::IcmpError;
+use crate::forward::mtu::{clamp_mss, mss_of};
+use crate::forward::parse::{Carries, Packet};
+use crate::forward::refuse::Refusal;
+use crate::forward::rewrite::{is_usual, rewrite};
+use crate::forward::segment::{complete_checksum, packet_len};
+use crate::forward::{Forwarder, Ingress, Turn};
+use crate::frame::Frame;
+use crate::id::Interface;
+use crate::ledger::DropReason;
+
+impl Forwarder {
+    /// A packet that begins at its IPv4 header.
+    pub(super) fn ipv4(&mut self, turn: &mut Turn<'_>, ingress: Ingress, mut frame: Frame) {
+        let packet = match Packet::parse(&frame, ingress.realm) {
+            Ok(packet) => packet,
+            Err(reason) => return turn.egress.drop(frame, reason),
+        };
+        frame.truncate(packet.total);
+        if !is_usual(frame.offload.checksum, &packet) && !complete_checksum(&mut frame) {
+            return turn.egress.drop(frame, DropReason::GsoMalformed);
+        }
+        if packet.is_fragment() {
+            return self.fragment(turn, ingress, packet, frame);
+        }
+        match packet.carries {
+            Carries::IcmpError => self.icmp_error(turn, ingress, packet, frame),
+            _ => {
+                let _counted = self.by_flow(turn, ingress, packet, frame);
+            }
+        }
+    }
+
+    /// A packet whose key is whole: by its flow, or by a new one.
+    ///
+    /// # Errors
+    /// Says why the packet was dropped; it has been counted.
+    pub(super) fn by_flow(
+        &mut self,
+        turn: &mut Turn<'_>,
+        ingress: Ingress,
+        packet: Packet,
+        frame: Frame,
+    ) -> Result<(), DropReason> {
+        let found = self.flows.find(packet.key);
+        if let Some((id, direction)) = found
+            && let Some(flow) = self.flows.get(id)
+        {
+            if flow.interfaces.of(direction) == ingress.interface
+                && flow.epochs.of(direction) == ingress.epoch
+                && self.is_current(flow)
+            {
+                return self.forward(turn, ingress, &packet, (id, direction), frame);
+            }
+            // The address that the flow was translated to, or the session that it ran on, is lost.
+            let refusal = match (direction, ingress.interface) {
+                (Direction::Reply, Interface::Wan(_)) => Some(Refusal::silent(DropReason::StaleEpoch)),
+                _ => self.check_source(ingress, &packet).err(),
+            };
+            if let Some(refusal) = refusal {
+                return self.refuse(turn, ingress, &packet, frame, refusal);
+            }
+            self.end(id);
+        }
+        match self.begin(turn, ingress, &packet) {
+            Ok(id) => self.forward(turn, ingress, &packet, (id, Direction::Original), frame),
+            Err(refusal) => self.refuse(turn, ingress, &packet, frame, refusal),
+        }
+    }
+
+    /// A packet of a flow that is current.
+    fn forward(
+        &mut self,
+        turn: &mut Turn<'_>,
+        ingress: Ingress,
+        packet: &Packet,
+        (id, direction): (FlowId, Direction),
+        mut frame: Frame,
+    ) -> Result<(), DropReason> {
+        let Some(flow) = self.flows.get(id) else {
+            return self.refuse(turn, ingress, packet, frame, Refusal::silent(DropReason::Internal));
+        };
+        let out = flow.interfaces.of(direction.opposite());
+        let translation = flow.translation(direction);
+        let size = match frame.offload.gso {
+            None => Some(packet.total),
+            Some(_) => packet_len(&frame, 0),
+        };
+        let Some(size) = size else {
+            return self.refuse(turn, ingress, packet, frame, Refusal::silent(DropReason::GsoMalformed));
+        };
+        let mtu = match self.passage(ingress, packet, out, size) {
+            Ok(mtu) => mtu,
+            Err(refusal) => return self.refuse(turn, ingress, packet, frame, refusal),
+        };
+
+        if self.flows.advance(id, direction, packet.carries, turn.second) {
+            self.confirm(id);
+        }
+        let checksum = frame.offload.checksum;
+        if packet.is_syn() {
+            let mtu = mtu.min(self.mtu(ingress.interface).unwrap_or(u16::MAX));
+            clamp_mss(frame.bytes_mut(), mss_of(mtu), checksum);
+        }
+        let hop = out != Interface::Router && ingress.interface != Interface::Router;
+        rewrite(frame.bytes_mut(), packet, &translation, checksum, hop);
+        if out == Interface::Router {
+            // The router's own endpoint looks at the checksum, and takes a large segment as it is.
+            if !complete_checksum(&mut frame) {
+                return self.refuse(turn, ingress, packet, frame, Refusal::silent(DropReason::GsoMalformed));
+            }
+            frame.offload = Default::default();
+            self.hand_up(turn, ingress, packet.is_fragment(), frame);
+            return Ok(());
+        }
+        let destination = (translation.addresses as u32).into();
+        if size > usize::from(mtu) {
+            self.emit_in_fragments(turn, out, destination, frame, mtu, ingress.origin());
+        } else {
+            self.emit(turn, out, destination, frame, ingress.origin());
+        }
+        Ok(())
+    }
+
+    /// Whether a packet may go out by `out`: it has a hop left, the way is there, and the packet fits or may be cut.
+    /// Returns the way's MTU.
+    pub(super) fn passage(
+        &self,
+        ingress: Ingress,
+        packet: &Packet,
+        out: Interface,
+        size: usize,
+    ) -> Result<u16, Refusal> {
+        if out == Interface::Router {
+            return Ok(u16::MAX);
+        }
+        if packet.ttl <= 1 && ingress.interface != Interface::Router {
+            return Err(Refusal::error(DropReason::TtlExceeded, IcmpError::TtlExceeded));
+        }
+        let Some(mtu) = self.mtu(out) else {
+            let reason = match out {
+                Interface::Wan(_) => DropReason::WanDown,
+                _ => DropReason::NoRoute,
+            };
+            return Err(Refusal::error(reason, IcmpError::NetUnreachable));
+        };
+        if size > usize::from(mtu) && packet.dont_fragment() {
+            return Err(Refusal::error(DropReason::TooBig, IcmpError::FragmentationNeeded { mtu }));
+        }
+        Ok(mtu)
+    }
+
+    /// Largest IP packet that an interface carries; `None` when it carries none now.
+    pub(super) fn mtu(&self, interface: Interface) -> Option<u16> {
+        match interface {
+            Interface::Lan(lan) => self.lans.get(lan.index()).map(|lan| lan.mtu),
+            Interface::Wan(wan) => Some(self.links.wan(wan)?.ipv4?.mtu),
+            Interface::Subscriber(subscriber) => Some(self.links.subscriber(subscriber)?.ipv4?.mtu),
+            Interface::Router => None,
+        }
+    }
+
+    /// True while both of a flow's ends, and the address that it is translated to, are what they were.
+    pub(super) fn is_current(&self, flow: &Flow) -> bool {
+        let Pair(from, to) = flow.interfaces;
+        self.epoch_of(from) == Some(flow.epochs.0)
+            && self.epoch_of(to) == Some(flow.epochs.1)
+            && match flow.mappings {
+                // Both ends are inside, so that neither tells the epoch of the uplink between them.
+                Pair(Some(source), Some(_)) => self
+                    .nat
+                    .get(source)
+                    .is_some_and(|mapping| mapping.life.is_of(self.links.epoch(mapping.inside.wan))),
+                _ => true,
+            }
+    }
+
+    /// The epoch of an interface. An uplink has one even while it is down; a subscriber has none then.
+    pub(super) fn epoch_of(&self, interface: Interface) -> Option<u32> {
+        match interface {
+            Interface::Lan(_) | Interface::Router => Some(0),
+            Interface::Wan(wan) => Some(self.links.epoch(wan)),
+            Interface::Subscriber(subscriber) => Some(self.links.subscriber(subscriber)?.ipv4?.epoch),
+        }
+    }
+
+    /// The inside host has sent by the flow for the first time.
+    fn confirm(&mut self, id: FlowId) {
+        let Some(flow) = self.flows.get(id) else { return };
+        match flow.mappings {
+            Pair(Some(source), _) => self.nat.confirm(source, flow.keys.0.destination()),
+            Pair(None, Some(destination)) => self.nat.confirm(destination, flow.keys.0.source()),
+            Pair(None, None) => {}
+        }
+    }
+}
