@@ -53,6 +53,8 @@ drop_reasons! {
     PppMalformed = "ppp-malformed",
     /// A PPP packet that may not pass in this phase of the link.
     PppPhase = "ppp-phase",
+    /// A PPP reply that answers nothing that was asked.
+    PppUnexpected = "ppp-unexpected",
     /// An ARP packet that is malformed or not for Ethernet and IPv4.
     ArpMalformed = "arp-malformed",
     /// An ARP packet that claims an address of the router, or one outside the LAN's network.

@@ -1,31 +1,69 @@
-//! A PPP link: LCP, then authentication, then the network control protocols, for either role.
+//! A PPP link: LCP, then authentication, then the network control protocols, for either role (RFC 1661 §3).
+//!
+//! 1. `open`: LCP negotiates. Only LCP passes.
+//! 2. LCP opens: keepalive starts, a client proves the size of the path when it is above 1,492 octets, and the
+//!    authentication that LCP agreed on runs.
+//! 3. Authenticated: the network control protocols run, each on its own. None of them closes the link or another one;
+//!    a client tries again what did not come up.
+//! 4. The end: whatever the cause, it is kept, LCP says goodbye where somebody may listen, and [`Event::Down`] tells.
+//!
+//! A peer may negotiate LCP anew at any time: everything above goes down and comes up again.
 
+use alloc::boxed::Box;
+use alloc::collections::VecDeque;
+use alloc::string::String;
 use alloc::sync::Arc;
-use core::net::Ipv4Addr;
 
-use super::event::{Event, Phase};
+use super::auth::{self, Progress};
+use super::automaton;
+use super::echo::{Due, Keepalive, Probe};
+use super::event::{DownReason, Event, Ipv4DownReason, Phase};
+use super::ipcp::{IpcpOptions, Ipv4Assignment};
+use super::lcp::{DEFAULT_MRU, LcpOptions};
+use super::negotiation::{Layer, Negotiation, Outbox, Why, Wire};
+use super::role::Role;
 use super::settings::{ClientSettings, ServerSettings};
+use super::text::printable;
 use crate::frame::Frame;
 use crate::ledger::DropReason;
 use crate::machine::Cx;
 use crate::secret::Secret;
-use crate::time::Instant;
+use crate::time::{Duration, Instant, earliest};
+use crate::wire::ppp::{Packet, PacketBuilder, code, protocol};
 
-/// Addresses that a server gives a client.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Ipv4Assignment {
-    /// The server's own address.
-    pub local: Ipv4Addr,
-    /// The client's address.
-    pub remote: Ipv4Addr,
-    /// DNS servers to tell the client.
-    pub dns: [Option<Ipv4Addr>; 2],
+/// Largest packet that every PPPoE path carries (RFC 2516 §7). Above it, the path has to prove itself.
+pub const PPPOE_MTU: u16 = 1492;
+
+/// How long a client waits before it tries a network protocol again.
+const RETRY: Duration = Duration::from_secs(10);
+
+/// Who proves what to whom.
+#[derive(Debug)]
+enum Proof {
+    /// Nobody has to, or not yet.
+    None,
+    /// We prove ourselves.
+    Client(auth::Client),
+    /// The peer does.
+    Server(Box<auth::Server>),
 }
 
+/// IPv4 on a link.
 #[derive(Debug)]
-enum Role {
-    Client(Arc<ClientSettings>),
-    Server(Arc<ServerSettings>),
+struct Ipv4 {
+    ipcp: Negotiation<IpcpOptions>,
+    /// The owner knows how it stands.
+    told: Told,
+    /// When a client tries again.
+    retry: Option<Instant>,
+}
+
+/// What the owner was last told of a network protocol.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Told {
+    Nothing,
+    Up,
+    Down,
 }
 
 /// A PPP link.
@@ -33,75 +71,604 @@ enum Role {
 pub struct Link {
     role: Role,
     phase: Phase,
+    /// Largest packet of the lower layer.
+    max_mru: u16,
+    /// Packets above 1,492 octets have got lost before.
+    reduced: bool,
+    lcp: Negotiation<LcpOptions>,
+    proof: Proof,
+    ipv4: Option<Box<Ipv4>>,
+    keepalive: Option<Keepalive>,
+    probe: Option<Probe>,
+    /// Identifier of our last Echo-Request.
+    echo_identifier: u8,
+    /// Identifier of our last Protocol-Reject.
+    reject_identifier: u8,
+    /// Why the link is going down.
+    ending: Option<DownReason>,
+    /// What the peer's last Terminate-Request said.
+    farewell: Option<String>,
+    out: Outbox,
+    events: VecDeque<Event>,
 }
 
 impl Link {
     /// A link that dials: it proves who it is and is given its address. Nothing happens before [`Link::open`].
     pub fn client(settings: Arc<ClientSettings>) -> Self {
-        Link { role: Role::Client(settings), phase: Phase::Dead }
+        Link::new(Role::Client(settings))
     }
 
     /// A link that is dialled: it has the peer prove who it is and gives it an address.
     pub fn server(settings: Arc<ServerSettings>) -> Self {
-        Link { role: Role::Server(settings), phase: Phase::Dead }
+        Link::new(Role::Server(settings))
     }
 
-    /// The lower layer is up and carries packets of up to `max_mru` octets (the PPP information field): start LCP.
-    pub fn open(&mut self, _cx: &mut Cx<'_>, max_mru: u16) {
-        let mru = match &self.role {
-            Role::Client(settings) => settings.mru,
-            Role::Server(settings) => settings.mru,
-        };
-        if mru.min(max_mru) > 0 {
-            self.phase = Phase::Establish;
+    fn new(role: Role) -> Self {
+        Link {
+            phase: Phase::Dead,
+            max_mru: DEFAULT_MRU,
+            reduced: false,
+            lcp: Negotiation::new(LcpOptions::new(role.clone())),
+            proof: Proof::None,
+            ipv4: None,
+            keepalive: None,
+            probe: None,
+            echo_identifier: 0,
+            reject_identifier: 0,
+            ending: None,
+            farewell: None,
+            out: Outbox::default(),
+            events: VecDeque::new(),
+            role,
         }
     }
 
+    /// The lower layer is up and carries packets of up to `max_mru` octets (the PPP information field): start LCP.
+    /// Does nothing on a link that is open already.
+    pub fn open(&mut self, cx: &mut Cx<'_>, max_mru: u16) {
+        if self.phase != Phase::Dead {
+            return;
+        }
+        self.max_mru = if self.reduced { max_mru.min(PPPOE_MTU) } else { max_mru };
+        self.ending = None;
+        self.farewell = None;
+        self.out.clear();
+        let mut options = LcpOptions::new(self.role.clone());
+        options.wanted_mru = options.wanted_mru.min(self.max_mru);
+        self.lcp = Negotiation::new(options);
+        self.phase = Phase::Establish;
+        self.lcp_event(cx, automaton::Event::Open);
+        self.lcp_event(cx, automaton::Event::Up);
+        self.check_lcp(cx);
+    }
+
     /// A PPP packet came that is not network data of an open network protocol. An error says why it was dropped.
-    pub fn receive(
-        &mut self,
-        _cx: &mut Cx<'_>,
-        _protocol: u16,
-        _information: &[u8],
-    ) -> Result<(), DropReason> {
-        Err(DropReason::PppPhase)
+    pub fn receive(&mut self, cx: &mut Cx<'_>, protocol: u16, information: &[u8]) -> Result<(), DropReason> {
+        if self.phase == Phase::Dead {
+            return Err(DropReason::PppPhase);
+        }
+        if !protocol::well_formed(protocol) {
+            return Err(DropReason::PppMalformed);
+        }
+        if let Some(keepalive) = &mut self.keepalive {
+            keepalive.control(cx.now);
+        }
+        if protocol == protocol::LCP {
+            return self.receive_lcp(cx, information);
+        }
+        if !matches!(self.phase, Phase::Authenticate | Phase::Network) {
+            return Err(DropReason::PppPhase);
+        }
+        match protocol {
+            protocol::PAP | protocol::CHAP => self.receive_authentication(cx, protocol, information),
+            protocol::LQR | protocol::EAP => {
+                self.reject_protocol(protocol, information);
+                Ok(())
+            }
+            _ if self.phase == Phase::Authenticate => Err(DropReason::PppPhase),
+            protocol::IPCP | protocol::IPV4 if self.speaks_ipv4() => match (&self.ipv4, protocol) {
+                (Some(_), protocol::IPCP) => self.receive_ipcp(cx, information),
+                _ => Err(DropReason::PppPhase),
+            },
+            _ => {
+                self.reject_protocol(protocol, information);
+                Ok(())
+            }
+        }
     }
 
     /// Network data was received at `at`: the peer lives.
-    pub fn traffic_seen(&mut self, _at: Instant) {}
+    pub fn traffic_seen(&mut self, at: Instant) {
+        if let Some(keepalive) = &mut self.keepalive {
+            keepalive.data(at);
+        }
+    }
 
     /// Closes the link: Terminate-Request, then [`Event::Down`].
-    pub fn close(&mut self, _cx: &mut Cx<'_>) {}
+    pub fn close(&mut self, cx: &mut Cx<'_>) {
+        self.end(cx, DownReason::Closed);
+    }
 
     /// The lower layer is gone: [`Event::Down`] follows at once and nothing more is sent.
-    pub fn lower_down(&mut self, _cx: &mut Cx<'_>) {}
+    pub fn lower_down(&mut self, _cx: &mut Cx<'_>) {
+        if self.phase != Phase::Dead {
+            self.finish(Why::LowerDown);
+            self.out.clear();
+        }
+    }
 
     /// Server: the answer to [`Event::Identify`]; `None` when nobody has that name.
-    pub fn authenticate(&mut self, _cx: &mut Cx<'_>, _secret: Option<&Secret>) {}
+    pub fn authenticate(&mut self, cx: &mut Cx<'_>, secret: Option<&Secret>) {
+        let limit = self.limit();
+        let Proof::Server(server) = &mut self.proof else { return };
+        let progress = server.decide(&mut wire(cx, &self.role, &mut self.out, limit), secret);
+        self.progress(cx, progress);
+    }
+
+    /// Server: has the peer prove itself once more, at any time after LCP has opened. PAP knows no such thing, so
+    /// nothing happens there.
+    pub fn challenge(&mut self, cx: &mut Cx<'_>) {
+        let limit = self.limit();
+        if let (Proof::Server(server), Role::Server(settings)) = (&mut self.proof, &self.role) {
+            server.challenge(&mut wire(cx, &self.role, &mut self.out, limit), settings);
+        }
+    }
 
     /// Server: the answer to [`Event::Authenticated`].
-    pub fn assign(&mut self, _cx: &mut Cx<'_>, _assignment: Ipv4Assignment) {}
+    pub fn assign(&mut self, cx: &mut Cx<'_>, assignment: Ipv4Assignment) {
+        if self.phase == Phase::Network && !self.role.is_client() && self.ipv4.is_none() {
+            self.start_ipv4(cx, IpcpOptions::server(assignment));
+        }
+    }
 
     /// The deadline of [`Link::poll_timeout`] may have come. Tell [`Link::traffic_seen`] first.
-    pub fn handle_timeout(&mut self, _cx: &mut Cx<'_>) {}
+    pub fn handle_timeout(&mut self, cx: &mut Cx<'_>) {
+        let limit = self.limit();
+        let layer = self.lcp.handle_timeout(&mut wire(cx, &self.role, &mut self.out, limit));
+        self.lcp_layer(cx, layer);
+        self.proof_timeout(cx);
+        self.ipv4_timeout(cx);
+        self.keepalive_timeout(cx);
+        self.probe_timeout(cx);
+    }
 
     /// When the link wants to be called next.
     pub fn poll_timeout(&self) -> Option<Instant> {
-        None
+        let proof = match &self.proof {
+            Proof::None => None,
+            Proof::Client(client) => client.poll_timeout(),
+            Proof::Server(server) => server.poll_timeout(),
+        };
+        let ipv4 = self.ipv4.as_ref().and_then(|ipv4| earliest(ipv4.ipcp.poll_timeout(), ipv4.retry));
+        let keepalive =
+            self.keepalive.as_ref().and_then(|keepalive| keepalive.poll_timeout(self.role.echo()));
+        let probe = self.probe.as_ref().map(Probe::poll_timeout);
+        [proof, ipv4, keepalive, probe].into_iter().fold(self.lcp.poll_timeout(), earliest)
     }
 
-    /// Writes the next packet, PPP protocol field first, behind what `frame` holds; says whether there was one.
-    pub fn poll_transmit(&mut self, _frame: &mut Frame) -> bool {
+    /// Writes the next packet, PPP protocol field first, behind what `frame` holds; says whether there was one. A packet
+    /// for which the frame has no room is lost.
+    pub fn poll_transmit(&mut self, frame: &mut Frame) -> bool {
+        while let Some(packet) = self.out.pop() {
+            if frame.extend(&packet) {
+                return true;
+            }
+        }
         false
     }
 
     /// The next fact.
     pub fn poll_event(&mut self) -> Option<Event> {
-        None
+        let event = self.events.pop_front();
+        if self.events.is_empty() {
+            self.events = VecDeque::new();
+        }
+        event
     }
 
     /// The phase that the link is in.
     pub fn phase(&self) -> Phase {
         self.phase
     }
+
+    // ── LCP ───────────────────────────────────────────────────────────────────
+
+    fn receive_lcp(&mut self, cx: &mut Cx<'_>, information: &[u8]) -> Result<(), DropReason> {
+        let packet = Packet::parse(information).ok_or(DropReason::PppMalformed)?;
+        match packet.code() {
+            code::PROTOCOL_REJECT | code::ECHO_REQUEST | code::ECHO_REPLY | code::DISCARD_REQUEST
+                if !self.lcp.is_open() =>
+            {
+                Err(DropReason::PppPhase)
+            }
+            code::PROTOCOL_REJECT => {
+                let (protocol, _) = packet.rejected_protocol().ok_or(DropReason::PppMalformed)?;
+                self.protocol_rejected(cx, protocol);
+                Ok(())
+            }
+            code::ECHO_REQUEST | code::DISCARD_REQUEST => {
+                let (magic, _) = packet.magic().ok_or(DropReason::PppMalformed)?;
+                if magic != 0 && magic == self.lcp_magic() {
+                    self.end(cx, DownReason::Looped);
+                } else {
+                    let limit = self.limit();
+                    self.lcp.echo(&mut wire(cx, &self.role, &mut self.out, limit), packet);
+                }
+                Ok(())
+            }
+            code::ECHO_REPLY => {
+                packet.magic().ok_or(DropReason::PppMalformed)?;
+                if self.probe.as_ref().is_some_and(|probe| probe.identifier == packet.identifier()) {
+                    self.probe = None;
+                    self.events.push_back(Event::MtuProven { mtu: self.mtu() });
+                }
+                Ok(())
+            }
+            code::IDENTIFICATION | code::TIME_REMAINING => {
+                packet.magic().map(|_| ()).ok_or(DropReason::PppMalformed)
+            }
+            other => {
+                if other == code::TERMINATE_REQUEST {
+                    self.farewell = Some(printable(packet.data()));
+                }
+                let limit = self.limit();
+                let layer = self.lcp.receive(&mut wire(cx, &self.role, &mut self.out, limit), packet)?;
+                self.lcp_layer(cx, layer);
+                self.check_lcp(cx);
+                Ok(())
+            }
+        }
+    }
+
+    fn lcp_event(&mut self, cx: &mut Cx<'_>, event: automaton::Event) {
+        let limit = self.limit();
+        let layer = self.lcp.event(&mut wire(cx, &self.role, &mut self.out, limit), event);
+        self.lcp_layer(cx, layer);
+    }
+
+    fn lcp_layer(&mut self, cx: &mut Cx<'_>, layer: Option<Layer>) {
+        match layer {
+            None => {}
+            Some(Layer::Up) => self.lcp_up(cx),
+            Some(Layer::Down(why)) => self.lcp_down(why),
+            Some(Layer::Finished(why)) => self.finish(why),
+        }
+    }
+
+    /// What the negotiation has shown that no negotiation can mend.
+    fn check_lcp(&mut self, cx: &mut Cx<'_>) {
+        if self.phase != Phase::Establish {
+            return;
+        }
+        if self.lcp.options.is_looped() {
+            self.end(cx, DownReason::Looped);
+        } else if !self.role.is_client() && self.lcp.options.authentication_refused() {
+            self.end(cx, DownReason::AuthenticationRefused);
+        }
+    }
+
+    fn lcp_up(&mut self, cx: &mut Cx<'_>) {
+        let authentication = self.lcp.options.authentication();
+        self.keepalive = Some(Keepalive::new(cx.now, self.role.echo()));
+        self.events.push_back(Event::LcpOpened {
+            mru: self.lcp.options.mru().min(self.max_mru),
+            peer_mru: self.limit(),
+            authentication,
+        });
+        if self.role.is_client() && self.mtu() > PPPOE_MTU {
+            self.echo_identifier = self.echo_identifier.wrapping_add(1);
+            self.probe = Some(Probe::new(cx.now, self.echo_identifier));
+            self.probe_timeout(cx);
+        }
+        self.phase = Phase::Authenticate;
+        let limit = self.limit();
+        let mut wire = wire(cx, &self.role, &mut self.out, limit);
+        match (&self.role, authentication) {
+            (Role::Client(settings), Some(authentication)) => {
+                self.proof = Proof::Client(auth::Client::start(&mut wire, settings, authentication));
+            }
+            (Role::Server(settings), Some(authentication)) => {
+                let server = auth::Server::start(&mut wire, settings, authentication);
+                self.proof = Proof::Server(Box::new(server));
+            }
+            (Role::Client(_), None) => self.enter_network(cx),
+            (Role::Server(_), None) => self.end(cx, DownReason::AuthenticationRefused),
+        }
+    }
+
+    fn lcp_down(&mut self, why: Why) {
+        let phase = self.phase;
+        self.upper_down();
+        self.phase = match why {
+            Why::Renegotiating | Why::LowerDown => Phase::Establish,
+            Why::PeerTerminated => {
+                let text = self.farewell.take().unwrap_or_default();
+                self.ending.get_or_insert(DownReason::PeerTerminated { phase, text });
+                Phase::Terminate
+            }
+            Why::NoAnswer | Why::NoAgreement | Why::Rejected | Why::Closed => Phase::Terminate,
+        };
+    }
+
+    /// Everything above LCP goes down with it.
+    fn upper_down(&mut self) {
+        self.proof = Proof::None;
+        self.keepalive = None;
+        self.probe = None;
+        if let Some(ipv4) = self.ipv4.take()
+            && ipv4.told == Told::Up
+        {
+            self.events.push_back(Event::Ipv4Down { reason: Ipv4DownReason::Link });
+        }
+    }
+
+    /// Begins to end the link for `reason`, unless it is ending already.
+    fn end(&mut self, cx: &mut Cx<'_>, reason: DownReason) {
+        if matches!(self.phase, Phase::Dead | Phase::Terminate) {
+            return;
+        }
+        self.ending = Some(reason);
+        self.phase = Phase::Terminate;
+        self.lcp_event(cx, automaton::Event::Close);
+    }
+
+    /// The link is down.
+    fn finish(&mut self, why: Why) {
+        if self.phase == Phase::Dead {
+            return;
+        }
+        self.upper_down();
+        let farewell = self.farewell.take().filter(|_| self.phase == Phase::Establish);
+        let refused = self.phase == Phase::Establish && self.lcp.options.authentication_refused();
+        let reason = match (self.ending.take(), why) {
+            (Some(reason), _) => reason,
+            (None, Why::Closed) => DownReason::Closed,
+            (None, Why::Rejected) => DownReason::NegotiationFailed { what: "the link control protocol" },
+            (None, _) if refused => DownReason::AuthenticationRefused,
+            (None, Why::NoAgreement) => DownReason::NegotiationFailed { what: "the options of the link" },
+            (None, Why::NoAnswer | Why::LowerDown | Why::Renegotiating | Why::PeerTerminated) => {
+                match farewell {
+                    Some(text) => DownReason::PeerTerminated { phase: Phase::Establish, text },
+                    None if why == Why::LowerDown => DownReason::LowerDown,
+                    None => DownReason::NoAnswer,
+                }
+            }
+        };
+        self.phase = Phase::Dead;
+        self.lcp = Negotiation::new(LcpOptions::new(self.role.clone()));
+        self.events.push_back(Event::Down(reason));
+    }
+
+    /// Largest packet that the peer takes and the lower layer carries.
+    fn limit(&self) -> u16 {
+        self.lcp.options.peer.mru.min(self.max_mru)
+    }
+
+    /// Largest packet for both directions.
+    fn mtu(&self) -> u16 {
+        self.limit().min(self.lcp.options.mru())
+    }
+
+    fn lcp_magic(&self) -> u32 {
+        use super::negotiation::Options;
+        self.lcp.options.magic()
+    }
+
+    fn reject_protocol(&mut self, protocol: u16, information: &[u8]) {
+        self.reject_identifier = self.reject_identifier.wrapping_add(1);
+        let mut packet =
+            PacketBuilder::new(protocol::LCP, code::PROTOCOL_REJECT, self.reject_identifier, self.limit());
+        packet.put(&protocol.to_be_bytes());
+        packet.put_cut(information);
+        self.out.push(packet.finish());
+    }
+
+    fn protocol_rejected(&mut self, cx: &mut Cx<'_>, protocol: u16) {
+        match protocol {
+            protocol::LCP => self.lcp_event(cx, automaton::Event::RejectFatal),
+            protocol::IPCP | protocol::IPV4 => self.ipcp_event(cx, automaton::Event::RejectFatal),
+            protocol::PAP | protocol::CHAP => self.end(cx, DownReason::AuthenticationRefused),
+            _ => self.lcp_event(cx, automaton::Event::RejectPermitted),
+        }
+    }
+
+    // ── echo ──────────────────────────────────────────────────────────────────
+
+    fn keepalive_timeout(&mut self, cx: &mut Cx<'_>) {
+        let Some(keepalive) = &mut self.keepalive else { return };
+        match keepalive.handle_timeout(cx.now, self.role.echo()) {
+            Due::Nothing => {}
+            Due::Send => {
+                self.echo_identifier = self.echo_identifier.wrapping_add(1);
+                let packet = self.echo_request(self.echo_identifier);
+                self.out.push(packet.finish());
+            }
+            Due::GiveUp => {
+                // One goodbye, in case that only our ears are shut; nobody is there to wait for.
+                self.end(cx, DownReason::EchoTimeout);
+                self.finish(Why::NoAnswer);
+            }
+        }
+    }
+
+    fn probe_timeout(&mut self, cx: &mut Cx<'_>) {
+        let restart = self.role.timing().restart;
+        let Some(probe) = &mut self.probe else { return };
+        match probe.handle_timeout(cx.now, restart) {
+            Due::Nothing => {}
+            Due::Send => {
+                let identifier = probe.identifier;
+                let mut packet = self.echo_request(identifier);
+                packet.fill();
+                self.out.push(packet.finish());
+            }
+            Due::GiveUp => {
+                self.reduced = true;
+                self.max_mru = self.max_mru.min(PPPOE_MTU);
+                self.lcp.options.wanted_mru = self.lcp.options.wanted_mru.min(PPPOE_MTU);
+                self.events.push_back(Event::MtuReduced { mtu: PPPOE_MTU });
+                let limit = self.limit();
+                let layer = self.lcp.restart(&mut wire(cx, &self.role, &mut self.out, limit));
+                self.lcp_layer(cx, layer);
+            }
+        }
+    }
+
+    fn echo_request(&self, identifier: u8) -> PacketBuilder {
+        let mut packet = PacketBuilder::new(protocol::LCP, code::ECHO_REQUEST, identifier, self.mtu());
+        packet.put(&self.lcp_magic().to_be_bytes());
+        packet
+    }
+
+    // ── authentication ────────────────────────────────────────────────────────
+
+    fn receive_authentication(
+        &mut self,
+        cx: &mut Cx<'_>,
+        protocol: u16,
+        information: &[u8],
+    ) -> Result<(), DropReason> {
+        let agreed = self.lcp.options.authentication();
+        if agreed.map(auth::protocol_of) != Some(protocol) {
+            return Err(DropReason::PppPhase);
+        }
+        let packet = Packet::parse(information).ok_or(DropReason::PppMalformed)?;
+        let limit = self.limit();
+        let mut wire = wire(cx, &self.role, &mut self.out, limit);
+        let progress = match (&mut self.proof, &self.role) {
+            (Proof::Client(client), Role::Client(settings)) => client.receive(&mut wire, settings, packet)?,
+            (Proof::Server(server), _) => server.receive(&mut wire, packet)?,
+            _ => return Err(DropReason::PppPhase),
+        };
+        self.progress(cx, progress);
+        Ok(())
+    }
+
+    fn proof_timeout(&mut self, cx: &mut Cx<'_>) {
+        let limit = self.limit();
+        let mut wire = wire(cx, &self.role, &mut self.out, limit);
+        let progress = match (&mut self.proof, &self.role) {
+            (Proof::Client(client), Role::Client(settings)) => client.handle_timeout(&mut wire, settings),
+            (Proof::Server(server), Role::Server(settings)) => server.handle_timeout(&mut wire, settings),
+            _ => return,
+        };
+        self.progress(cx, progress);
+    }
+
+    fn progress(&mut self, cx: &mut Cx<'_>, progress: Progress) {
+        match progress {
+            Progress::Pending => {}
+            Progress::Identify(name) => self.events.push_back(Event::Identify { name }),
+            Progress::Proven { name, message } => {
+                self.events.push_back(Event::Authenticated { name, message });
+                self.enter_network(cx);
+            }
+            Progress::Failed(reason) => self.end(cx, reason),
+        }
+    }
+
+    // ── network ───────────────────────────────────────────────────────────────
+
+    fn enter_network(&mut self, cx: &mut Cx<'_>) {
+        self.phase = Phase::Network;
+        if self.role.is_client() && self.speaks_ipv4() {
+            self.start_ipv4(cx, IpcpOptions::client());
+        }
+    }
+
+    fn speaks_ipv4(&self) -> bool {
+        match &self.role {
+            Role::Client(settings) => settings.ipv4,
+            Role::Server(_) => true,
+        }
+    }
+
+    fn start_ipv4(&mut self, cx: &mut Cx<'_>, options: IpcpOptions) {
+        let ipcp = Negotiation::new(options);
+        self.ipv4 = Some(Box::new(Ipv4 { ipcp, told: Told::Nothing, retry: None }));
+        self.ipcp_event(cx, automaton::Event::Open);
+        self.ipcp_event(cx, automaton::Event::Up);
+    }
+
+    fn receive_ipcp(&mut self, cx: &mut Cx<'_>, information: &[u8]) -> Result<(), DropReason> {
+        let packet = Packet::parse(information).ok_or(DropReason::PppMalformed)?;
+        let limit = self.limit();
+        let Some(ipv4) = &mut self.ipv4 else { return Err(DropReason::PppPhase) };
+        let layer = ipv4.ipcp.receive(&mut wire(cx, &self.role, &mut self.out, limit), packet)?;
+        self.ipcp_layer(cx, layer);
+        Ok(())
+    }
+
+    fn ipcp_event(&mut self, cx: &mut Cx<'_>, event: automaton::Event) {
+        let limit = self.limit();
+        let Some(ipv4) = &mut self.ipv4 else { return };
+        let layer = ipv4.ipcp.event(&mut wire(cx, &self.role, &mut self.out, limit), event);
+        self.ipcp_layer(cx, layer);
+    }
+
+    fn ipcp_layer(&mut self, cx: &mut Cx<'_>, layer: Option<Layer>) {
+        let Some(ipv4) = &mut self.ipv4 else { return };
+        match layer {
+            None => {}
+            Some(Layer::Up) => match ipv4.ipcp.options.agreement() {
+                Some(agreed) => {
+                    ipv4.told = Told::Up;
+                    ipv4.retry = None;
+                    let (local, remote, dns) = (agreed.local, agreed.remote, agreed.dns);
+                    self.events.push_back(Event::Ipv4Up { local, remote, dns });
+                }
+                None => {
+                    self.ipv4_down(Why::NoAgreement);
+                    self.ipcp_event(cx, automaton::Event::Close);
+                }
+            },
+            Some(Layer::Down(why)) => self.ipv4_down(why),
+            Some(Layer::Finished(why)) => {
+                if self.role.is_client() && why != Why::Rejected {
+                    ipv4.retry = Some(cx.now + RETRY);
+                }
+                self.ipv4_down(why);
+            }
+        }
+    }
+
+    fn ipv4_down(&mut self, why: Why) {
+        let Some(ipv4) = &mut self.ipv4 else { return };
+        if core::mem::replace(&mut ipv4.told, Told::Down) == Told::Down {
+            return;
+        }
+        let reason = match why {
+            Why::NoAnswer => Ipv4DownReason::NoAnswer,
+            Why::NoAgreement => Ipv4DownReason::NoAgreement,
+            Why::PeerTerminated => Ipv4DownReason::PeerTerminated,
+            Why::Rejected => Ipv4DownReason::Rejected,
+            Why::Renegotiating => Ipv4DownReason::Renegotiating,
+            Why::LowerDown | Why::Closed => Ipv4DownReason::Link,
+        };
+        self.events.push_back(Event::Ipv4Down { reason });
+    }
+
+    fn ipv4_timeout(&mut self, cx: &mut Cx<'_>) {
+        let limit = self.limit();
+        let Some(ipv4) = &mut self.ipv4 else { return };
+        let layer = ipv4.ipcp.handle_timeout(&mut wire(cx, &self.role, &mut self.out, limit));
+        self.ipcp_layer(cx, layer);
+        if let Some(ipv4) = &mut self.ipv4
+            && ipv4.retry.is_some_and(|retry| retry <= cx.now)
+        {
+            ipv4.retry = None;
+            // The peer may have begun by itself in the meantime.
+            if !matches!(ipv4.ipcp.state(), automaton::State::Stopped | automaton::State::Closed) {
+                return;
+            }
+            ipv4.told = Told::Nothing;
+            for event in [automaton::Event::Down, automaton::Event::Open, automaton::Event::Up] {
+                self.ipcp_event(cx, event);
+            }
+        }
+    }
+}
+
+fn wire<'a, 'b>(cx: &'a mut Cx<'b>, role: &'a Role, out: &'a mut Outbox, limit: u16) -> Wire<'a, 'b> {
+    Wire { cx, timing: role.timing(), out, limit }
 }

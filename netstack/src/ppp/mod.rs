@@ -1,13 +1,25 @@
 //! PPP (RFC 1661): the automaton written once, and the protocols that supply its options.
 //!
-//! From the inside out: [`event`] says what a link reports, [`settings`] what it is told to be, and [`link`] composes
-//! the link control protocol, authentication and the network control protocols into one [`link::Link`], for the
-//! client's and for the server's role alike. A link knows neither PPPoE nor Ethernet: its owner strips and adds them.
+//! From the inside out: [`automaton`] is the table of RFC 1661 §4.1, [`negotiation`] drives it with packets and time for
+//! any protocol that supplies its options, as `lcp` and `ipcp` do; `auth` proves who is who; `echo` watches over the
+//! peer's life; [`link`] composes them into one [`Link`], for the client's and for the server's role alike. A link knows neither PPPoE nor Ethernet: its owner strips and adds them.
 
+mod auth;
+pub mod automaton;
+mod echo;
 pub mod event;
+mod ipcp;
+mod lcp;
 pub mod link;
+pub mod negotiation;
+mod role;
 pub mod settings;
+mod text;
 
-pub use event::{DownReason, Event, Ipv4DownReason, Phase};
-pub use link::{Ipv4Assignment, Link};
+#[cfg(test)]
+mod tests;
+
+pub use event::{DownClass, DownReason, Event, Ipv4DownReason, Phase};
+pub use ipcp::Ipv4Assignment;
+pub use link::Link;
 pub use settings::{ClientSettings, ServerSettings, Timing};
