@@ -30,9 +30,7 @@ use crate::machine::Cx;
 use crate::secret::Secret;
 use crate::time::{Duration, Instant, earliest};
 use crate::wire::ppp::{Packet, PacketBuilder, code, protocol};
-
-/// Largest packet that every PPPoE path carries (RFC 2516 §7). Above it, the path has to prove itself.
-pub const PPPOE_MTU: u16 = 1492;
+use crate::wire::pppoe::STANDARD_MRU;
 
 /// How long a client waits before it tries a network protocol again.
 const RETRY: Duration = Duration::from_secs(10);
@@ -129,7 +127,7 @@ impl Link {
         if self.phase != Phase::Dead {
             return;
         }
-        self.max_mru = if self.reduced { max_mru.min(PPPOE_MTU) } else { max_mru };
+        self.max_mru = if self.reduced { max_mru.min(STANDARD_MRU) } else { max_mru };
         self.ending = None;
         self.farewell = None;
         self.out.clear();
@@ -355,7 +353,7 @@ impl Link {
             peer_mru: self.limit(),
             authentication,
         });
-        if self.role.is_client() && self.mtu() > PPPOE_MTU {
+        if self.role.is_client() && self.mtu() > STANDARD_MRU {
             self.echo_identifier = self.echo_identifier.wrapping_add(1);
             self.probe = Some(Probe::new(cx.now, self.echo_identifier));
             self.probe_timeout(cx);
@@ -504,9 +502,9 @@ impl Link {
             }
             Due::GiveUp => {
                 self.reduced = true;
-                self.max_mru = self.max_mru.min(PPPOE_MTU);
-                self.lcp.options.wanted_mru = self.lcp.options.wanted_mru.min(PPPOE_MTU);
-                self.events.push_back(Event::MtuReduced { mtu: PPPOE_MTU });
+                self.max_mru = self.max_mru.min(STANDARD_MRU);
+                self.lcp.options.wanted_mru = self.lcp.options.wanted_mru.min(STANDARD_MRU);
+                self.events.push_back(Event::MtuReduced { mtu: STANDARD_MRU });
                 let limit = self.limit();
                 let layer = self.lcp.restart(&mut wire(cx, &self.role, &mut self.out, limit));
                 self.lcp_layer(cx, layer);
