@@ -86,11 +86,12 @@ impl PacketSocket {
         set_option(self.as_fd(), libc::SOL_SOCKET, libc::SO_ATTACH_FILTER, &program)
     }
 
-    /// Receives every frame of the card, whoever it is for, as long as the socket lives.
-    pub fn set_promiscuous(&self, index: i32) -> io::Result<()> {
+    /// Receives the frames for every group, or for every station, that reach the card, as long as the socket lives.
+    pub fn join(&self, index: i32, everything: bool) -> io::Result<()> {
+        let kind = if everything { libc::PACKET_MR_PROMISC } else { libc::PACKET_MR_ALLMULTI };
         let request = libc::packet_mreq {
             mr_ifindex: index,
-            mr_type: libc::PACKET_MR_PROMISC as libc::c_ushort,
+            mr_type: kind as libc::c_ushort,
             mr_alen: 0,
             mr_address: [0; 8],
         };

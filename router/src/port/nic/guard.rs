@@ -2,11 +2,11 @@
 //! that does not carry our [`MARK`].
 //!
 //! Packet sockets receive before the ingress classifier. On Linux 6.6 and newer the classifiers hang on TCX links that
-//! vanish with this process, however it ends. On older kernels they hang on a `clsact` queueing discipline, which stays
-//! until it is taken away.
+//! vanish with this process, however it ends. On older kernels, and where the process may not load BPF programs (in a user
+//! namespace), they are classic BPF filters on a `clsact` queueing discipline, which stay until they are taken away.
 
 use std::io;
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, OwnedFd};
 
 use serde::{Deserialize, Serialize};
 
@@ -30,10 +30,21 @@ const SKIP_2_IF_OURS: u64 = 0x15 | 2 << 16 | (MARK as u64) << 32;
 const DROP_ALL: [u64; 2] = [R0_DROP, EXIT];
 const DROP_UNMARKED: [u64; 6] = [R0_SKB_MARK, SKIP_2_IF_OURS, R0_DROP, EXIT, R0_NEXT, EXIT];
 
+// The same in classic BPF, whose instructions are operation, two jump distances and operand.
+const RETURN: u16 = 0x06;
+const RETURN_DROP: (u16, u8, u8, u32) = (RETURN, 0, 0, 2);
+const RETURN_NEXT: (u16, u8, u8, u32) = (RETURN, 0, 0, u32::MAX);
+/// Loads skb->mark, an ancillary datum (SKF_AD_OFF + SKF_AD_MARK).
+const LOAD_MARK: (u16, u8, u8, u32) = (0x20, 0, 0, 0xffff_f000 + 20);
+const SKIP_UNLESS_OURS: (u16, u8, u8, u32) = (0x15, 0, 1, MARK);
+
+const FILTER_ALL: &[(u16, u8, u8, u32)] = &[RETURN_DROP];
+const FILTER_UNMARKED: &[(u16, u8, u8, u32)] = &[LOAD_MARK, SKIP_UNLESS_OURS, RETURN_NEXT, RETURN_DROP];
+
 const TCA_KIND: u16 = 1;
 const TCA_OPTIONS: u16 = 2;
-const TCA_BPF_FD: u16 = 6;
-const TCA_BPF_NAME: u16 = 7;
+const TCA_BPF_OPS_LEN: u16 = 4;
+const TCA_BPF_OPS: u16 = 5;
 const TCA_BPF_FLAGS: u16 = 8;
 const TCA_BPF_DIRECT: u32 = 1;
 const CLSACT_HANDLE: u32 = 0xffff_0000;
@@ -58,12 +69,13 @@ pub struct Links {
     _egress: OwnedFd,
 }
 
-/// Attaches the classifiers by TCX links. `Unsupported` before Linux 6.6.
+/// Attaches the classifiers by TCX links. `Unsupported` before Linux 6.6 and where the process may not load programs.
 pub fn attach_links(index: i32) -> io::Result<Links> {
     let attach = |instructions: &[u64], egress| {
-        let program = bpf::load_classifier(instructions)?;
-        bpf::attach_tcx(program.as_fd(), index, egress).map_err(|error| match error.raw_os_error() {
-            Some(libc::EINVAL) => io::Error::from(io::ErrorKind::Unsupported),
+        let attached = bpf::load_classifier(instructions)
+            .and_then(|program| bpf::attach_tcx(program.as_fd(), index, egress));
+        attached.map_err(|error| match error.raw_os_error() {
+            Some(libc::EINVAL | libc::EPERM | libc::ENOSYS) => io::ErrorKind::Unsupported.into(),
             _ => error,
         })
     };
@@ -82,21 +94,25 @@ pub fn make_clsact(netlink: &mut Netlink, index: i32) -> io::Result<Clsact> {
 
 /// Attaches the classifiers to the queueing discipline.
 pub fn attach_filters(netlink: &mut Netlink, index: i32) -> io::Result<()> {
-    let mut attach = |instructions: &[u64], parent| {
-        let program = bpf::load_classifier(instructions)?;
-        let options = |program: BorrowedFd<'_>| {
-            Body::default()
-                .number(TCA_BPF_FD, program.as_raw_fd().cast_unsigned())
-                .text(TCA_BPF_NAME, "genkan")
-                .number(TCA_BPF_FLAGS, TCA_BPF_DIRECT)
-        };
+    let mut attach = |program: &[(u16, u8, u8, u32)], parent| {
+        let mut octets = Vec::new();
+        for (code, holds, fails, operand) in program {
+            octets.extend_from_slice(&code.to_ne_bytes());
+            octets.extend_from_slice(&[*holds, *fails]);
+            octets.extend_from_slice(&operand.to_ne_bytes());
+        }
+        let len = u16::try_from(program.len()).unwrap_or(u16::MAX);
+        let options = Body::default()
+            .attribute(TCA_BPF_OPS_LEN, &len.to_ne_bytes())
+            .attribute(TCA_BPF_OPS, &octets)
+            .number(TCA_BPF_FLAGS, TCA_BPF_DIRECT);
         let body = Body::new(&tc_header(index, FILTER_HANDLE, parent, FIRST_OF_ALL))
             .text(TCA_KIND, "bpf")
-            .nested(TCA_OPTIONS, options(program.as_fd()));
+            .nested(TCA_OPTIONS, options);
         netlink.change(libc::RTM_NEWTFILTER, libc::NLM_F_CREATE | libc::NLM_F_EXCL, &body)
     };
-    attach(&DROP_UNMARKED, EGRESS)?;
-    attach(&DROP_ALL, INGRESS)
+    attach(FILTER_UNMARKED, EGRESS)?;
+    attach(FILTER_ALL, INGRESS)
 }
 
 /// Takes away what [`make_clsact`] and [`attach_filters`] made.

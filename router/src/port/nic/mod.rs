@@ -89,9 +89,8 @@ impl Nic {
                 socket.set_buffers(buffer, buffer)?;
                 socket.set_mark(guard::MARK)?;
                 socket.set_filter(&classify::program(class))?;
-                if spec.promiscuous || mac != link.mac {
-                    socket.set_promiscuous(link.index)?;
-                }
+                // The host, which would ask for its groups' frames, no longer does.
+                socket.join(link.index, spec.promiscuous || mac != link.mac)?;
                 socket.bind(link.index)
             };
             prepare().map_err(|error| explain(&format!("cannot receive on {device}"), error))?;

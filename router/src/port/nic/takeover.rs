@@ -1,6 +1,6 @@
 //! Takes a card from the host and puts it back as it was.
 //!
-//! What is taken (addresses, routes, MTU, flags, the IPv6 switch) is first written to a journal, `port-NAME.json` in the
+//! What is taken (addresses, routes, MTU, flags, the IPv6 switch) is first written to a journal, `port-DEVICE.json` in the
 //! state directory, and forced to disk. Dropping a [`Takeover`] puts it back and removes the journal. A process that was
 //! killed leaves the journal behind; the next one to open the port, or [`restore`], puts the card back from it first.
 //! A journal from before the last boot describes nothing that still exists and is removed.
@@ -102,7 +102,7 @@ impl Takeover {
             routes: link::routes(&mut netlink, link.index)?,
             clsact: None,
         };
-        let path = spec.state_dir.join(format!("port-{}.json", spec.name));
+        let path = spec.state_dir.join(format!("port-{device}.json"));
         journal.write(&path).map_err(in_directory)?;
         // From here on, dropping it undoes what has been done.
         let mut takeover = Takeover { netlink, journal, path, ipv6, links: None, _lock: lock };
@@ -249,7 +249,7 @@ pub fn restore(state_dir: &Path) -> io::Result<Vec<String>> {
     put_back_all(&mut Netlink::open()?, state_dir, None)
 }
 
-/// Puts back cards from the journals in `state_dir`: all that nobody holds, or only `held`, which the caller holds.
+/// Puts back the cards of the journals in `state_dir` that nobody holds, and `held`, which the caller holds.
 fn put_back_all(netlink: &mut Netlink, state_dir: &Path, held: Option<&str>) -> io::Result<Vec<String>> {
     let entries = match fs::read_dir(state_dir) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
@@ -275,13 +275,10 @@ fn put_back_all(netlink: &mut Netlink, state_dir: &Path, held: Option<&str>) -> 
             fs::remove_file(&path)?;
             continue;
         }
-        if held.is_some_and(|held| held != journal.device) {
-            continue;
-        }
         // A card that is not here may be in another namespace, or come back.
         let Ok(link) = link::by_name(netlink, &journal.device) else { continue };
-        let lock = if held.is_none() { Some(lock(link.index)) } else { None };
-        if let Some(Err(_)) = lock {
+        let lock = if held == Some(journal.device.as_str()) { None } else { Some(lock(link.index)) };
+        if lock.as_ref().is_some_and(Result::is_err) {
             continue;
         }
         journal.put_back(netlink, open_switch(&journal.device).as_mut());
@@ -395,7 +392,7 @@ mod tests {
         }
 
         fn journal(&self) -> PathBuf {
-            self.state.join("port-wan0.json")
+            self.state.join("port-eth0.json")
         }
 
         fn take(&self, tcx: bool) -> Takeover {
@@ -428,7 +425,7 @@ mod tests {
         let takeover = lab.take(false);
         for direction in ["ingress", "egress"] {
             let filters = lab.host(&format!("tc filter show dev eth0 {direction}"));
-            assert!(filters.contains("genkan") && filters.contains("direct-action"), "{filters}");
+            assert!(filters.contains("pref 1 bpf") && filters.contains("direct-action"), "{filters}");
         }
         // The host may have its address back and still says nothing.
         lab.host("ip addr add 10.0.0.1/24 dev eth0; ip link set eth0 arp on");
@@ -445,7 +442,7 @@ mod tests {
         lab.host("tc qdisc add dev eth0 clsact; tc filter add dev eth0 ingress prio 7 protocol all bpf bytecode '1,6 0 0 0,'");
         drop(lab.take(false));
         let filters = lab.host("tc filter show dev eth0 ingress");
-        assert!(filters.contains("pref 7") && !filters.contains("genkan"), "{filters}");
+        assert!(filters.contains("pref 7") && !filters.contains("pref 1 "), "{filters}");
         assert!(lab.answers());
     }
 
@@ -466,7 +463,7 @@ mod tests {
     #[test]
     fn a_journal_that_is_damaged_or_of_an_earlier_boot_touches_nothing() {
         let lab = Lab::new("stale");
-        let before = lab.host("ip -o addr show dev eth0; ip -o link show dev eth0");
+        let before = lab.host("ip -o -4 addr show dev eth0; ip -o link show dev eth0");
         let journal = {
             let _takeover = lab.take(true);
             fs::read_to_string(lab.journal()).unwrap()
@@ -478,7 +475,7 @@ mod tests {
             fs::write(lab.journal(), text).unwrap();
             let restored = netns::run(&lab.host, || restore(&lab.state)).unwrap().unwrap();
             assert_eq!(restored, Vec::<String>::new());
-            assert_eq!(lab.host("ip -o addr show dev eth0; ip -o link show dev eth0"), before);
+            assert_eq!(lab.host("ip -o -4 addr show dev eth0; ip -o link show dev eth0"), before);
             assert!(!lab.journal().exists(), "it is of no use any more");
         }
     }
