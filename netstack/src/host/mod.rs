@@ -88,6 +88,8 @@ pub struct Host {
     next_id: u64,
     udp: BTreeMap<UdpId, (SocketHandle, u16)>,
     tcp: BTreeMap<TcpId, SocketHandle>,
+    /// TCP sockets that were removed, and may still have a reset to send.
+    doomed: Vec<SocketHandle>,
     /// Ports of the UDP sockets.
     ports: BTreeSet<u16>,
     deadline: Option<Instant>,
@@ -120,6 +122,7 @@ impl Host {
             next_id: 0,
             udp: BTreeMap::new(),
             tcp: BTreeMap::new(),
+            doomed: Vec::new(),
             ports: BTreeSet::new(),
             deadline: None,
         }
@@ -159,6 +162,9 @@ impl Host {
     pub fn handle_timeout(&mut self, cx: &mut Cx<'_>) {
         let now = to_smoltcp(cx.now);
         self.interface.poll(now, &mut self.queue, &mut self.sockets);
+        for handle in self.doomed.drain(..) {
+            self.sockets.remove(handle);
+        }
         self.deadline = self.interface.poll_at(now, &self.sockets).map(|at| from_smoltcp(at).max(cx.now));
     }
 
@@ -316,11 +322,10 @@ impl Host {
         }
     }
 
-    /// Removes a TCP socket. What its connection has not yet said stays unsaid.
+    /// Removes a TCP socket. A connection that it still has is broken off.
     pub fn tcp_remove(&mut self, id: TcpId) {
-        if let Some(handle) = self.tcp.remove(&id) {
-            self.sockets.remove(handle);
-        }
+        self.tcp_abort(id);
+        self.doomed.extend(self.tcp.remove(&id));
     }
 
     fn tcp_socket(&mut self, id: TcpId) -> Option<&mut tcp::Socket<'static>> {

@@ -77,7 +77,8 @@ impl Device for Queue {
     }
 
     fn transmit(&mut self, _: Instant) -> Option<Room<'_>> {
-        (!self.is_full()).then(|| Room(&mut self.out))
+        let room = !self.is_full();
+        room.then_some(Room(&mut self.out))
     }
 
     fn capabilities(&self) -> DeviceCapabilities {

@@ -1,1 +1,0 @@
-//! The DNS forwarder (RFC 5625).
