@@ -12,8 +12,8 @@ mod writer;
 
 use std::time::Duration;
 
+use genkan_netstack::forward::segment::complete_checksum;
 use genkan_netstack::frame::{Checksum, Frame};
-use genkan_netstack::wire::checksum::Sum;
 use genkan_netstack::wire::redact::redact;
 
 pub use filter::Filter;
@@ -49,8 +49,7 @@ pub struct Packet {
 impl Packet {
     /// A copy of a frame, its checksum completed and its secrets overwritten.
     pub fn of(interface: u16, direction: Direction, at: Duration, frame: &Frame) -> Self {
-        let mut bytes = frame.bytes().to_vec();
-        complete_checksum(&mut bytes, frame.offload.checksum);
+        let mut bytes = on_the_wire(frame);
         let redacted = redact(&mut bytes).then(|| "secret overwritten".to_owned());
         let segments = frame.offload.gso.map(|gso| format!("stands for segments of {} octets", gso.size));
         let comment = redacted.or(segments);
@@ -58,15 +57,16 @@ impl Packet {
     }
 }
 
-/// Does to a copy what the device will do to the frame.
-fn complete_checksum(bytes: &mut [u8], checksum: Checksum) {
-    const UDP_FIELD: u16 = 6;
-    let Checksum::Partial { start, offset } = checksum else { return };
-    let Some(summed) = bytes.get_mut(usize::from(start)..) else { return };
-    let sum = Sum::of(summed);
-    let value = if offset == UDP_FIELD { sum.udp_checksum() } else { sum.checksum() };
-    if let Some(field) = summed.get_mut(usize::from(offset)..usize::from(offset) + 2) {
-        field.copy_from_slice(&value.to_be_bytes());
+/// The frame's octets after the device has done what is left to it.
+fn on_the_wire(frame: &Frame) -> Vec<u8> {
+    match frame.offload.checksum {
+        Checksum::Complete | Checksum::Verified => frame.bytes().to_vec(),
+        Checksum::Partial { .. } => {
+            let mut copy = Frame::from_bytes(frame.bytes());
+            copy.offload = frame.offload;
+            complete_checksum(&mut copy);
+            copy.bytes().to_vec()
+        }
     }
 }
 
