@@ -137,8 +137,9 @@ impl Pool {
         if let Some(&fixed) = self.fixed.get(&mac)
             && self.may_have(client, mac, fixed)
         {
-            // Whoever holds it on the strength of the same Ethernet address is the same host.
-            if !self.holds(client, fixed) {
+            // A live lease of the same station is not touched: the message alone does not show that it is over.
+            let own = self.lease_of(fixed).is_some_and(|lease| lease.mac == mac);
+            if !own && !self.holds(client, fixed) {
                 self.unbind(fixed);
             }
             self.keep_offer(now, client, fixed);

@@ -348,6 +348,7 @@ fn a_fixed_lease_is_the_hosts_alone_and_bears_its_name() {
     let mut again = discover(200);
     again.opts_mut().insert(DhcpOption::ClientIdentifier(vec![1, 2, 3]));
     assert_eq!(bench.ask(&again).unwrap().message.yiaddr(), ip(10), "under another identifier too");
+    assert_eq!(bench.server.leases().count(), 1, "and to ask is not to lose the lease");
 }
 
 #[test]

@@ -100,7 +100,7 @@ impl Local {
                 });
             }
             if self.lans.iter().any(|lan| lan.network.contains(address)) {
-                return Some(Found::NoName(name.to_vec()));
+                return Some(Found::NoName(parent(name).to_vec()));
             }
         }
         for lan in self.lans.iter().filter(|lan| lan.domain.len() > 1) {
@@ -117,15 +117,15 @@ impl Local {
             return Some(site_answer(question.kind, name, zone));
         }
         if is_private_reverse(name) {
-            return Some(Found::NoName(name.to_vec()));
+            return Some(Found::NoName(parent(name).to_vec()));
         }
         // A bare label is a host of the site, or nobody's; the top of the tree has no addresses.
         let first = usize::from(name.first().copied().unwrap_or(0));
         let bare = first > 0 && name.len() == first.saturating_add(2);
-        if bare && matches!(question.kind, rr::A | rr::AAAA) {
+        if bare && matches!(question.kind, rr::A | rr::AAAA | rr::SVCB | rr::HTTPS) {
             let prefix = name.get(..name.len().saturating_sub(1)).unwrap_or_default();
             let address = self.lans.iter().find_map(|lan| lan.address_of(prefix));
-            return Some(answer(question.kind, address, false, name));
+            return Some(answer(question.kind, address, false, parent(name)));
         }
         None
     }
@@ -165,6 +165,12 @@ fn site_answer(kind: u16, name: &[u8], zone: &[u8]) -> Found {
         rr::AAAA => Found::Records(vec![(rr::AAAA, core::net::Ipv6Addr::LOCALHOST.octets().to_vec())]),
         _ => Found::NoData(zone.to_vec()),
     }
+}
+
+/// The name without its first label.
+fn parent(name: &[u8]) -> &[u8] {
+    let first = usize::from(name.first().copied().unwrap_or(0));
+    name.get(first.saturating_add(1)..).filter(|rest| !rest.is_empty()).unwrap_or(name)
 }
 
 /// True when `name` is `zone` or lies under it.

@@ -24,6 +24,10 @@ pub mod rr {
     pub const AAAA: u16 = 28;
     /// RFC 6891.
     pub const OPT: u16 = 41;
+    /// RFC 9460.
+    pub const SVCB: u16 = 64;
+    /// RFC 9460.
+    pub const HTTPS: u16 = 65;
     /// RFC 1995.
     pub const IXFR: u16 = 251;
     /// RFC 5936.

@@ -312,3 +312,56 @@ fn a_partial_checksum_that_points_anywhere_is_survived() {
         let _ = bench.router.receive(&mut Cx { now: bench.now, rng: &mut bench.rng }, &frame);
     }
 }
+
+#[test]
+fn segments_with_noise_in_them_cannot_upset_a_live_connection_or_the_host() {
+    let mut bench = Bench::new();
+    let mut noise = SeededRng::from_u64(77);
+    for _ in 0..40 {
+        let server = bench.router.tcp_open(600, 600);
+        bench.router.tcp_listen(server, 53);
+        let client = bench.client.tcp_open(600, 600);
+        bench.client.tcp_connect(&mut bench.rng, client, CLIENT, SocketAddrV4::new(ROUTER, 53));
+        let mut seen: Vec<Vec<u8>> = Vec::new();
+        for round in 0..60 {
+            let mut cx = Cx { now: bench.now, rng: &mut bench.rng };
+            bench.client.handle_timeout(&mut cx);
+            bench.router.handle_timeout(&mut cx);
+            for packet in sent(&mut bench.client) {
+                let _ = bench.router.receive(&mut cx, &Frame::from_bytes(&packet));
+                seen.push(packet);
+            }
+            for packet in sent(&mut bench.router) {
+                let _ = bench.client.receive(&mut cx, &Frame::from_bytes(&packet));
+            }
+            for _ in 0..8 {
+                let Some(mut packet) = seen.get(noise.below(seen.len() as u64) as usize).cloned() else {
+                    break;
+                };
+                for _ in 0..=noise.below(4) {
+                    let at = 24 + noise.below(packet.len() as u64 - 24) as usize;
+                    packet[at] = noise.next_u64() as u8;
+                }
+                let end = packet.len();
+                set_u16(&mut packet, 36, 0);
+                let sum =
+                    Sum::pseudo_v4(CLIENT, ROUTER, ipv4::TCP, end as u16 - 20).plus(Sum::of(&packet[20..]));
+                set_u16(&mut packet, 36, sum.checksum());
+                let _ = bench.router.receive(&mut cx, &Frame::from_bytes(&packet));
+            }
+            bench.client.tcp_write(client, &[round; 100]);
+            bench.router.tcp_write(server, &[round; 100]);
+            bench.router.tcp_read(server, 4096, &mut Vec::new());
+            if round == 50 {
+                bench.client.tcp_close(client);
+                bench.router.tcp_close(server);
+            }
+            bench.now += Duration::from_millis(noise.below(400));
+        }
+        bench.client.tcp_remove(client);
+        bench.router.tcp_remove(server);
+        bench.run(Duration::from_secs(1));
+    }
+    bench.receive(&echo_request(ROUTER, b"alive")).unwrap();
+    assert!(!sent(&mut bench.router).is_empty());
+}
