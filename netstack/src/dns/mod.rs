@@ -1,10 +1,10 @@
 //! The DNS forwarder (RFC 5625).
 //!
-//! How it works. Queries come by UDP and TCP ([`clients`]), and each is answered by the first that can:
+//! How it works. Queries come by UDP and TCP (`clients`), and each is answered by the first that can:
 //!
 //! 1. [`local`]: names of the site, which never leave it.
 //! 2. [`cache`]: answers that are still good.
-//! 3. [`upstream`]: the ISP's servers. Equal questions share one query there. A query has an id and a source port that
+//! 3. `upstream`: the ISP's servers. Equal questions share one query there. A query has an id and a source port that
 //!    nobody can guess, and its name is spelt in random case, which the answer must repeat (RFC 5452 §9, "0x20"). A
 //!    server that does not repeat it is asked by TCP, where nobody can forge. A truncated answer is told as such to a
 //!    client that asked by UDP; for one that asked by TCP, the query is repeated by TCP.

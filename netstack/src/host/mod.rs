@@ -1,7 +1,7 @@
 //! The router as a host: it answers pings, refuses what nobody listens to, and carries its services' UDP and TCP.
 //!
-//! How it works: a packet for one of the router's addresses is checked from end to end ([`check`]), so that nothing
-//! contradictory reaches what is behind. An echo request is answered here ([`icmp`]). UDP and TCP go to smoltcp, which
+//! How it works: a packet for one of the router's addresses is checked from end to end (`check`), so that nothing
+//! contradictory reaches what is behind. An echo request is answered here (`icmp`). UDP and TCP go to smoltcp, which
 //! has the sockets: it also answers a closed UDP port with "port unreachable" and a closed TCP port with RST. Packets on
 //! their way out wait for [`Host::poll_transmit`]; they begin at their IPv4 header, and the Forwarder routes them.
 //!
