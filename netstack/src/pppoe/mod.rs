@@ -158,3 +158,6 @@ fn is_invisible(c: char) -> bool {
     ];
     ranges.iter().any(|range| range.contains(&c))
 }
+
+#[cfg(test)]
+mod tests;
