@@ -127,7 +127,7 @@ pub struct Status {
 struct Session {
     granted: Granted,
     link: Link,
-    /// What the two sides agreed on before PPP began.
+    /// What the session carries whatever the two sides agree on in LCP.
     carried: (u16, MtuLimit),
     mtu: u16,
     limit: MtuLimit,
@@ -425,7 +425,9 @@ impl Client {
                 }
                 ppp::Event::MtuProven { mtu } | ppp::Event::MtuReduced { mtu } => {
                     if mtu < session.mtu {
-                        (session.mtu, session.limit) = (mtu, MtuLimit::Path);
+                        // The peers may now agree anew on as much as the path carries: that is no further limit.
+                        session.carried = (mtu, MtuLimit::Path);
+                        (session.mtu, session.limit) = session.carried;
                         self.tell(Event::MtuChanged { mtu, limit: MtuLimit::Path });
                     }
                 }

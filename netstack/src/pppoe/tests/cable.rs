@@ -204,8 +204,8 @@ impl World {
             {
                 let frame = entry.remove();
                 self.deliver(&frame);
-                self.drain();
             }
+            self.drain();
             let cx = &mut Cx { now: self.now, rng: &mut self.rng };
             for node in &mut self.clients {
                 node.client.handle_timeout(cx);
@@ -292,12 +292,11 @@ impl World {
 
     /// Takes out everything that the machines have to say.
     pub fn drain(&mut self) {
-        let mut out = Vec::new();
+        let (mut out, mut frame) = (Vec::new(), Frame::with_capacity(2048));
         for node in &mut self.clients {
             while let Some(event) = node.client.poll_event() {
                 node.events.push((self.now, event));
             }
-            let mut frame = Frame::with_capacity(2048);
             while node.client.poll_transmit(&mut frame) {
                 node.sent.push((self.now, frame.bytes().to_vec()));
                 out.push(frame.bytes().to_vec());
@@ -317,7 +316,6 @@ impl World {
                 }
                 node.events.push(event);
             }
-            let mut frame = Frame::with_capacity(2048);
             while node.ac.poll_transmit(&mut frame) {
                 if !node.dead {
                     out.push(frame.bytes().to_vec());
