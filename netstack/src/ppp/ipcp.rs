@@ -153,6 +153,8 @@ impl Options for IpcpOptions {
                 Judgement::Ack
             }
             (_, Some(required)) => {
+                // Named, if wrongly: it is not missing.
+                *place = Some(required);
                 nak.option(option.kind, &required.octets());
                 Judgement::Nak
             }

@@ -670,3 +670,17 @@ impl Link {
 fn wire<'a, 'b>(cx: &'a mut Cx<'b>, role: &'a Role, out: &'a mut Outbox, limit: u16) -> Wire<'a, 'b> {
     Wire { cx, timing: role.timing(), out, limit }
 }
+
+#[cfg(test)]
+mod tests {
+    use core::mem::size_of;
+
+    use super::*;
+
+    /// A concentrator holds thousands: all that one keeps while it is open and idle, but for the subscriber's name.
+    #[test]
+    fn a_link_is_small() {
+        let octets = size_of::<Link>() + size_of::<Ipv4>() + size_of::<auth::Server>();
+        assert!(octets <= 1024, "{octets} octets");
+    }
+}

@@ -170,10 +170,14 @@ pub struct Negotiation<O> {
     restarts: u8,
     /// Identifier of our last request.
     identifier: u8,
+    /// Identifier of our last Code-Reject.
+    code_rejects: u8,
     /// Data of our last Configure-Request while no reply to it has come.
     awaited: Option<Vec<u8>>,
-    /// Configure-Naks sent since the last Ack.
+    /// Requests that got a Configure-Nak since the last Ack.
     naks_sent: u8,
+    /// Identifier of the last one, which is counted once however often the peer repeats it.
+    naked: Option<u8>,
     /// Naks and Rejects received since the negotiation began.
     refusals: u8,
     why: Why,
@@ -188,8 +192,10 @@ impl<O: Options> Negotiation<O> {
             deadline: None,
             restarts: 0,
             identifier: 0,
+            code_rejects: 0,
             awaited: None,
             naks_sent: 0,
+            naked: None,
             refusals: 0,
             why: Why::Closed,
         }
@@ -279,10 +285,12 @@ impl<O: Options> Negotiation<O> {
         }
         if !self.is_negotiating() {
             self.naks_sent = 0;
+            self.naked = None;
         }
         let reply = |code| PacketBuilder::new(O::PROTOCOL, code, packet.identifier(), wire.limit);
         let (mut nak, mut reject) = (reply(code::CONFIGURE_NAK), reply(code::CONFIGURE_REJECT));
-        let insist = self.naks_sent < wire.timing.max_failure;
+        let repeated = self.naked == Some(packet.identifier());
+        let insist = repeated || self.naks_sent < wire.timing.max_failure;
         let mut peer = O::Peer::default();
         for option in list {
             match self.options.judge(wire.cx.rng, &option, &mut peer, &mut nak) {
@@ -297,11 +305,13 @@ impl<O: Options> Negotiation<O> {
         if insist {
             self.options.missing(&peer, &mut nak);
             if !nak.data().is_empty() {
-                self.naks_sent = self.naks_sent.saturating_add(1);
+                self.naks_sent = self.naks_sent.saturating_add(u8::from(!repeated));
+                self.naked = Some(packet.identifier());
                 return Ok(self.apply(wire, Event::ConfigureRequestBad, Cause::Refused(nak.finish())));
             }
         }
         self.naks_sent = 0;
+        self.naked = None;
         Ok(self.apply(wire, Event::ConfigureRequestGood, Cause::Agreed(packet, peer)))
     }
 
@@ -418,8 +428,8 @@ impl<O: Options> Negotiation<O> {
                 }
                 Action::SendCodeReject => {
                     if let Some(packet) = cause.packet() {
-                        self.identifier = self.identifier.wrapping_add(u8::from(self.awaited.is_none()));
-                        self.send_cut(wire, code::CODE_REJECT, self.identifier, &[packet.bytes()]);
+                        self.code_rejects = self.code_rejects.wrapping_add(1);
+                        self.send_cut(wire, code::CODE_REJECT, self.code_rejects, &[packet.bytes()]);
                     }
                 }
                 Action::SendEchoReply => {
@@ -445,7 +455,6 @@ impl<O: Options> Negotiation<O> {
         if !self.is_negotiating() {
             self.options.reset(wire.cx.rng);
             self.awaited = None;
-            self.naks_sent = 0;
             self.refusals = 0;
             if self.why == Why::NoAgreement {
                 self.why = Why::Renegotiating;

@@ -121,6 +121,18 @@ fn bad_values_are_naked_and_after_max_failure_rejected() {
     }
 }
 
+/// A Nak that is lost on the line is no sign that the two sides do not agree.
+#[test]
+fn a_repeated_request_counts_once() {
+    let mut bench = Bench::client(client_settings());
+    bench.open(1492);
+    bench.sent();
+    for _ in 0..20 {
+        bench.give(protocol::LCP, code::CONFIGURE_REQUEST, 9, &[1, 4, 0, 0]).unwrap();
+        assert!(bench.sent_one().is(protocol::LCP, code::CONFIGURE_NAK));
+    }
+}
+
 #[test]
 fn a_peer_that_naks_for_ever_is_given_up() {
     let mut bench = Bench::client(client_settings());
@@ -541,5 +553,81 @@ fn spurious_calls_do_nothing() {
         let before = bench.sent();
         bench.open(1492);
         assert!(bench.sent().is_empty() && before.len() == 1);
+    }
+}
+
+/// A server with the client proven and an address assigned, and its first Configure-Request of IPCP.
+fn server_at_ipcp(assignment: Ipv4Assignment) -> (Bench, Sent) {
+    let mut bench = Bench::server(server_settings(&[Authentication::Pap]));
+    bench.open(1492);
+    bench.agree(protocol::LCP, &[5, 6, 9, 9, 9, 9]);
+    bench.give(protocol::PAP, 1, 1, b"\x01u\x01p").unwrap();
+    bench.with(|link, cx| link.authenticate(cx, Some(&Secret::new("p"))));
+    assert_eq!(bench.receive(protocol::IPCP, &[1, 1, 0, 4]), Err(DropReason::PppPhase), "no address yet");
+    bench.with(|link, cx| link.assign(cx, assignment));
+    bench.events();
+    let request = bench.sent().pop().unwrap();
+    (bench, request)
+}
+
+#[test]
+fn rfc1332_a_server_naks_zero_and_wrong_addresses_with_the_assigned_one() {
+    let (mut bench, request) = server_at_ipcp(ASSIGNMENT);
+    assert_eq!(request.data, [3, 6, 100, 64, 0, 1]);
+    let assigned = [3, 6, 100, 64, 3, 7];
+    for (id, asked) in [&[3, 6, 0, 0, 0, 0][..], &[3, 6, 10, 0, 0, 1], &[3, 2], &[]].into_iter().enumerate() {
+        bench.give(protocol::IPCP, code::CONFIGURE_REQUEST, id as u8, asked).unwrap();
+        let reply = bench.sent_one();
+        assert!(reply.is(protocol::IPCP, code::CONFIGURE_NAK));
+        assert_eq!(reply.data, assigned, "{asked:?}");
+    }
+    bench.give(protocol::IPCP, code::CONFIGURE_REQUEST, 9, &assigned).unwrap();
+    assert!(bench.sent_one().is(protocol::IPCP, code::CONFIGURE_ACK));
+    bench.give(protocol::IPCP, code::CONFIGURE_REJECT, request.identifier, &request.data).unwrap();
+    let request = bench.sent_one();
+    assert!(request.data.is_empty(), "a client that does not want to know our address");
+    bench.give(protocol::IPCP, code::CONFIGURE_ACK, request.identifier, &[]).unwrap();
+    let (local, remote) = (ASSIGNMENT.local, ASSIGNMENT.remote);
+    assert_eq!(bench.events(), [Event::Ipv4Up { local, remote, dns: [None, None] }]);
+}
+
+#[test]
+fn rfc1877_a_server_tells_the_dns_servers_that_it_has() {
+    let asked = [3, 6, 100, 64, 3, 7, 129, 6, 0, 0, 0, 0, 131, 6, 0, 0, 0, 0, 130, 6, 0, 0, 0, 0];
+    let (mut bench, _) = server_at_ipcp(Ipv4Assignment { dns: [Some(DNS[0]), None], ..ASSIGNMENT });
+    bench.give(protocol::IPCP, code::CONFIGURE_REQUEST, 1, &asked).unwrap();
+    let reply = bench.sent_one();
+    assert!(reply.is(protocol::IPCP, code::CONFIGURE_REJECT));
+    assert_eq!(reply.data, asked[12..], "a second DNS server and NetBIOS names it does not have");
+    bench.give(protocol::IPCP, code::CONFIGURE_REQUEST, 2, &asked[..12]).unwrap();
+    let reply = bench.sent_one();
+    assert!(reply.is(protocol::IPCP, code::CONFIGURE_NAK));
+    assert_eq!(reply.data, [129, 6, 192, 0, 2, 53]);
+}
+
+/// What the user reads is one plain sentence, without the names of our types.
+#[test]
+fn reasons_are_sentences() {
+    use alloc::string::ToString;
+    let text = "bye";
+    let reasons = [
+        DownReason::AuthenticationFailed { protocol: Authentication::MsChapV2, message: text.into() },
+        DownReason::AuthenticationRefused,
+        DownReason::ServerNotProven,
+        DownReason::AuthenticationTimeout,
+        DownReason::EchoTimeout,
+        DownReason::PeerTerminated { phase: Phase::Establish, text: text.into() },
+        DownReason::PeerTerminated { phase: Phase::Authenticate, text: text.into() },
+        DownReason::PeerTerminated { phase: Phase::Network, text: text.into() },
+        DownReason::Looped,
+        DownReason::NoAnswer,
+        DownReason::NegotiationFailed { what: "the options of the link" },
+        DownReason::LowerDown,
+        DownReason::Closed,
+    ];
+    for reason in reasons {
+        let sentence = reason.to_string();
+        assert!(sentence.contains(' ') && !sentence.contains(['{', '\n']), "{sentence}");
+        assert_eq!(sentence.contains("bye"), alloc::format!("{reason:?}").contains("bye"), "{sentence}");
     }
 }

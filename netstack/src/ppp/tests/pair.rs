@@ -336,12 +336,3 @@ fn seeded_outages_are_survived() {
         assert!(pair.is_online(), "seed {seed}: {:?}", pair.events);
     }
 }
-
-/// Requirement: thousands of sessions in a concentrator.
-#[test]
-fn a_link_is_small() {
-    let size = core::mem::size_of::<Link>();
-    assert!(size <= 640, "{size} octets");
-    let heap = core::mem::size_of::<crate::ppp::auth::Server>() + 256;
-    assert!(size + heap <= 2048, "{size} + {heap}");
-}
