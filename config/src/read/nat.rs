@@ -54,7 +54,8 @@ fn timeouts(table: &Table) -> Timeouts {
         })
     };
     let seconds = Duration::from_secs;
-    Timeouts { tcp_closing: default.tcp_closing,
+    Timeouts {
+        tcp_closing: default.tcp_closing,
         udp: read("udp", default.udp, seconds(120), "RFC 4787 REQ-5"),
         tcp_established: read("tcp-established", default.tcp_established, seconds(7440), "RFC 5382 REQ-5"),
         tcp_transitory: read("tcp-transitory", default.tcp_transitory, seconds(240), "RFC 5382 REQ-5"),

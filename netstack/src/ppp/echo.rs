@@ -39,6 +39,11 @@ impl Keepalive {
         self.unanswered = 0;
     }
 
+    /// True when the peer was heard after `at`.
+    pub(super) fn heard_after(&self, at: Instant) -> bool {
+        self.heard > at
+    }
+
     /// Network data came at `at`, of which this may not be the first word.
     pub(super) fn data(&mut self, at: Instant) {
         if at > self.heard {
@@ -73,6 +78,8 @@ impl Keepalive {
 pub(super) struct Probe {
     /// Identifier of all its Echo-Requests.
     pub(super) identifier: u8,
+    /// When it began.
+    pub(super) begun: Instant,
     left: u8,
     next: Instant,
 }
@@ -82,7 +89,7 @@ impl Probe {
 
     /// A probe whose first Echo-Request is due at once.
     pub(super) fn new(now: Instant, identifier: u8) -> Self {
-        Probe { identifier, left: Self::TRIES, next: now }
+        Probe { identifier, begun: now, left: Self::TRIES, next: now }
     }
 
     pub(super) fn poll_timeout(&self) -> Instant {

@@ -500,6 +500,10 @@ impl Link {
                 packet.fill();
                 self.out.push(packet.finish());
             }
+            // Where nothing is heard at all, the size is not to blame.
+            Due::GiveUp if !self.keepalive.as_ref().is_some_and(|peer| peer.heard_after(probe.begun)) => {
+                *probe = Probe::new(cx.now, probe.identifier);
+            }
             Due::GiveUp => {
                 self.reduced = true;
                 self.max_mru = self.max_mru.min(STANDARD_MRU);
