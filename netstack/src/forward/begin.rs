@@ -120,7 +120,8 @@ impl Forwarder {
         let mut candidate = candidate(Interface::Wan(wan), out, packet);
         candidate.destination = inside.address;
         candidate.port = Some(inside.port);
-        candidate.forwarded = true;
+        // What the router itself has open outside is open to whom it talks to alone, whatever the filtering.
+        candidate.forwarded = out != Interface::Router;
         self.ask(&candidate)?;
         let source = (key.source(), key.source_port());
         Ok(Plan {

@@ -170,7 +170,11 @@ mod tests {
             Rule { source: network(193, 24), ..any(Action::Drop) },
             Rule { destination: network(192, 8), ..any(Action::Drop) },
         ] {
-            assert_eq!(judge(&[rule.clone()], &flow(Zone::Wan, Zone::Lan)), Verdict::Default, "{rule:?}");
+            assert_eq!(
+                judge(core::slice::from_ref(&rule), &flow(Zone::Wan, Zone::Lan)),
+                Verdict::Default,
+                "{rule:?}"
+            );
         }
         let rule = Rule {
             from: Some(Zone::Wan),

@@ -3,4 +3,12 @@
 mod net;
 mod packet;
 
+mod fragments;
+mod icmp;
+mod lan;
+mod offload;
+mod policy;
+mod random;
+mod tcp;
 mod udp;
+mod wan;
