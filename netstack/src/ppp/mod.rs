@@ -14,7 +14,7 @@ pub mod link;
 pub mod negotiation;
 mod role;
 pub mod settings;
-mod text;
+pub(crate) mod text;
 
 #[cfg(test)]
 mod tests;

@@ -7,7 +7,7 @@ const LONGEST: usize = 200;
 
 /// A message of the peer as one line: letters, digits, ASCII punctuation and single spaces, at most 200 characters.
 /// Control characters, escapes and marks that turn the direction of writing become spaces.
-pub(super) fn printable(message: &[u8]) -> String {
+pub(crate) fn printable(message: &[u8]) -> String {
     let mut text = String::new();
     let mut length = 0;
     let mut gap = false;

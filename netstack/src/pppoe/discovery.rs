@@ -13,11 +13,12 @@ use alloc::vec::Vec;
 use core::mem;
 
 use super::event::{Failure, RefusalKind, Unsuitable};
-use super::{DiscoveryFrame, Remembered, printable, retry};
+use super::{DiscoveryFrame, Remembered, retry};
 use crate::frame::Frame;
 use crate::id::Mac;
 use crate::ledger::DropReason;
 use crate::machine::Cx;
+use crate::ppp::text::printable;
 use crate::time::{Duration, Instant};
 use crate::wire::pppoe::{Code, Discovery as Packet, DiscoveryWriter, tag};
 

@@ -254,15 +254,10 @@ impl fmt::Display for Event {
             ),
             Event::SessionClosed(session) => write!(f, "session {} is closed", session.session),
             Event::LcpOpened { authentication } => match authentication {
-                Some(protocol) => write!(
-                    f,
-                    "the PPP link is open; proving who we are by {}",
-                    match protocol {
-                        Authentication::Pap => "PAP",
-                        Authentication::ChapMd5 => "CHAP",
-                        Authentication::MsChapV2 => "MS-CHAPv2",
-                    }
-                ),
+                Some(protocol) => {
+                    let name = ppp::event::protocol_name(*protocol);
+                    write!(f, "the PPP link is open; proving who we are by {name}")
+                }
                 None => f.write_str("the PPP link is open; the ISP asks for no password"),
             },
             Event::Authenticated { message } => {

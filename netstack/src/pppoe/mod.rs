@@ -23,7 +23,6 @@ pub use concentrator::Concentrator;
 pub use event::{Event, Failure, MtuLimit};
 
 use alloc::collections::VecDeque;
-use alloc::string::String;
 use alloc::vec::Vec;
 
 use serde::{Deserialize, Serialize};
@@ -33,6 +32,7 @@ use crate::id::Mac;
 use crate::ledger::DropReason;
 use crate::ppp::Link;
 use crate::wire::ethernet::{Header, ethertype};
+use crate::wire::ppp::protocol;
 use crate::wire::pppoe::{self, Code, Discovery, DiscoveryWriter};
 
 /// A session as both sides know it: what to end when it is orphaned.
@@ -71,15 +71,11 @@ impl<'a> DiscoveryFrame<'a> {
     }
 }
 
-/// The PPP protocol number and the information in `packet`. Numbers are two octets, the first even and the second odd
-/// (RFC 1661 §2); the one-octet form is never agreed to.
+/// The PPP protocol number and the information in `packet`. The one-octet form of a number is never agreed to.
 fn split_ppp(packet: &[u8]) -> Result<(u16, &[u8]), DropReason> {
-    match packet.split_first_chunk::<2>() {
-        Some((&[high, low], information)) if high & 1 == 0 && low & 1 == 1 => {
-            Ok((u16::from_be_bytes([high, low]), information))
-        }
-        _ => Err(DropReason::PppMalformed),
-    }
+    let (&number, information) = packet.split_first_chunk().ok_or(DropReason::PppMalformed)?;
+    let number = u16::from_be_bytes(number);
+    if protocol::well_formed(number) { Ok((number, information)) } else { Err(DropReason::PppMalformed) }
 }
 
 /// Writes the link's next packet as a frame of `session`; says whether there was one.
@@ -136,27 +132,6 @@ impl Outbox {
     fn len(&self) -> usize {
         self.ready.len()
     }
-}
-
-/// Text from the network for people to read: bounded, and without anything that a terminal would act upon.
-fn printable(bytes: &[u8]) -> String {
-    const MOST: usize = 128;
-    let text = String::from_utf8_lossy(bytes.get(..bytes.len().min(4 * MOST)).unwrap_or_default());
-    let plain = |c: char| if c.is_control() || is_invisible(c) { '\u{fffd}' } else { c };
-    text.trim_matches(char::is_whitespace).chars().take(MOST).map(plain).collect()
-}
-
-/// Format characters that change how the text around them is shown.
-fn is_invisible(c: char) -> bool {
-    let ranges = [
-        '\u{ad}'..='\u{ad}',
-        '\u{61c}'..='\u{61c}',
-        '\u{200b}'..='\u{200f}',
-        '\u{2028}'..='\u{202e}',
-        '\u{2060}'..='\u{206f}',
-        '\u{feff}'..='\u{feff}',
-    ];
-    ranges.iter().any(|range| range.contains(&c))
 }
 
 #[cfg(test)]

@@ -8,14 +8,10 @@
 //! Length fields are not trusted: what cannot be told apart is overwritten up to the end of the frame.
 
 use crate::wire::ethernet::{Header, ethertype};
+use crate::wire::ppp::protocol::{CHAP, EAP, LCP, PAP};
 
 /// The octet that stands where a secret was.
 pub const FILLER: u8 = b'*';
-
-const LCP: [u8; 2] = [0xc0, 0x21];
-const PAP: [u8; 2] = [0xc0, 0x23];
-const CHAP: [u8; 2] = [0xc2, 0x23];
-const EAP: [u8; 2] = [0xc2, 0x27];
 
 /// Overwrites the secrets in an Ethernet frame, which may be cut short, and says whether there were any. Frames with up
 /// to two VLAN tags are understood; frames that carry no PPPoE session data stay as they are.
@@ -47,7 +43,7 @@ fn redact_ppp(packet: &mut [u8]) -> bool {
     // Each turn takes one rejected packet out of the packet that rejects it.
     loop {
         let Some((&mut protocol, body)) = packet.split_first_chunk_mut::<2>() else { return false };
-        packet = match (protocol, body) {
+        packet = match (u16::from_be_bytes(protocol), body) {
             (PAP, body) => return redact_pap(body),
             (CHAP, [code, _, _, _, data @ ..]) if !matches!(code, 1 | 3 | 4) => return redact_value(data),
             (EAP, [code, _, _, _, data @ ..]) if !matches!(code, 1 | 3 | 4) => return redact_eap(data),
@@ -120,9 +116,9 @@ mod tests {
 
     const SECRET: &[u8] = b"c4n4ry-s3cr3t!!!";
 
-    fn ppp(protocol: [u8; 2], code: u8, data: &[&[u8]]) -> Vec<u8> {
+    fn ppp(protocol: u16, code: u8, data: &[&[u8]]) -> Vec<u8> {
         let data = data.concat();
-        let mut packet = protocol.to_vec();
+        let mut packet = protocol.to_be_bytes().to_vec();
         packet.extend([code, 7]);
         packet.extend(u16::try_from(data.len() + 4).unwrap().to_be_bytes());
         packet.extend(data);
