@@ -89,6 +89,7 @@ pub struct AcNode {
     pub mac: Mac,
     pub events: Vec<subscriber::Event>,
     pub sessions: BTreeMap<(Mac, u16), SubscriberId>,
+    keys: BTreeMap<SubscriberId, (Mac, u16)>,
     /// Switched off: it hears and says nothing.
     pub dead: bool,
 }
@@ -154,6 +155,7 @@ impl World {
             mac: port.mac,
             events: Vec::new(),
             sessions: BTreeMap::new(),
+            keys: BTreeMap::new(),
             dead: false,
         });
     }
@@ -164,6 +166,7 @@ impl World {
         let node = &mut self.acs[index];
         node.ac = Concentrator::new(cx, settings, &port(node.mac), SubscriberId(0));
         node.sessions.clear();
+        node.keys.clear();
         node.dead = false;
     }
 
@@ -308,9 +311,10 @@ impl World {
                 match &event {
                     subscriber::Event::SessionOpened { subscriber, peer, session } => {
                         assert!(node.sessions.insert((*peer, *session), *subscriber).is_none());
+                        node.keys.insert(*subscriber, (*peer, *session));
                     }
                     subscriber::Event::Closed { subscriber, .. } => {
-                        node.sessions.retain(|_, other| other != subscriber);
+                        node.sessions.remove(&node.keys.remove(subscriber).unwrap());
                     }
                     _ => {}
                 }
