@@ -203,22 +203,28 @@ fn labels_from_root(name: &[u8]) -> Vec<&[u8]> {
     labels
 }
 
-/// The leading octets of an address that a name under in-addr.arpa spells.
-fn reverse_octets(name: &[u8]) -> Option<Vec<u8>> {
+/// The leading octets of an address that a name under in-addr.arpa spells, and whether that is all of the name: others lie
+/// under them, such as those of services (RFC 6763 §11).
+fn reverse_octets(name: &[u8]) -> Option<(Vec<u8>, bool)> {
     let labels = labels_from_root(name);
-    let octets = labels.strip_prefix(&[b"arpa".as_slice(), b"in-addr"])?;
-    octets.iter().map(|label| core::str::from_utf8(label).ok()?.parse().ok()).collect()
+    let labels = labels.strip_prefix(&[b"arpa".as_slice(), b"in-addr"])?;
+    let octet = |label: &&[u8]| core::str::from_utf8(label).ok()?.parse().ok();
+    let octets: Vec<u8> = labels.iter().map_while(octet).collect();
+    let whole = octets.len() == labels.len();
+    Some((octets, whole))
 }
 
 fn reverse_address(name: &[u8]) -> Option<Ipv4Addr> {
-    let octets: [u8; 4] = reverse_octets(name)?.try_into().ok()?;
+    let (octets, whole) = reverse_octets(name)?;
+    let octets: [u8; 4] = octets.try_into().ok().filter(|_| whole)?;
     Some(Ipv4Addr::from(octets))
 }
 
 /// Reverse zones of addresses that mean nothing outside (RFC 6303 §4.1 and 4.2, RFC 7793).
 fn is_private_reverse(name: &[u8]) -> bool {
+    let octets = reverse_octets(name).map(|(octets, _)| octets);
     matches!(
-        reverse_octets(name).as_deref(),
+        octets.as_deref(),
         Some(
             [0 | 10 | 127, ..]
                 | [100, 64..=127, ..]
@@ -228,7 +234,7 @@ fn is_private_reverse(name: &[u8]) -> bool {
                 | [192, 0, 2, ..]
                 | [198, 51, 100, ..]
                 | [203, 0, 113, ..]
-                | [255, 255, 255, 255]
+                | [255, 255, 255, 255, ..]
         )
     )
 }

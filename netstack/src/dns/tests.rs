@@ -614,6 +614,8 @@ fn names_of_the_site_are_answered_and_never_leave() {
         ("1.0.0.10.in-addr.arpa.", RecordType::PTR, ResponseCode::NXDomain, ""),
         ("5.20.172.in-addr.arpa.", RecordType::SOA, ResponseCode::NXDomain, ""),
         ("1.0.64.100.in-addr.arpa.", RecordType::PTR, ResponseCode::NXDomain, ""),
+        ("b._dns-sd._udp.0.1.168.192.in-addr.arpa.", RecordType::PTR, ResponseCode::NXDomain, ""),
+        ("x0.0.0.10.in-addr.arpa.", RecordType::PTR, ResponseCode::NXDomain, ""),
         ("0.0.d.f.ip6.arpa.", RecordType::PTR, ResponseCode::NXDomain, ""),
     ] {
         let reply = lab.ask(&with_edns(query(name, kind), 1232));
