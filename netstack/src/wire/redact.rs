@@ -86,13 +86,17 @@ fn redact_pap(packet: &mut [u8]) -> bool {
 
 /// `data` begins at CHAP's value size.
 fn redact_value(data: &mut [u8]) -> bool {
-    let Some((&mut size, value)) = data.split_first_mut() else { return false };
-    let size = usize::from(size);
-    // A name alone follows the value. A size that no algorithm has is not believed.
-    match value.get_mut(..size) {
-        Some(value) if matches!(size, 16 | 49) => blank(value),
-        _ => blank(value),
+    let Some((&mut size, rest)) = data.split_first_mut() else { return false };
+    match rest.split_at_mut_checked(usize::from(size)) {
+        // A name alone follows the value, and it is text. A size that no algorithm has is not believed, nor is one that
+        // makes a name of what is none.
+        Some((value, name)) if matches!(size, 16 | 49) && is_text(name) => blank(value),
+        _ => blank(rest),
     }
+}
+
+fn is_text(name: &[u8]) -> bool {
+    core::str::from_utf8(name).is_ok_and(|name| !name.chars().any(char::is_control))
 }
 
 /// `data` begins at the EAP type. Identity, Notification and Nak (1 to 3) have no secrets.
@@ -215,6 +219,21 @@ mod tests {
             redact(&mut wrong);
             assert!(!holds_secret(&wrong), "name length {length}");
         }
+    }
+
+    #[test]
+    fn tr124_6_no_response_is_taken_for_a_name() {
+        let mut response = [&[1; 16], &[0; 8][..], &[0xc4; 8], SECRET, &[0]].concat();
+        for value in 0..=255 {
+            let mut wrong = frame(0, &ppp(CHAP, 2, &[&[value], &response, b"peter"]));
+            assert!(redact(&mut wrong));
+            assert!(!holds_secret(&wrong), "size {value}");
+        }
+        // Cut short, its size says 16 and it looks like one.
+        response.truncate(40);
+        let mut wrong = frame(0, &ppp(CHAP, 2, &[&[16], &response]));
+        redact(&mut wrong);
+        assert!(!holds_secret(&wrong));
     }
 
     #[test]
