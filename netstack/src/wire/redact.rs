@@ -73,12 +73,14 @@ fn redact_pap(packet: &mut [u8]) -> bool {
     match packet {
         [2 | 3, ..] => false,
         [_, _, l0, l1, data @ ..] => {
-            // Peer-ID and both lengths stay when they agree with the packet's length.
+            // Peer-ID and both lengths stay when they agree with the packet's length, and it is text.
             let length = usize::from(u16::from_be_bytes([*l0, *l1]));
             let name = data.first().map_or(0, |&name| usize::from(name));
-            let secret = data.get(name.saturating_add(1)).map_or(0, |&secret| usize::from(secret));
+            let end = name.saturating_add(1);
+            let secret = data.get(end).map_or(0, |&secret| usize::from(secret));
             let agree = length == name.saturating_add(secret).saturating_add(6);
-            data.get_mut(if agree { name.saturating_add(2) } else { 0 }..).is_some_and(blank)
+            let stays = agree && data.get(1..end).is_some_and(is_text);
+            data.get_mut(if stays { end.saturating_add(1) } else { 0 }..).is_some_and(blank)
         }
         _ => false,
     }
@@ -219,6 +221,15 @@ mod tests {
             redact(&mut wrong);
             assert!(!holds_secret(&wrong), "name length {length}");
         }
+    }
+
+    #[test]
+    fn tr124_6_no_password_is_taken_for_a_name() {
+        // Two wrong lengths that agree make the name longer than the packet.
+        let mut bytes = frame(0, &pap());
+        bytes[24..27].copy_from_slice(&[0, 202, 196]);
+        assert!(redact(&mut bytes));
+        assert!(!holds_secret(&bytes));
     }
 
     #[test]
