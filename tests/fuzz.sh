@@ -1,30 +1,45 @@
 #!/bin/sh
-# Runs every fuzz target of tests/fuzz for some seconds, from its seeds.
+# Runs every fuzz target of tests/fuzz for some seconds, from its seeds, as many at once as there are processors.
 #
 # usage: fuzz.sh SECONDS
+#
+# What a run finds new stays in tests/fuzz/corpus; an input that fails stays in tests/fuzz/artifacts.
 set -eu
 
 seconds=${1:?usage: fuzz.sh SECONDS}
 cd "$(dirname "$0")/.."
-if [ -z "$(command -v cargo-fuzz)" ]; then cargo install --locked --quiet cargo-fuzz; fi
-# libFuzzer's instrumentation is in the nightly compiler only.
-rustup toolchain list | grep -q '^nightly' || rustup toolchain install nightly --profile minimal
 
-targets=$(cargo +nightly fuzz list --fuzz-dir tests/fuzz)
+say() { echo "fuzz: $*" >&2; }
+# libFuzzer's instrumentation is in the nightly compiler only.
+if ! cargo +nightly --version >/dev/null 2>&1; then
+    say "installing the nightly compiler"
+    rustup toolchain install nightly --profile minimal ||
+        { say "there is no nightly Rust compiler, and rustup could not install it"; exit 1; }
+fi
+if [ -z "$(command -v cargo-fuzz)" ]; then
+    say "installing cargo-fuzz"
+    cargo install --locked --quiet cargo-fuzz || { say "cargo-fuzz could not be installed"; exit 1; }
+fi
+
 cargo +nightly fuzz build --fuzz-dir tests/fuzz --sanitizer none
-log=$(mktemp)
-trap 'rm -f "$log"' EXIT INT TERM
-for target in $targets; do
-    mkdir -p "tests/fuzz/corpus/$target" "tests/fuzz/artifacts/$target"
-    seeds="tests/fuzz/seeds/$target"
-    [ -d "$seeds" ] || seeds=
-    # shellcheck disable=SC2086 # no seeds, no word
-    if ! tests/fuzz/target/x86_64-unknown-linux-gnu/release/"$target" "tests/fuzz/corpus/$target" $seeds \
-        -artifact_prefix="tests/fuzz/artifacts/$target/" -max_total_time="$seconds" -max_len=16384 \
-        -timeout=10 -rss_limit_mb=2048 -print_final_stats=1 > "$log" 2>&1; then
-        tail -n 60 "$log"
-        echo "fuzz: $target fails; the input is in tests/fuzz/artifacts/$target" >&2
-        exit 1
-    fi
-    echo "fuzz: $target: $(sed -n 's/^stat::number_of_executed_units: //p' "$log") inputs in $seconds s, nothing found"
-done
+
+one=$(mktemp)
+trap 'rm -f "$one"' EXIT INT TERM
+cat > "$one" <<'END'
+#!/bin/sh
+target=$1
+folder=tests/fuzz/artifacts/$target
+log=$folder/log
+mkdir -p "$folder" "tests/fuzz/corpus/$target"
+program=$(echo tests/fuzz/target/*/release/"$target")
+if "$program" "tests/fuzz/corpus/$target" -artifact_prefix="$folder/" -max_total_time="$2" -max_len=4096 \
+    -timeout=10 -rss_limit_mb=2048 -print_final_stats=1 > "$log" 2>&1; then
+    echo "fuzz: $target: $(sed -n 's/^stat::number_of_executed_units: *//p' "$log") inputs, nothing found"
+else
+    echo "fuzz: $target fails; its inputs are in $folder and this is the end of $log:" >&2
+    tail -n 40 "$log" >&2
+    # No more targets.
+    exit 255
+fi
+END
+cargo +nightly fuzz list --fuzz-dir tests/fuzz | xargs -P "$(nproc)" -I '{}' sh "$one" '{}' "$seconds"
