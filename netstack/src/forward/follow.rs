@@ -22,7 +22,7 @@ impl Forwarder {
                         turn.egress.drop(frame, DropReason::FragmentMalformed);
                         Err(DropReason::FragmentMalformed)
                     }
-                    _ => self.by_flow(turn, ingress, packet, frame).map(|()| packet.key),
+                    _ => self.by_flow(turn, ingress, &packet, frame).map(|()| packet.key),
                 };
                 for frame in self.fragments.decided(&datagram, decision) {
                     self.follow(turn, ingress, decision, frame);
@@ -42,7 +42,7 @@ impl Forwarder {
                 turn.egress.drop(frame, DropReason::FragmentTimeout);
             }
             Ok(packet) => {
-                let _counted = self.by_flow(turn, ingress, packet, frame);
+                let _counted = self.by_flow(turn, ingress, &packet, frame);
             }
             Err(reason) => turn.egress.drop(frame, reason),
         }

@@ -29,7 +29,7 @@ impl Forwarder {
         match packet.carries {
             Carries::IcmpError => self.icmp_error(turn, ingress, packet, frame),
             _ => {
-                let _counted = self.by_flow(turn, ingress, packet, frame);
+                let _counted = self.by_flow(turn, ingress, &packet, frame);
             }
         }
     }
@@ -42,7 +42,7 @@ impl Forwarder {
         &mut self,
         turn: &mut Turn<'_>,
         ingress: Ingress,
-        packet: Packet,
+        packet: &Packet,
         frame: Frame,
     ) -> Result<(), DropReason> {
         let found = self.flows.find(packet.key);
@@ -53,21 +53,21 @@ impl Forwarder {
                 && flow.epochs.of(direction) == ingress.epoch
                 && self.is_current(flow)
             {
-                return self.forward(turn, ingress, &packet, (id, direction), frame);
+                return self.forward(turn, ingress, packet, (id, direction), frame);
             }
             // The address that the flow was translated to, or the session that it ran on, is lost.
             let refusal = match (direction, ingress.interface) {
                 (Direction::Reply, Interface::Wan(_)) => Some(Refusal::silent(DropReason::StaleEpoch)),
-                _ => self.check_source(ingress, &packet).err(),
+                _ => self.check_source(ingress, packet).err(),
             };
             if let Some(refusal) = refusal {
-                return self.refuse(turn, ingress, &packet, frame, refusal);
+                return self.refuse(turn, ingress, packet, frame, refusal);
             }
             self.end(id);
         }
-        match self.begin(turn, ingress, &packet) {
-            Ok(id) => self.forward(turn, ingress, &packet, (id, Direction::Original), frame),
-            Err(refusal) => self.refuse(turn, ingress, &packet, frame, refusal),
+        match self.begin(turn, ingress, packet) {
+            Ok(id) => self.forward(turn, ingress, packet, (id, Direction::Original), frame),
+            Err(refusal) => self.refuse(turn, ingress, packet, frame, refusal),
         }
     }
 

@@ -54,10 +54,9 @@ pub(crate) fn rewrite_header(header: &mut [u8], addresses: u64, delta: Delta, ho
     let Some(fixed) = header.first_chunk_mut::<20>() else { return };
     let mut delta = delta;
     if hop {
-        let [ttl, protocol] = [fixed[8], fixed[9]];
-        fixed[8] = ttl.saturating_sub(1);
-        delta = delta
-            .and(Delta::of(u16::from_be_bytes([ttl, protocol]), u16::from_be_bytes([fixed[8], protocol])));
+        // The time to live is the upper octet of its word.
+        fixed[8] = fixed[8].saturating_sub(1);
+        delta = delta.and(Delta::of(0x0100u16, 0u16));
     }
     let checksum = delta.apply(u16::from_be_bytes([fixed[10], fixed[11]]));
     [fixed[10], fixed[11]] = checksum.to_be_bytes();

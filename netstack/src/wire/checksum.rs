@@ -59,7 +59,7 @@ impl Sum {
 
     /// Both sums together. The octets of the first must be an even number, or be the last to be summed.
     pub fn plus(self, other: Sum) -> Self {
-        Sum(fold(u64::from(self.0) + u64::from(other.0)))
+        Sum(add(self.0, other.0))
     }
 
     /// The sum itself, as a partial checksum's field holds it.
@@ -106,12 +106,12 @@ impl Delta {
 
     /// Both changes together.
     pub fn and(self, other: Delta) -> Self {
-        Delta(fold(u64::from(self.0) + u64::from(other.0)))
+        Delta(add(self.0, other.0))
     }
 
     /// The checksum field after the change (RFC 1624 equation 3).
     pub fn apply(self, field: u16) -> u16 {
-        !fold(u64::from(!field) + u64::from(self.0))
+        !add(!field, self.0)
     }
 
     /// A UDP checksum field after the change: 0 stays 0, for there is no checksum; and none becomes 0 (RFC 768).
@@ -127,13 +127,19 @@ impl Delta {
 
     /// A partial checksum field after the change. The change must be one of the pseudo-header alone.
     pub fn apply_partial(self, field: u16) -> u16 {
-        fold(u64::from(field) + u64::from(self.0))
+        add(field, self.0)
     }
 }
 
 /// The checksum field after an aligned 16- or 32-bit field under it changed from `old` to `new` (RFC 1624).
 pub fn update(field: u16, old: impl Into<u32>, new: impl Into<u32>) -> u16 {
     Delta::of(old, new).apply(field)
+}
+
+/// Ones-complement addition.
+fn add(a: u16, b: u16) -> u16 {
+    let (sum, carry) = a.overflowing_add(b);
+    sum.wrapping_add(u16::from(carry))
 }
 
 /// Adds the carries back in until none are left. `value` is below 2⁶⁰.
