@@ -16,6 +16,7 @@ use crate::wire::ethernet::{Header, ethertype};
 
 impl Forwarder {
     /// Sends a packet that begins at its IPv4 header, fits, and is translated already, to `destination` by `out`.
+    #[inline]
     pub(super) fn emit(
         &mut self,
         turn: &mut Turn<'_>,
@@ -76,6 +77,7 @@ impl Forwarder {
     }
 
     /// Puts the session's header before an IPv4 packet and sends it.
+    #[inline]
     fn encapsulate(&mut self, out: Interface, mut frame: Frame, egress: &mut Egress) {
         let link = match out {
             Interface::Wan(wan) => self.links.wan_mut(wan),

@@ -58,6 +58,7 @@ pub(crate) struct Packet {
 
 impl Packet {
     /// Looks at the packet at the front of `frame`, which came in by side `realm`.
+    #[inline]
     pub fn parse(frame: &Frame, realm: Realm) -> Result<Packet, DropReason> {
         let bytes = frame.bytes();
         let first = bytes.first_chunk::<MIN_HEADER>().ok_or(DropReason::Ipv4Malformed)?;
@@ -131,6 +132,7 @@ fn later_fragment(len: usize, flags: u16) -> Result<(), DropReason> {
 }
 
 /// What the transport header says, and the ports or what stands in their place.
+#[inline]
 fn transport(payload: &[u8], protocol: u8, fragmented: bool) -> Result<(Carries, u32), DropReason> {
     // A first fragment too small for its transport header hides it from the filter (RFC 1858).
     let short = if fragmented { DropReason::FragmentMalformed } else { DropReason::TransportMalformed };

@@ -46,32 +46,45 @@ impl Forwarder {
         frame: Frame,
     ) -> Result<(), DropReason> {
         let found = self.flows.find(packet.key);
-        if let Some((id, direction)) = found
-            && let Some(flow) = self.flows.get(id)
-        {
-            if flow.interfaces.of(direction) == ingress.interface
-                && flow.epochs.of(direction) == ingress.epoch
-                && self.is_current(flow)
-            {
-                return self.forward(turn, ingress, packet, (id, direction), frame);
+        let hit = found.filter(|&(id, direction)| {
+            self.flows.get(id).is_some_and(|flow| {
+                flow.interfaces.of(direction) == ingress.interface
+                    && flow.epochs.of(direction) == ingress.epoch
+                    && self.is_current(flow)
+            })
+        });
+        let (id, direction) = match hit {
+            Some(hit) => hit,
+            None => match self.renew(turn, ingress, packet, found) {
+                Ok(id) => (id, Direction::Original),
+                Err(refusal) => return self.refuse(turn, ingress, packet, frame, refusal),
+            },
+        };
+        self.forward(turn, ingress, packet, (id, direction), frame)
+    }
+
+    /// Makes a flow for a packet that has none, or in place of one that is current no longer: the address that it was
+    /// translated to, or the session that it ran on, is lost.
+    #[cold]
+    fn renew(
+        &mut self,
+        turn: &mut Turn<'_>,
+        ingress: Ingress,
+        packet: &Packet,
+        stale: Option<(FlowId, Direction)>,
+    ) -> Result<FlowId, Refusal> {
+        if let Some((id, direction)) = stale {
+            if let (Direction::Reply, Interface::Wan(_)) = (direction, ingress.interface) {
+                return Err(Refusal::silent(DropReason::StaleEpoch));
             }
-            // The address that the flow was translated to, or the session that it ran on, is lost.
-            let refusal = match (direction, ingress.interface) {
-                (Direction::Reply, Interface::Wan(_)) => Some(Refusal::silent(DropReason::StaleEpoch)),
-                _ => self.check_source(ingress, packet).err(),
-            };
-            if let Some(refusal) = refusal {
-                return self.refuse(turn, ingress, packet, frame, refusal);
-            }
+            self.check_source(ingress, packet)?;
             self.end(id);
         }
-        match self.begin(turn, ingress, packet) {
-            Ok(id) => self.forward(turn, ingress, packet, (id, Direction::Original), frame),
-            Err(refusal) => self.refuse(turn, ingress, packet, frame, refusal),
-        }
+        self.begin(turn, ingress, packet)
     }
 
     /// A packet of a flow that is current.
+    #[inline]
     fn forward(
         &mut self,
         turn: &mut Turn<'_>,
@@ -127,6 +140,7 @@ impl Forwarder {
 
     /// Whether a packet may go out by `out`: it has a hop left, the way is there, and the packet fits or may be cut.
     /// Returns the way's MTU.
+    #[inline]
     pub(super) fn passage(
         &self,
         ingress: Ingress,
@@ -154,6 +168,7 @@ impl Forwarder {
     }
 
     /// Largest IP packet that an interface carries; `None` when it carries none now.
+    #[inline]
     pub(super) fn mtu(&self, interface: Interface) -> Option<u16> {
         match interface {
             Interface::Lan(lan) => self.lans.get(lan.index()).map(|lan| lan.mtu),
@@ -164,6 +179,7 @@ impl Forwarder {
     }
 
     /// True while both of a flow's ends, and the address that it is translated to, are what they were.
+    #[inline]
     pub(super) fn is_current(&self, flow: &Flow) -> bool {
         let Pair(from, to) = flow.interfaces;
         self.epoch_of(from) == Some(flow.epochs.0)
@@ -179,6 +195,7 @@ impl Forwarder {
     }
 
     /// The epoch of an interface. An uplink has one even while it is down; a subscriber has none then.
+    #[inline]
     pub(super) fn epoch_of(&self, interface: Interface) -> Option<u32> {
         match interface {
             Interface::Lan(_) | Interface::Router => Some(0),

@@ -59,6 +59,7 @@ impl Refusal {
 impl Forwarder {
     /// Drops a packet, as it came in, and tells its sender what there is to tell, by the interface that it came in by and
     /// from the router's address there. Always an error, for the caller to pass on.
+    #[cold]
     pub(super) fn refuse(
         &mut self,
         turn: &mut Turn<'_>,

@@ -15,6 +15,7 @@ const ICMP_IDENTIFIER: usize = 4;
 
 /// Translates the packet at the front of `bytes`, of which `packet` is known and whose transport checksum is `checksum`.
 /// A hop is taken off when `hop` says so.
+#[inline]
 pub(crate) fn rewrite(bytes: &mut [u8], packet: &Packet, to: &Translation, checksum: Checksum, hop: bool) {
     let Some((header, payload)) = bytes.split_at_mut_checked(packet.header) else { return };
     rewrite_header(header, to.addresses, to.address_delta, hop);

@@ -47,7 +47,9 @@ fn kind() -> impl Strategy<Value = Kind> {
 }
 
 fn destination() -> impl Strategy<Value = Ipv4Addr> {
-    prop::sample::select(vec![SERVER, SERVER_2, OURS, OURS_LATER, OURS_2, ROUTER, HOST_2, VISITOR, ALICE_IP])
+    prop::sample::select(vec![
+        SERVER, SERVER_2, OURS, OURS, OURS, OURS, OURS_LATER, OURS_2, ROUTER, HOST_2, VISITOR, ALICE_IP,
+    ])
 }
 
 fn step() -> impl Strategy<Value = Step> {

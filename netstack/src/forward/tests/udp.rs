@@ -198,6 +198,20 @@ fn rfc4787_req_9_hairpin_comes_from_the_external_address_and_port() {
 }
 
 #[test]
+fn rfc4787_req_9_the_end_of_a_hairpinned_flow_leaves_its_targets_mapping_as_it_was() {
+    let mut net = Net::with(with_filtering(Filtering::EndpointIndependent));
+    let b = net.map_udp((HOST_2, 6000), (SERVER, 53));
+    net.lan(Packet::udp((HOST, 5000), b, b"hi")).only(At::Station(HOST_2));
+    for _ in 0..4 {
+        net.pass(100);
+        assert_eq!(net.map_udp((HOST_2, 6000), (SERVER, 53)), b);
+    }
+    assert_eq!(net.forwarder.flow_count(), 1);
+    net.check();
+    net.wan(Packet::udp((SERVER_2, 1), b, b"")).only(At::Station(HOST_2));
+}
+
+#[test]
 fn rfc4787_req_9_hairpin_reaches_a_port_forward_even_of_the_sender() {
     let mut net = Net::with(with_forward(Transport::Udp, 8080, HOST_2, 80));
     let read = net.lan(Packet::udp((HOST, 5000), (OURS, 8080), b"hi")).only(At::Station(HOST_2));
