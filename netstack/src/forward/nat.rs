@@ -247,7 +247,7 @@ impl Nat {
         })
     }
 
-    /// A flow with `peer` uses the mapping.
+    /// A flow uses the mapping.
     pub fn attach(&mut self, id: MappingId) {
         if let Some(mapping) = self.entry(id) {
             mapping.flows = mapping.flows.saturating_add(1);
@@ -271,14 +271,18 @@ impl Nat {
         if confirmed {
             mapping.confirmed = mapping.confirmed.saturating_sub(1);
         }
-        let over = mapping.flows == 0 && mapping.life != Life::Static;
         if confirmed && let Some(count) = self.peers.get_mut(&(id, peer)) {
             *count = count.saturating_sub(1);
             if *count == 0 {
                 self.peers.remove(&(id, peer));
             }
         }
-        if over {
+        self.release_unused(id);
+    }
+
+    /// Ends a mapping that no flow uses, or came to use, unless it is a port forward.
+    pub fn release_unused(&mut self, id: MappingId) {
+        if self.get(id).is_some_and(|mapping| mapping.flows == 0 && mapping.life != Life::Static) {
             self.retire(id);
             if let Some(place) = self.mappings.get_mut(id as usize) {
                 *place = None;
@@ -343,17 +347,6 @@ impl Nat {
             self.ports.get_mut(outside.wan.index()).and_then(|ports| ports.get_mut(class(outside.protocol)))
         {
             ports.set(outside.port, used);
-        }
-    }
-
-    /// Frees a mapping that no flow came to use.
-    pub fn release_unused(&mut self, id: MappingId) {
-        if self.get(id).is_some_and(|mapping| mapping.flows == 0 && mapping.life != Life::Static) {
-            self.retire(id);
-            if let Some(place) = self.mappings.get_mut(id as usize) {
-                *place = None;
-                self.free.push(id);
-            }
         }
     }
 
