@@ -37,7 +37,7 @@ impl Net {
 }
 
 #[test]
-fn rfc5382_req_1_req_7_mapping_is_endpoint_independent_and_not_shared() {
+fn rfc5382_req_1_rfc5382_req_7_mapping_is_endpoint_independent_and_not_shared() {
     let mut net = Net::new();
     let external = net.syn();
     let read = net.lan(Packet::tcp(CLIENT, (SERVER_2, 81), SYN, b"")).only(At::ISP);

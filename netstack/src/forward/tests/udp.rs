@@ -87,10 +87,22 @@ fn rfc7857_req_4_an_exhausted_pool_drops() {
     net.lan(Packet::udp((HOST, 3), (SERVER, 53), b"")).nothing();
     assert_eq!(net.dropped(DropReason::NatExhausted), 1);
     net.map_udp((HOST, 2), (SERVER_2, 53));
-    // RFC 7857 §5, §6: the protocols' pools are apart.
-    net.lan(Packet::tcp((HOST, 3), (SERVER, 80), super::packet::SYN, b"")).only(At::ISP);
     net.pass(302);
     net.map_udp((HOST, 3), (SERVER, 53));
+}
+
+#[test]
+fn rfc7857_req_5_rfc7857_req_6_each_protocol_has_mappings_ports_and_filters_of_its_own() {
+    let mut net = Net::with(with_filtering(Filtering::EndpointIndependent));
+    net.forwarder.nat.set_ranges(vec![4001..=4001]);
+    let external = net.map_udp((HOST, 3), (SERVER, 53));
+    let syn = Packet::tcp((HOST_2, 3), (SERVER, 80), super::packet::SYN, b"");
+    assert_eq!(net.lan(syn).only(At::ISP).source, external, "one port, two protocols, two hosts");
+    assert_eq!(net.lan(Packet::ping(VISITOR, SERVER, 3)).only(At::ISP).source, external);
+    net.wan(Packet::udp((SERVER_2, 9), external, b"")).only(At::Station(HOST));
+    net.wan(Packet::tcp((SERVER_2, 9), external, super::packet::SYN, b"")).only(At::Station(HOST_2));
+    net.wan(Packet::pong(SERVER, OURS, 4001)).only(At::Station(VISITOR));
+    net.wan(Packet::pong(SERVER_2, OURS, 4001)).nothing();
 }
 
 #[test]
@@ -233,7 +245,7 @@ fn rfc4787_req_9_a_subscriber_reaches_a_lan_by_hairpin_only_where_it_is_open() {
 }
 
 #[test]
-fn rfc4787_req_10_nat_slipstreaming_opens_nothing() {
+fn rfc4787_req_10_rfc5382_req_6_nat_slipstreaming_opens_nothing() {
     let mut net = Net::new();
     let sip = b"REGISTER sip:a SIP/2.0\r\nContact: <sip:u@192.168.1.10:22>\r\n\r\n";
     let external = net.map_udp((HOST, 5060), (SERVER, 5060));
