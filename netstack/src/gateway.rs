@@ -1,1 +1,216 @@
-//! The gateway: control and forwarder, joined.
+//! The gateway: [`Control`] and [`Forwarder`], joined.
+//!
+//! A driver hands in frames and the time; it takes out frames, the next deadline and [`Event`]s. In order, one call does
+//! this:
+//!
+//! 1. the Forwarder runs the batch to completion; what is not plain traffic becomes a `Punt`;
+//! 2. Control acts on every punt;
+//! 3. what Control has negotiated goes down as `Update`s, what it has to say goes out as frames, and what the Forwarder
+//!    wants resolved goes up, until neither has anything left.
+
+use alloc::collections::VecDeque;
+use alloc::string::String;
+use alloc::vec::Vec;
+
+use serde::{Deserialize, Serialize};
+
+use crate::control::{Control, Event, Exit};
+use crate::dhcp4::Lease;
+use crate::forward::{Forwarder, Punt};
+use crate::frame::{Batch, Egress, Pool};
+use crate::id::PortId;
+use crate::ledger::{Balance, Ledger};
+use crate::machine::Cx;
+use crate::pppoe::Remembered;
+use crate::rng::SeededRng;
+use crate::settings::Settings;
+use crate::status::Status;
+use crate::time::{Instant, earliest};
+
+/// A whole router without I/O.
+pub struct Gateway {
+    control: Control,
+    forwarder: Forwarder,
+    egress: Egress,
+    punts: VecDeque<Punt>,
+    rng: SeededRng,
+    ports: Vec<String>,
+}
+
+/// What a gateway wants to find again when it starts next: the content of the state file.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct State {
+    /// PPPoE sessions that were open, by the uplink's name. A concentrator may not take the next one before it has seen
+    /// this one end.
+    #[serde(default)]
+    pub sessions: Vec<RememberedSession>,
+    /// DHCPv4 leases, by the LAN's name.
+    #[serde(default)]
+    pub leases: Vec<LanLease>,
+}
+
+impl State {
+    /// The same state on another clock, on which `from` is `to`. What had ended by `from` has ended long ago.
+    pub fn moved(mut self, from: Instant, to: Instant) -> State {
+        for LanLease { lease, .. } in &mut self.leases {
+            let left = lease.expires.since(from);
+            lease.expires = if left.is_zero() { Instant::ZERO } else { to + left };
+        }
+        self
+    }
+}
+
+/// A PPPoE session that was open.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct RememberedSession {
+    /// Name of the uplink.
+    pub wan: String,
+    /// The session.
+    #[serde(flatten)]
+    pub session: Remembered,
+}
+
+/// A lease and the LAN that it belongs to.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct LanLease {
+    /// Name of the LAN.
+    pub lan: String,
+    /// The lease.
+    #[serde(flatten)]
+    pub lease: Lease,
+}
+
+impl Gateway {
+    /// A gateway that starts now. All its randomness comes from `seed`.
+    pub fn new(settings: &Settings, state: &State, seed: [u8; 32], now: Instant) -> Self {
+        let mut rng = SeededRng::new(seed);
+        let ports: Vec<String> = settings.ports.iter().map(|port| port.name.clone()).collect();
+        let control = Control::new(settings, state, &mut Cx { now, rng: &mut rng });
+        let forwarder = Forwarder::new(settings, &mut rng);
+        let mut gateway = Gateway {
+            control,
+            forwarder,
+            egress: Egress::new(ports.len()),
+            punts: VecDeque::new(),
+            rng,
+            ports,
+        };
+        gateway.settle(now);
+        gateway
+    }
+
+    /// Takes in the frames that came by `port`, and leaves `batch` empty.
+    pub fn receive(&mut self, now: Instant, port: PortId, batch: &mut Batch) {
+        let cx = &mut Cx { now, rng: &mut self.rng };
+        self.egress.received(batch.len());
+        self.forwarder.receive(cx, port, batch, &mut self.egress, &mut self.punts);
+        self.settle(now);
+    }
+
+    /// Does what is due. Calling it early or twice does nothing.
+    pub fn handle_timeout(&mut self, now: Instant) {
+        let cx = &mut Cx { now, rng: &mut self.rng };
+        self.forwarder.handle_timeout(cx, &mut self.egress);
+        self.control.note_traffic(cx, |owner| self.forwarder.usage(owner));
+        self.control.handle_timeout(cx);
+        self.settle(now);
+    }
+
+    /// When [`Gateway::handle_timeout`] wants to be called.
+    pub fn poll_timeout(&self) -> Option<Instant> {
+        earliest(self.control.poll_timeout(), self.forwarder.poll_timeout())
+    }
+
+    /// The next fact.
+    pub fn poll_event(&mut self) -> Option<Event> {
+        self.control.poll_event()
+    }
+
+    /// Number of ports.
+    pub fn ports(&self) -> impl Iterator<Item = PortId> + use<> {
+        (0..u16::try_from(self.ports.len()).unwrap_or(u16::MAX)).map(PortId)
+    }
+
+    /// The frames that wait to leave by `port`, and the pool that takes their buffers back.
+    pub fn outgoing(&mut self, port: PortId) -> Option<(&mut Batch, &mut Pool)> {
+        self.egress.outgoing(port)
+    }
+
+    /// Buffers to receive into.
+    pub fn pool(&mut self) -> &mut Pool {
+        &mut self.egress.pool
+    }
+
+    /// Ends every session in good order: the peers are told, nothing is dialled again.
+    pub fn shut_down(&mut self, now: Instant) {
+        self.control.shut_down(&mut Cx { now, rng: &mut self.rng });
+        self.settle(now);
+    }
+
+    /// What the state file should hold.
+    pub fn state(&self) -> State {
+        self.control.state()
+    }
+
+    /// What `genkan status` shows.
+    pub fn status(&self, now: Instant) -> Status {
+        self.control.status(now, &self.forwarder, self.egress.ledger(), &self.ports)
+    }
+
+    /// The account of every frame.
+    pub fn ledger(&self) -> &Ledger {
+        self.egress.ledger()
+    }
+
+    /// Both sides of the account, which are equal at any time between two calls.
+    pub fn balance(&self) -> Balance {
+        self.egress.ledger().balance(self.forwarder.held())
+    }
+
+    /// Sends what Control has to say. False when it had nothing.
+    fn transmit(
+        control: &mut Control,
+        forwarder: &mut Forwarder,
+        cx: &mut Cx<'_>,
+        egress: &mut Egress,
+    ) -> bool {
+        let mut any = false;
+        loop {
+            let mut frame = egress.originate(control.room());
+            match control.poll_transmit(&mut frame) {
+                Some(Exit::Port(port)) => egress.transmit(port, frame),
+                Some(Exit::Lan(lan)) => forwarder.send_lan(cx.now, lan, frame, egress),
+                Some(Exit::Routed) => forwarder.send_ip(cx, frame, egress),
+                None => {
+                    egress.unused(frame);
+                    return any;
+                }
+            }
+            any = true;
+        }
+    }
+
+    /// Lets Control and the Forwarder talk until neither has anything to say.
+    fn settle(&mut self, now: Instant) {
+        let cx = &mut Cx { now, rng: &mut self.rng };
+        loop {
+            while let Some(punt) = self.punts.pop_front() {
+                match self.control.handle(cx, &punt) {
+                    Ok(()) => self.egress.consume(punt.frame),
+                    Err(reason) => self.egress.drop(punt.frame, reason),
+                }
+            }
+            while let Some(update) = self.control.poll_update() {
+                self.forwarder.apply(cx, update, &mut self.egress);
+            }
+            while let Some(resolve) = self.forwarder.poll_resolve() {
+                self.control.resolve(cx, resolve);
+            }
+            if !Self::transmit(&mut self.control, &mut self.forwarder, cx, &mut self.egress)
+                && self.punts.is_empty()
+            {
+                break;
+            }
+        }
+    }
+}

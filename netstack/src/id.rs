@@ -32,10 +32,6 @@ id!(
     WanId(u16)
 );
 id!(
-    /// An access concentrator.
-    ConcentratorId(u16)
-);
-id!(
     /// A session of a concentrator: unique among all concentrators of the gateway while it lasts.
     SubscriberId(u32)
 );

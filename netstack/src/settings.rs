@@ -23,7 +23,7 @@ pub struct Settings {
     pub wans: Vec<Wan>,
     /// LANs, indexed by [`LanId`].
     pub lans: Vec<Lan>,
-    /// Access concentrators, indexed by [`crate::id::ConcentratorId`].
+    /// Access concentrators.
     pub concentrators: Vec<Concentrator>,
     /// Translation.
     pub nat: Nat,

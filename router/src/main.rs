@@ -1,3 +1,7 @@
 //! `genkan`: the program.
 
-fn main() {}
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    genkan::cli::main()
+}

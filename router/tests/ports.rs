@@ -548,7 +548,7 @@ fn a_capture_of_offloaded_traffic_reads_in_wireshark_with_right_checksums_and_re
     let ports = ["r0", "r1"].map(|device| router.open(&nic(device, &state)));
     let mut recorder = Recorder::default();
     let filter = Some(Filter::compile("tcp port 5001 or arp").unwrap());
-    let (tap, mut listener) = Selection { port: Some(PortId(0)), filter }.listen();
+    let (tap, mut listener) = Selection { ports: vec![PortId(0)], filter }.listen();
     recorder.add(tap);
     let stop = AtomicBool::new(false);
     std::thread::scope(|scope| {

@@ -9,12 +9,15 @@
 //! A lab needs root, and the guest needs QEMU. A test that cannot have them fails and says so; none is skipped.
 
 pub mod bulk;
+pub mod capture_file;
 pub mod client;
 pub mod gateway;
 pub mod guest;
+pub mod household;
 pub mod internet;
 pub mod lab;
 pub mod netns;
+pub mod packet_path;
 pub mod peers;
 pub mod topology;
 pub mod watch;

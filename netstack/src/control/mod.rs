@@ -1,1 +1,294 @@
-//! Owns the machines: routes punts to them, turns their events into updates.
+//! Control: owns the machines that negotiate.
+//!
+//! It routes every `Punt` to the machine that it is for, and turns what the machines report into `Update`s for the
+//! Forwarder and [`Event`]s for the user. [`uplink`], [`access`] and [`services`] each own one kind of machine.
+
+mod access;
+mod event;
+mod services;
+mod uplink;
+
+pub use event::{Event, Level};
+
+use alloc::collections::VecDeque;
+use alloc::vec::Vec;
+use core::net::Ipv4Addr;
+
+use access::Access;
+use services::Services;
+use uplink::Uplink;
+
+use crate::dns::Upstream;
+use crate::forward::{Forwarder, Punt, PuntKind, Resolve, SessionOwner, Update, Usage};
+use crate::frame::Frame;
+use crate::gateway::{RememberedSession, State};
+use crate::id::{LanId, PortId, SubscriberId, WanId};
+use crate::ledger::{DropReason, Ledger};
+use crate::machine::Cx;
+use crate::pppoe::{DiscoveryFrame, Remembered};
+use crate::settings::Settings;
+use crate::status::{NatStatus, Status};
+use crate::time::{Instant, earliest};
+
+/// Where a frame of Control's goes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Exit {
+    /// Out of a port as it is: a whole Ethernet frame.
+    Port(PortId),
+    /// To a station or all stations of a LAN: a whole Ethernet frame.
+    Lan(LanId),
+    /// By the routing table: an IPv4 packet of the router's own.
+    Routed,
+}
+
+/// Largest frame of a machine's own, in octets; a reply to a large ping may be larger.
+const LARGEST_FRAME: usize = 1600;
+
+/// What the machines want to tell the rest of the house.
+#[derive(Debug, Default)]
+struct Outbox {
+    updates: VecDeque<Update>,
+    events: VecDeque<Event>,
+}
+
+/// The half of the gateway that negotiates.
+pub struct Control {
+    hostname: alloc::string::String,
+    uplinks: Vec<Uplink>,
+    access: Vec<Access>,
+    services: Services,
+    outbox: Outbox,
+}
+
+impl Control {
+    /// All machines, started now, with what the last run left for them.
+    pub fn new(settings: &Settings, state: &State, cx: &mut Cx<'_>) -> Self {
+        let uplinks = (0u16..)
+            .zip(&settings.wans)
+            .filter_map(|(index, wan)| {
+                let port = settings.ports.get(wan.port.index())?;
+                let remembered = state.sessions.iter().find(|old| old.wan == wan.name).map(|old| old.session);
+                Some(Uplink::new(cx, WanId(index), wan, port, remembered))
+            })
+            .collect();
+        let mut base = 0u32;
+        let access = settings
+            .concentrators
+            .iter()
+            .filter_map(|concentrator| {
+                let port = settings.ports.get(concentrator.port.index())?;
+                let access = Access::new(cx, SubscriberId(base), concentrator, port);
+                base = base.saturating_add(concentrator.sessions);
+                Some(access)
+            })
+            .collect();
+        let mut control = Control {
+            hostname: settings.hostname.clone(),
+            uplinks,
+            access,
+            services: Services::new(settings, state, cx),
+            outbox: Outbox::default(),
+        };
+        control.drain(cx);
+        control
+    }
+
+    /// Acts upon a frame that is not plain traffic. An error says why it came to nothing.
+    pub fn handle(&mut self, cx: &mut Cx<'_>, punt: &Punt) -> Result<(), DropReason> {
+        let bytes = punt.frame.bytes();
+        let handled = match punt.kind {
+            PuntKind::Discovery { port } => self.handle_discovery(cx, port, bytes),
+            PuntKind::Ppp { owner: SessionOwner::Wan(wan) } => match self.uplinks.get_mut(wan.index()) {
+                Some(uplink) => uplink.handle_ppp(cx, bytes),
+                None => Err(DropReason::PppoeUnknownSession),
+            },
+            PuntKind::Ppp { owner: SessionOwner::Subscriber(subscriber) } => {
+                match self.access.iter_mut().find(|access| access.owns(subscriber)) {
+                    Some(access) => access.handle_ppp(cx, subscriber, bytes),
+                    None => Err(DropReason::PppoeUnknownSession),
+                }
+            }
+            PuntKind::Stray { port, peer, session } => {
+                match self.access.iter_mut().find(|access| access.port() == port) {
+                    Some(access) => access.handle_stray(cx, Remembered { peer, session }),
+                    None => Err(DropReason::PppoeUnknownSession),
+                }
+            }
+            PuntKind::Arp { lan } => self.services.handle_arp(cx, lan, bytes),
+            PuntKind::Dhcp { lan } => self.services.handle_dhcp(cx, lan, bytes),
+            PuntKind::Local { .. } => self.services.handle_local(cx, &punt.frame),
+        };
+        self.drain(cx);
+        handled
+    }
+
+    /// Offers a discovery frame to each machine of its port until one takes it.
+    fn handle_discovery(&mut self, cx: &mut Cx<'_>, port: PortId, bytes: &[u8]) -> Result<(), DropReason> {
+        let frame = DiscoveryFrame::parse(bytes)?;
+        let mut verdict = Err(DropReason::DiscoveryUnexpected);
+        let uplinks = self.uplinks.iter_mut().filter(|uplink| uplink.port() == port);
+        for uplink in uplinks {
+            verdict = uplink.handle_discovery(cx, &frame);
+            if verdict != Err(DropReason::DiscoveryUnexpected) {
+                return verdict;
+            }
+        }
+        match self.access.iter_mut().find(|access| access.port() == port) {
+            Some(access) => access.handle_discovery(cx, &frame),
+            None => verdict,
+        }
+    }
+
+    /// The Forwarder has packets for an address on a LAN and does not know the station.
+    pub fn resolve(&mut self, cx: &mut Cx<'_>, resolve: Resolve) {
+        self.services.resolve(cx, resolve);
+        self.drain(cx);
+    }
+
+    /// Tells the keepalives when their sessions last carried something.
+    pub fn note_traffic(&mut self, cx: &mut Cx<'_>, usage: impl Fn(SessionOwner) -> Option<Usage>) {
+        for uplink in &mut self.uplinks {
+            if let Some(at) = usage(SessionOwner::Wan(uplink.id())).and_then(|usage| usage.last_received) {
+                uplink.note_traffic(cx, at);
+            }
+        }
+        for access in &mut self.access {
+            access.note_traffic(cx, |subscriber| {
+                usage(SessionOwner::Subscriber(subscriber)).and_then(|usage| usage.last_received)
+            });
+        }
+    }
+
+    /// Does what is due.
+    pub fn handle_timeout(&mut self, cx: &mut Cx<'_>) {
+        for uplink in &mut self.uplinks {
+            uplink.handle_timeout(cx);
+        }
+        for access in &mut self.access {
+            access.handle_timeout(cx);
+        }
+        self.services.handle_timeout(cx);
+        self.drain(cx);
+    }
+
+    /// When the next machine has something to do.
+    pub fn poll_timeout(&self) -> Option<Instant> {
+        let uplinks = self.uplinks.iter().filter_map(Uplink::poll_timeout).min();
+        let access = self.access.iter().filter_map(Access::poll_timeout).min();
+        earliest(earliest(uplinks, access), self.services.poll_timeout())
+    }
+
+    /// The next fact for the Forwarder.
+    pub fn poll_update(&mut self) -> Option<Update> {
+        self.outbox.updates.pop_front()
+    }
+
+    /// The next fact for the user.
+    pub fn poll_event(&mut self) -> Option<Event> {
+        self.outbox.events.pop_front()
+    }
+
+    /// Room that the frame of the next [`Control::poll_transmit`] may need, in octets.
+    pub fn room(&self) -> usize {
+        self.services.next_len().unwrap_or(0).max(LARGEST_FRAME)
+    }
+
+    /// Writes the next frame to send, and says where it goes.
+    pub fn poll_transmit(&mut self, frame: &mut Frame) -> Option<Exit> {
+        for uplink in &mut self.uplinks {
+            if uplink.poll_transmit(frame) {
+                return Some(Exit::Port(uplink.port()));
+            }
+        }
+        for access in &mut self.access {
+            if access.poll_transmit(frame) {
+                return Some(Exit::Port(access.port()));
+            }
+        }
+        self.services.poll_transmit(frame)
+    }
+
+    /// Ends every session.
+    pub fn shut_down(&mut self, cx: &mut Cx<'_>) {
+        for uplink in &mut self.uplinks {
+            uplink.shut_down(cx);
+        }
+        for access in &mut self.access {
+            access.shut_down(cx);
+        }
+        self.drain(cx);
+    }
+
+    /// What the state file should hold.
+    pub fn state(&self) -> State {
+        State {
+            sessions: self
+                .uplinks
+                .iter()
+                .filter_map(|uplink| {
+                    Some(RememberedSession { wan: uplink.name().into(), session: uplink.remembered()? })
+                })
+                .collect(),
+            leases: self.services.leases(),
+        }
+    }
+
+    /// What `genkan status` shows.
+    pub fn status(
+        &self,
+        now: Instant,
+        forwarder: &Forwarder,
+        ledger: &Ledger,
+        ports: &[alloc::string::String],
+    ) -> Status {
+        let usage = |owner| forwarder.usage(owner).unwrap_or_default();
+        Status {
+            hostname: self.hostname.clone(),
+            wans: self
+                .uplinks
+                .iter()
+                .map(|uplink| {
+                    let id = uplink.id();
+                    uplink.status(now, ports, forwarder.epoch(id), usage(SessionOwner::Wan(id)))
+                })
+                .collect(),
+            lans: self.services.lan_status(now, ports),
+            concentrators: self
+                .access
+                .iter()
+                .map(|access| access.status(ports, |subscriber| usage(SessionOwner::Subscriber(subscriber))))
+                .collect(),
+            nat: NatStatus { flows: forwarder.flow_count(), mappings: forwarder.mapping_count() },
+            dns: self.services.dns_status(),
+            frames: ledger.clone(),
+        }
+    }
+
+    /// Takes what the machines report, until none has anything left.
+    fn drain(&mut self, cx: &mut Cx<'_>) {
+        let mut addresses_changed = false;
+        for uplink in &mut self.uplinks {
+            addresses_changed |= uplink.drain(&mut self.outbox);
+        }
+        for access in &mut self.access {
+            access.drain(&mut self.outbox);
+        }
+        if addresses_changed {
+            self.tell_services(cx);
+        }
+        self.services.drain(&mut self.outbox);
+    }
+
+    /// Tells the services which addresses the router has. The servers to ask are those of the uplink that carries the
+    /// default route: others may not answer somebody else's customer.
+    fn tell_services(&mut self, cx: &mut Cx<'_>) {
+        let online: Vec<_> =
+            self.uplinks.iter().filter_map(|uplink| Some((uplink.id(), uplink.ipv4()?))).collect();
+        let addresses: Vec<Ipv4Addr> = online.iter().map(|(_, ipv4)| ipv4.address).collect();
+        let upstreams = online.first().map_or_else(Vec::new, |&(wan, ipv4)| {
+            let servers = ipv4.dns.into_iter().flatten();
+            servers.map(|server| Upstream { wan, source: ipv4.address, server }).collect()
+        });
+        self.services.set_uplinks(cx, &addresses, upstreams);
+    }
+}

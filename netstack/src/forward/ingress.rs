@@ -135,7 +135,8 @@ impl Forwarder {
         frame.truncate(end);
         let id = u16::from_be_bytes([s0, s1]);
         let Some(link) = self.links.by_peer(port, header.source, id) else {
-            return turn.egress.drop(frame, DropReason::PppoeUnknownSession);
+            let kind = PuntKind::Stray { port, peer: header.source, session: id };
+            return turn.punts.push_back(Punt { kind, frame });
         };
         // RFC 1661 §2: two octets, the first even, the second odd. A protocol field that was compressed to one octet
         // was not agreed to.

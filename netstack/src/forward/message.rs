@@ -106,6 +106,15 @@ pub enum PuntKind {
         /// Whose session it came by.
         owner: SessionOwner,
     },
+    /// Session data for our address under a session that does not exist: somebody believes in it still.
+    Stray {
+        /// The port that it came by.
+        port: PortId,
+        /// Who sent it.
+        peer: Mac,
+        /// The session's id.
+        session: u16,
+    },
     /// ARP; the frame begins at its Ethernet header.
     Arp {
         /// The LAN that it came by.

@@ -127,9 +127,9 @@ impl Egress {
         self.pool.give(frame);
     }
 
-    /// The frames waiting to leave by `port`, for the driver to take.
-    pub fn queue(&mut self, port: PortId) -> Option<&mut Batch> {
-        self.queues.get_mut(port.index())
+    /// The frames that wait to leave by `port`, for the driver to take, and the pool that takes their buffers back.
+    pub fn outgoing(&mut self, port: PortId) -> Option<(&mut Batch, &mut Pool)> {
+        self.queues.get_mut(port.index()).map(|queue| (queue, &mut self.pool))
     }
 
     /// The account of every frame so far.

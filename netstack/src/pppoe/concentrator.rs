@@ -179,14 +179,23 @@ impl Concentrator {
 
     /// Does what is due. Calling it early or twice does nothing.
     pub fn handle_timeout(&mut self, cx: &mut Cx<'_>) {
-        let due: Vec<u32> =
-            self.deadlines.iter().take_while(|(at, _)| *at <= cx.now).map(|&(_, slot)| slot).collect();
+        let due: Vec<u32> = self.due_slots(cx.now).collect();
         for slot in due {
             if let Some(session) = self.sessions.get_mut(slot) {
                 session.link.handle_timeout(cx);
             }
             self.settle(cx, slot);
         }
+    }
+
+    /// The sessions for which [`Concentrator::handle_timeout`] would do something now. Tell it first when each was last
+    /// heard of ([`Input::TrafficSeen`]).
+    pub fn due(&self, now: Instant) -> Vec<SubscriberId> {
+        self.due_slots(now).map(|slot| self.subscriber(slot)).collect()
+    }
+
+    fn due_slots(&self, now: Instant) -> impl Iterator<Item = u32> + '_ {
+        self.deadlines.iter().take_while(move |(at, _)| *at <= now).map(|&(_, slot)| slot)
     }
 
     /// When the concentrator wants to be called next.

@@ -19,8 +19,8 @@ const QUEUE_OCTETS: usize = 16 << 20;
 /// Which frames a listener wants.
 #[derive(Debug, Default)]
 pub struct Selection {
-    /// Only those of one port.
-    pub port: Option<PortId>,
+    /// Only those of these ports; all when there is none.
+    pub ports: Vec<PortId>,
     /// Only those that a filter accepts.
     pub filter: Option<Filter>,
 }
@@ -57,7 +57,7 @@ impl Selection {
     }
 
     fn wants(&self, port: PortId, frame: &Frame) -> bool {
-        self.port.is_none_or(|wanted| wanted == port)
+        (self.ports.is_empty() || self.ports.contains(&port))
             && self.filter.as_ref().is_none_or(|filter| filter.matches(frame.bytes()))
     }
 }
@@ -162,7 +162,7 @@ mod tests {
         let arp = Frame::from_bytes(&[&[0xff; 12][..], &[8, 6], &[0; 46]].concat());
         recorder.show(PortId(0), Direction::Received, AT, &arp);
         let filter = Some(Filter::compile("arp").unwrap());
-        let (tap, mut listener) = Selection { port: Some(PortId(1)), filter }.listen();
+        let (tap, mut listener) = Selection { ports: vec![PortId(1)], filter }.listen();
         recorder.add(tap);
         recorder.show(PortId(0), Direction::Received, AT, &arp);
         recorder.show(PortId(1), Direction::Sent, AT, &Frame::from_bytes(&[0; 60]));

@@ -65,8 +65,8 @@ fn packets_for_a_station_leave_by_its_port() {
     assert_eq!((lan, address, net.forwarder.held()), (HOME, HOST, 1));
     let found = Update::NeighbourFound { lan, address, mac: mac_of(HOST) };
     net.forwarder.apply(&mut cx, found, &mut net.egress);
-    assert_eq!(net.egress.queue(LAN_PORT).unwrap().len(), 0);
-    assert_eq!(net.egress.queue(LAN_PORT_2).unwrap().len(), 1);
+    assert_eq!(net.egress.outgoing(LAN_PORT).unwrap().0.len(), 0);
+    assert_eq!(net.egress.outgoing(LAN_PORT_2).unwrap().0.len(), 1);
     assert_eq!(net.forwarder.stations(HOME).collect::<Vec<_>>(), [(HOST, mac_of(HOST))]);
 }
 
@@ -80,7 +80,7 @@ fn the_routers_frames_go_where_they_belong() {
         own.extend(&bytes);
         net.forwarder.send_lan(net.now, HOME, own, &mut net.egress);
         for port in [LAN_PORT, LAN_PORT_2] {
-            let sent = net.egress.queue(port).unwrap().drain(..).count();
+            let sent = net.egress.outgoing(port).unwrap().0.drain(..).count();
             assert_eq!(sent, usize::from(expected.contains(&port)), "{destination} by {port:?}");
         }
     };

@@ -418,7 +418,7 @@ impl Net {
         }
         for index in 0..self.settings.ports.len() as u16 {
             let port = PortId(index);
-            let frames: Vec<Frame> = self.egress.queue(port).unwrap().drain(..).collect();
+            let frames: Vec<Frame> = self.egress.outgoing(port).unwrap().0.drain(..).collect();
             for frame in frames {
                 self.take(port, &frame, &mut out);
                 self.egress.pool.give(frame);

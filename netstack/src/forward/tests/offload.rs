@@ -177,7 +177,7 @@ fn an_offload_that_contradicts_its_packet_is_harmless() {
                 let mut rng = crate::rng::SeededRng::from_u64(1);
                 let mut cx = crate::machine::Cx { now: net.now, rng: &mut rng };
                 net.forwarder.receive(&mut cx, LAN_PORT, &mut batch, &mut net.egress, &mut punts);
-                net.egress.queue(WAN_PORT).unwrap().clear();
+                net.egress.outgoing(WAN_PORT).unwrap().0.clear();
             }
         }
     }

@@ -292,7 +292,7 @@ fn harmless(net: &mut Net, frame: &[u8]) {
         net.egress.consume(punt.frame);
     }
     for port in 0..5 {
-        net.egress.queue(crate::id::PortId(port)).unwrap().clear();
+        net.egress.outgoing(crate::id::PortId(port)).unwrap().0.clear();
     }
     net.check_balance();
 }

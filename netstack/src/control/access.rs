@@ -1,0 +1,152 @@
+//! The ISP's side: one `[concentrator]` and its subscribers' sessions.
+
+use alloc::string::String;
+use alloc::sync::Arc;
+
+use super::{Event, Outbox};
+use crate::forward::{Session, SessionOwner, Update, Usage};
+use crate::frame::Frame;
+use crate::id::{Mac, PortId, SubscriberId};
+use crate::ledger::DropReason;
+use crate::machine::Cx;
+use crate::pppoe::concentrator::{Concentrator, Input};
+use crate::pppoe::{DiscoveryFrame, Remembered, subscriber};
+use crate::settings;
+use crate::status::{ConcentratorStatus, SubscriberStatus};
+use crate::time::Instant;
+
+/// A concentrator.
+pub(super) struct Access {
+    name: Arc<str>,
+    port: PortId,
+    local: Mac,
+    /// The first of its subscribers' ids; they go up to its number of sessions.
+    base: SubscriberId,
+    sessions: u32,
+    concentrator: Concentrator,
+}
+
+impl Access {
+    pub(super) fn new(
+        cx: &mut Cx<'_>,
+        base: SubscriberId,
+        settings: &settings::Concentrator,
+        port: &settings::Port,
+    ) -> Self {
+        Access {
+            name: settings.name.as_str().into(),
+            port: settings.port,
+            local: port.mac,
+            base,
+            sessions: settings.sessions,
+            concentrator: Concentrator::new(cx, settings, port, base),
+        }
+    }
+
+    pub(super) fn port(&self) -> PortId {
+        self.port
+    }
+
+    /// True for a subscriber of this concentrator.
+    pub(super) fn owns(&self, subscriber: SubscriberId) -> bool {
+        subscriber.0.checked_sub(self.base.0).is_some_and(|offset| offset < self.sessions)
+    }
+
+    pub(super) fn handle_discovery(
+        &mut self,
+        cx: &mut Cx<'_>,
+        frame: &DiscoveryFrame<'_>,
+    ) -> Result<(), DropReason> {
+        self.concentrator.handle(cx, Input::Discovery(frame))
+    }
+
+    /// A PPP packet of a subscriber's session, from its protocol field on.
+    pub(super) fn handle_ppp(
+        &mut self,
+        cx: &mut Cx<'_>,
+        subscriber: SubscriberId,
+        packet: &[u8],
+    ) -> Result<(), DropReason> {
+        self.concentrator.handle(cx, Input::Ppp { subscriber, packet })
+    }
+
+    /// Session data came under a session that does not exist.
+    pub(super) fn handle_stray(&mut self, cx: &mut Cx<'_>, session: Remembered) -> Result<(), DropReason> {
+        self.concentrator.handle(cx, Input::Stray(session))
+    }
+
+    /// Tells each session that is about to be asked whether it lives when it was last heard of.
+    pub(super) fn note_traffic(&mut self, cx: &mut Cx<'_>, heard: impl Fn(SubscriberId) -> Option<Instant>) {
+        for subscriber in self.concentrator.due(cx.now) {
+            if let Some(at) = heard(subscriber) {
+                // The concentrator has no reason to refuse this.
+                let _ = self.concentrator.handle(cx, Input::TrafficSeen { subscriber, at });
+            }
+        }
+    }
+
+    pub(super) fn shut_down(&mut self, cx: &mut Cx<'_>) {
+        // As above.
+        let _ = self.concentrator.handle(cx, Input::Shutdown);
+    }
+
+    pub(super) fn handle_timeout(&mut self, cx: &mut Cx<'_>) {
+        self.concentrator.handle_timeout(cx);
+    }
+
+    pub(super) fn poll_timeout(&self) -> Option<Instant> {
+        self.concentrator.poll_timeout()
+    }
+
+    pub(super) fn poll_transmit(&mut self, frame: &mut Frame) -> bool {
+        self.concentrator.poll_transmit(frame)
+    }
+
+    /// Passes on what the concentrator reports.
+    pub(super) fn drain(&mut self, outbox: &mut Outbox) {
+        while let Some(event) = self.concentrator.poll_event() {
+            let update = match &event {
+                subscriber::Event::SessionOpened { subscriber, peer, session } => {
+                    Some(Update::SessionOpened {
+                        owner: SessionOwner::Subscriber(*subscriber),
+                        session: Session { port: self.port, id: *session, local: self.local, peer: *peer },
+                    })
+                }
+                subscriber::Event::Ipv4Up { subscriber, address, mtu, .. } => {
+                    Some(Update::SubscriberIpv4Up { subscriber: *subscriber, address: *address, mtu: *mtu })
+                }
+                subscriber::Event::Ipv4Down { subscriber } => {
+                    Some(Update::SubscriberIpv4Down { subscriber: *subscriber })
+                }
+                subscriber::Event::Closed { subscriber, .. } => {
+                    Some(Update::SessionClosed { owner: SessionOwner::Subscriber(*subscriber) })
+                }
+                subscriber::Event::AuthFailed { .. } | subscriber::Event::Refused { .. } => None,
+            };
+            outbox.updates.extend(update);
+            outbox.events.push_back(Event::Concentrator { name: Arc::clone(&self.name), event });
+        }
+    }
+
+    pub(super) fn status(
+        &self,
+        ports: &[String],
+        usage: impl Fn(SubscriberId) -> Usage,
+    ) -> ConcentratorStatus {
+        ConcentratorStatus {
+            name: self.name.as_ref().into(),
+            port: ports.get(self.port.index()).cloned().unwrap_or_default(),
+            sessions: self
+                .concentrator
+                .sessions()
+                .map(|session| SubscriberStatus {
+                    user: session.user,
+                    session_id: session.session,
+                    mac: session.peer,
+                    address: session.address,
+                    usage: usage(session.subscriber),
+                })
+                .collect(),
+        }
+    }
+}

@@ -1,0 +1,202 @@
+//! What the router does for its LANs: ARP, DHCP, and as a host DNS and ping.
+
+use alloc::string::String;
+use alloc::sync::Arc;
+use alloc::vec::Vec;
+use core::net::Ipv4Addr;
+
+use super::{Event, Exit, Outbox};
+use crate::arp::{self, Arp, Station};
+use crate::dhcp4::{self, Dhcp4};
+use crate::dns::{Counters, Dns, Upstream};
+use crate::forward::Resolve;
+use crate::frame::Frame;
+use crate::gateway::{LanLease, State};
+use crate::host::Host;
+use crate::id::LanId;
+use crate::ledger::DropReason;
+use crate::machine::Cx;
+use crate::settings::{Lan, Settings};
+use crate::status::{LanStatus, LeaseStatus};
+use crate::time::{Instant, earliest};
+
+/// A LAN and its DHCP server, when it has one.
+struct Served {
+    name: Arc<str>,
+    settings: Lan,
+    dhcp: Option<Dhcp4>,
+}
+
+/// The services, for all LANs.
+pub(super) struct Services {
+    lans: Vec<Served>,
+    /// Addresses that are the router's whatever the uplinks do.
+    own: Vec<Ipv4Addr>,
+    arp: Arp,
+    host: Host,
+    dns: Dns,
+}
+
+impl Services {
+    pub(super) fn new(settings: &Settings, state: &State, cx: &mut Cx<'_>) -> Self {
+        let port_of = |lan: &Lan| lan.ports.first().and_then(|port| settings.ports.get(port.index()));
+        let stations = settings.lans.iter().map(|lan| Station {
+            mac: port_of(lan).map(|port| port.mac).unwrap_or_default(),
+            address: lan.address,
+        });
+        let arp = Arp::new(cx, stations);
+        let lans = settings.lans.iter().map(|lan| {
+            let mut dhcp =
+                port_of(lan).and_then(|port| Dhcp4::new(lan, port.mac, port.mtu, &settings.hostname));
+            if let Some(dhcp) = &mut dhcp {
+                let old = state.leases.iter().filter(|old| old.lan == lan.name);
+                dhcp.restore(cx, old.map(|old| old.lease.clone()).collect());
+            }
+            Served { name: lan.name.as_str().into(), settings: lan.clone(), dhcp }
+        });
+        let lans: Vec<Served> = lans.collect();
+        let own = settings.lans.iter().map(|lan| lan.address.address);
+        let own: Vec<Ipv4Addr> =
+            own.chain(settings.concentrators.iter().map(|concentrator| concentrator.address)).collect();
+        let mut host = Host::new(cx);
+        host.set_addresses(own.iter().copied());
+        let mut dns = Dns::new(settings, &mut host);
+        for (id, lan) in (0u16..).map(LanId).zip(&lans) {
+            name_leases(&mut dns, id, lan);
+        }
+        Services { lans, own, arp, host, dns }
+    }
+
+    pub(super) fn handle_arp(&mut self, cx: &mut Cx<'_>, lan: LanId, frame: &[u8]) -> Result<(), DropReason> {
+        self.arp.handle(cx, arp::Input::Frame { lan, frame })
+    }
+
+    pub(super) fn resolve(&mut self, cx: &mut Cx<'_>, resolve: Resolve) {
+        // Only frames can be refused.
+        let _ = self.arp.handle(cx, arp::Input::Resolve(resolve));
+    }
+
+    pub(super) fn handle_dhcp(
+        &mut self,
+        cx: &mut Cx<'_>,
+        lan: LanId,
+        frame: &[u8],
+    ) -> Result<(), DropReason> {
+        match self.lans.get_mut(lan.index()).and_then(|lan| lan.dhcp.as_mut()) {
+            Some(dhcp) => dhcp.handle(cx, frame),
+            None => Err(DropReason::NotListening),
+        }
+    }
+
+    /// A packet to one of the router's addresses.
+    pub(super) fn handle_local(&mut self, cx: &mut Cx<'_>, packet: &Frame) -> Result<(), DropReason> {
+        let received = self.host.receive(cx, packet);
+        self.dns.poll(cx, &mut self.host);
+        received
+    }
+
+    /// Which addresses the router has by its uplinks, and which DNS servers to ask.
+    pub(super) fn set_uplinks(&mut self, cx: &mut Cx<'_>, addresses: &[Ipv4Addr], upstreams: Vec<Upstream>) {
+        self.host.set_addresses(self.own.iter().chain(addresses).copied());
+        self.dns.set_upstreams(cx, &mut self.host, upstreams);
+    }
+
+    pub(super) fn handle_timeout(&mut self, cx: &mut Cx<'_>) {
+        self.arp.handle_timeout(cx);
+        for dhcp in self.lans.iter_mut().filter_map(|lan| lan.dhcp.as_mut()) {
+            dhcp.handle_timeout(cx);
+        }
+        self.host.handle_timeout(cx);
+        self.dns.poll(cx, &mut self.host);
+    }
+
+    pub(super) fn poll_timeout(&self) -> Option<Instant> {
+        let dhcp = self.lans.iter().filter_map(|lan| lan.dhcp.as_ref()?.poll_timeout()).min();
+        let dns = earliest(self.dns.poll_timeout(), self.host.poll_timeout());
+        earliest(earliest(self.arp.poll_timeout(), dhcp), dns)
+    }
+
+    /// Octets that the next packet of the router's own needs, when it has one.
+    pub(super) fn next_len(&self) -> Option<usize> {
+        self.host.next_len()
+    }
+
+    pub(super) fn poll_transmit(&mut self, frame: &mut Frame) -> Option<Exit> {
+        if let Some(lan) = self.arp.poll_transmit(frame) {
+            return Some(Exit::Lan(lan));
+        }
+        for (id, lan) in (0u16..).map(LanId).zip(&mut self.lans) {
+            if lan.dhcp.as_mut().is_some_and(|dhcp| dhcp.poll_transmit(frame)) {
+                return Some(Exit::Lan(id));
+            }
+        }
+        self.host.poll_transmit(frame).then_some(Exit::Routed)
+    }
+
+    /// Passes on what the services report.
+    pub(super) fn drain(&mut self, outbox: &mut Outbox) {
+        while let Some(event) = self.arp.poll_event() {
+            match event {
+                arp::Event::Neighbour(update) => outbox.updates.push_back(update),
+                arp::Event::Conflict { lan, .. } => {
+                    let name =
+                        self.lans.get(lan.index()).map(|lan| Arc::clone(&lan.name)).unwrap_or_default();
+                    outbox.events.push_back(Event::Arp { lan: name, event });
+                }
+            }
+        }
+        for (id, lan) in (0u16..).map(LanId).zip(&mut self.lans) {
+            let mut changed = false;
+            while let Some(event) = lan.dhcp.as_mut().and_then(Dhcp4::poll_event) {
+                changed |= event == dhcp4::Event::LeasesChanged;
+                outbox.events.push_back(Event::Dhcp { lan: Arc::clone(&lan.name), event });
+            }
+            if changed {
+                name_leases(&mut self.dns, id, lan);
+            }
+        }
+        while let Some(event) = self.dns.poll_event() {
+            outbox.events.push_back(Event::Dns(event));
+        }
+    }
+
+    /// Every lease, for the state file.
+    pub(super) fn leases(&self) -> Vec<LanLease> {
+        let of_lan = |lan: &Served| -> Vec<LanLease> {
+            let leases = lan.dhcp.iter().flat_map(Dhcp4::leases);
+            leases.map(|lease| LanLease { lan: lan.name.as_ref().into(), lease: lease.clone() }).collect()
+        };
+        self.lans.iter().flat_map(of_lan).collect()
+    }
+
+    pub(super) fn lan_status(&self, now: Instant, ports: &[String]) -> Vec<LanStatus> {
+        let of_lan = |lan: &Served| LanStatus {
+            name: lan.name.as_ref().into(),
+            ports: lan.settings.ports.iter().filter_map(|port| ports.get(port.index()).cloned()).collect(),
+            address: lan.settings.address,
+            leases: lan
+                .dhcp
+                .iter()
+                .flat_map(Dhcp4::leases)
+                .map(|lease| LeaseStatus {
+                    address: lease.address,
+                    mac: lease.mac,
+                    hostname: lease.hostname.clone(),
+                    expires_in_s: lease.expires.since(now).as_secs(),
+                    fixed: lan.settings.hosts.iter().any(|host| host.mac == Some(lease.mac)),
+                })
+                .collect(),
+        };
+        self.lans.iter().map(of_lan).collect()
+    }
+
+    pub(super) fn dns_status(&self) -> Counters {
+        self.dns.counters()
+    }
+}
+
+/// Tells the DNS forwarder the names of a LAN's leases.
+fn name_leases(dns: &mut Dns, id: LanId, lan: &Served) {
+    let leases = lan.dhcp.iter().flat_map(Dhcp4::leases);
+    dns.set_leases(id, leases.filter_map(|lease| Some((lease.hostname.as_deref()?, lease.address))));
+}

@@ -1,0 +1,163 @@
+//! An uplink: the PPPoE client of one `[wan]`, and what it has negotiated.
+
+use alloc::string::{String, ToString};
+use alloc::sync::Arc;
+
+use super::{Event, Outbox};
+use crate::forward::{Session, SessionOwner, Update, Usage};
+use crate::frame::Frame;
+use crate::id::{Mac, PortId, WanId};
+use crate::ledger::DropReason;
+use crate::machine::Cx;
+use crate::pppoe::client::{Client, Input, Ipv4};
+use crate::pppoe::{self, DiscoveryFrame, Remembered};
+use crate::settings;
+use crate::status::WanStatus;
+use crate::time::Instant;
+
+/// An uplink.
+pub(super) struct Uplink {
+    id: WanId,
+    name: Arc<str>,
+    port: PortId,
+    local: Mac,
+    client: Client,
+}
+
+impl Uplink {
+    pub(super) fn new(
+        cx: &mut Cx<'_>,
+        id: WanId,
+        wan: &settings::Wan,
+        port: &settings::Port,
+        remembered: Option<Remembered>,
+    ) -> Self {
+        Uplink {
+            id,
+            name: wan.name.as_str().into(),
+            port: wan.port,
+            local: port.mac,
+            client: Client::new(cx, wan, port, remembered),
+        }
+    }
+
+    pub(super) fn id(&self) -> WanId {
+        self.id
+    }
+
+    pub(super) fn name(&self) -> &str {
+        &self.name
+    }
+
+    pub(super) fn port(&self) -> PortId {
+        self.port
+    }
+
+    pub(super) fn handle_discovery(
+        &mut self,
+        cx: &mut Cx<'_>,
+        frame: &DiscoveryFrame<'_>,
+    ) -> Result<(), DropReason> {
+        self.client.handle(cx, Input::Discovery(frame))
+    }
+
+    /// A PPP packet of the uplink's session, from its protocol field on.
+    pub(super) fn handle_ppp(&mut self, cx: &mut Cx<'_>, packet: &[u8]) -> Result<(), DropReason> {
+        self.client.handle(cx, Input::Ppp(packet))
+    }
+
+    /// Something was received on the session at `at`: the peer lives.
+    pub(super) fn note_traffic(&mut self, cx: &mut Cx<'_>, at: Instant) {
+        // The client has no reason to refuse this.
+        let _ = self.client.handle(cx, Input::TrafficSeen(at));
+    }
+
+    pub(super) fn shut_down(&mut self, cx: &mut Cx<'_>) {
+        // As above.
+        let _ = self.client.handle(cx, Input::Shutdown);
+    }
+
+    pub(super) fn handle_timeout(&mut self, cx: &mut Cx<'_>) {
+        self.client.handle_timeout(cx);
+    }
+
+    pub(super) fn poll_timeout(&self) -> Option<Instant> {
+        self.client.poll_timeout()
+    }
+
+    pub(super) fn poll_transmit(&mut self, frame: &mut Frame) -> bool {
+        self.client.poll_transmit(frame)
+    }
+
+    /// The session that the state file should remember.
+    pub(super) fn remembered(&self) -> Option<Remembered> {
+        self.client.remembered()
+    }
+
+    /// What IPCP has negotiated, while it is open.
+    pub(super) fn ipv4(&self) -> Option<Ipv4> {
+        self.client.status().session.and_then(|session| session.ipv4)
+    }
+
+    /// Passes on what the client reports. True when addresses or DNS servers may have changed.
+    pub(super) fn drain(&mut self, outbox: &mut Outbox) -> bool {
+        let mut changed = false;
+        let owner = SessionOwner::Wan(self.id);
+        while let Some(event) = self.client.poll_event() {
+            let update = match &event {
+                pppoe::Event::SessionOpened { session, .. } => Some(Update::SessionOpened {
+                    owner,
+                    session: Session {
+                        port: self.port,
+                        id: session.session,
+                        local: self.local,
+                        peer: session.peer,
+                    },
+                }),
+                pppoe::Event::SessionClosed(_) => Some(Update::SessionClosed { owner }),
+                pppoe::Event::Ipv4Up { address, mtu, .. } => {
+                    Some(Update::WanIpv4Up { wan: self.id, address: *address, mtu: *mtu })
+                }
+                pppoe::Event::MtuChanged { mtu, .. } => self.ipv4().map(|ipv4| Update::WanIpv4Up {
+                    wan: self.id,
+                    address: ipv4.address,
+                    mtu: *mtu,
+                }),
+                pppoe::Event::Ipv4Down(_) => Some(Update::WanIpv4Down { wan: self.id }),
+                _ => None,
+            };
+            changed |= matches!(
+                update,
+                Some(Update::WanIpv4Up { .. } | Update::WanIpv4Down { .. } | Update::SessionClosed { .. })
+            );
+            outbox.updates.extend(update);
+            outbox.events.push_back(Event::Wan { name: Arc::clone(&self.name), event });
+        }
+        changed
+    }
+
+    pub(super) fn status(&self, now: Instant, ports: &[String], epoch: u32, usage: Usage) -> WanStatus {
+        let status = self.client.status();
+        let session = status.session.as_ref();
+        let ipv4 = session.and_then(|session| session.ipv4);
+        WanStatus {
+            name: self.name.as_ref().into(),
+            port: ports.get(self.port.index()).cloned().unwrap_or_default(),
+            up: ipv4.is_some(),
+            state: status.phase.name(),
+            since_s: now.since(status.since).as_secs(),
+            retry_in_s: status.dials_at.map(|at| at.since(now).as_secs()),
+            last_failure: status.last_failure,
+            ac_name: session.map(|session| session.ac_name.clone()),
+            session_id: session.map(|session| session.session.session),
+            peer_mac: session.map(|session| session.session.peer),
+            address: ipv4.map(|ipv4| ipv4.address),
+            gateway: ipv4.map(|ipv4| ipv4.peer),
+            dns: ipv4.iter().flat_map(|ipv4| ipv4.dns).flatten().collect(),
+            mtu: session.map(|session| session.mtu),
+            mtu_limit: session.map(|session| session.limit.to_string()),
+            epoch,
+            usage,
+        }
+    }
+}

@@ -1,0 +1,223 @@
+//! The clock, the nodes and the cables.
+
+use alloc::boxed::Box;
+use alloc::collections::BTreeMap;
+use alloc::vec::Vec;
+
+use super::cable::Impairment;
+use super::host::{Host, HostSettings};
+use crate::frame::{Batch, Frame};
+use crate::gateway::{Gateway, State};
+use crate::id::PortId;
+use crate::rng::{Rng, SeededRng};
+use crate::settings::Settings;
+use crate::time::{Duration, Instant};
+
+/// A gateway or host of a [`World`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct NodeId(usize);
+
+/// A cable of a [`World`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct CableId(usize);
+
+/// One end of a cable: a node's port. A host has port 0 only.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct End(pub NodeId, pub PortId);
+
+enum Node {
+    Gateway(Box<Gateway>),
+    Host(Box<Host>),
+    /// Power is off.
+    Off,
+}
+
+struct Cable {
+    ends: [End; 2],
+    impairment: Impairment,
+}
+
+/// A simulated network.
+pub struct World {
+    now: Instant,
+    rng: SeededRng,
+    nodes: Vec<Node>,
+    cables: Vec<Cable>,
+    in_flight: BTreeMap<(Instant, u64), (End, Frame)>,
+    sent: u64,
+}
+
+impl World {
+    /// An empty world at time 1 s, whose every event follows from `seed`.
+    pub fn new(seed: u64) -> Self {
+        World {
+            now: Instant::from_secs(1),
+            rng: SeededRng::from_u64(seed),
+            nodes: Vec::new(),
+            cables: Vec::new(),
+            in_flight: BTreeMap::new(),
+            sent: 0,
+        }
+    }
+
+    /// The present.
+    pub fn now(&self) -> Instant {
+        self.now
+    }
+
+    /// The world's random numbers, for the plan of a life.
+    pub fn rng(&mut self) -> &mut dyn Rng {
+        &mut self.rng
+    }
+
+    /// Adds a gateway and starts it.
+    pub fn add_gateway(&mut self, settings: &Settings) -> NodeId {
+        self.nodes.push(Node::Off);
+        let id = NodeId(self.nodes.len().saturating_sub(1));
+        self.start(id, settings, &State::default());
+        id
+    }
+
+    /// Adds a host and starts it.
+    pub fn add_host(&mut self, settings: HostSettings) -> NodeId {
+        self.nodes.push(Node::Host(Box::new(Host::new(settings, self.now))));
+        NodeId(self.nodes.len().saturating_sub(1))
+    }
+
+    /// Joins two ports by a cable without faults.
+    pub fn connect(&mut self, a: End, b: End) -> CableId {
+        self.cables.push(Cable { ends: [a, b], impairment: Impairment::default() });
+        CableId(self.cables.len().saturating_sub(1))
+    }
+
+    /// Changes what a cable does to frames sent from now on.
+    pub fn impair(&mut self, cable: CableId, impairment: Impairment) {
+        if let Some(cable) = self.cables.get_mut(cable.0) {
+            cable.impairment = impairment;
+        }
+    }
+
+    /// Cuts a node's power: nothing is sent, nothing is saved beyond what the gateway's state file would hold, which
+    /// is returned.
+    pub fn crash(&mut self, node: NodeId) -> State {
+        match self.nodes.get_mut(node.0).map(|node| core::mem::replace(node, Node::Off)) {
+            Some(Node::Gateway(gateway)) => gateway.state(),
+            _ => State::default(),
+        }
+    }
+
+    /// Starts a gateway with what its state file holds.
+    pub fn start(&mut self, node: NodeId, settings: &Settings, state: &State) {
+        let mut seed = [0; 32];
+        self.rng.fill(&mut seed);
+        let gateway = Gateway::new(settings, state, seed, self.now);
+        if let Some(node) = self.nodes.get_mut(node.0) {
+            *node = Node::Gateway(Box::new(gateway));
+        }
+        self.flush(node);
+    }
+
+    /// The gateway that runs at a node.
+    pub fn gateway(&mut self, node: NodeId) -> Option<&mut Gateway> {
+        match self.nodes.get_mut(node.0) {
+            Some(Node::Gateway(gateway)) => Some(gateway),
+            _ => None,
+        }
+    }
+
+    /// The host at a node.
+    pub fn host(&mut self, node: NodeId) -> Option<&mut Host> {
+        match self.nodes.get_mut(node.0) {
+            Some(Node::Host(host)) => Some(host),
+            _ => None,
+        }
+    }
+
+    /// Runs for `span` of virtual time.
+    pub fn run_for(&mut self, span: Duration) {
+        let end = self.now + span;
+        while self.step(end) {}
+        self.now = end;
+    }
+
+    /// Puts a frame into a node's port as if it had come off a cable, and lets the node act upon it.
+    pub fn inject(&mut self, end: End, frame: Frame) {
+        self.deliver(end, frame);
+    }
+
+    /// The next delivery or deadline before `end`. False when there is none.
+    fn step(&mut self, end: Instant) -> bool {
+        let delivery = self.in_flight.first_key_value().map(|(&(at, _), _)| at);
+        let deadline = (0..self.nodes.len())
+            .filter_map(|index| self.deadline(NodeId(index)).map(|at| (at, index)))
+            .min();
+        match (delivery, deadline) {
+            (Some(at), due) if at <= end && due.is_none_or(|(due, _)| at <= due) => {
+                self.now = self.now.max(at);
+                if let Some((_, (to, frame))) = self.in_flight.pop_first() {
+                    self.deliver(to, frame);
+                }
+                true
+            }
+            (_, Some((at, index))) if at <= end => {
+                // A machine whose deadline does not move would spin here for ever: time must pass between two of its
+                // calls.
+                self.now = self.now.max(at) + Duration::from_nanos(1);
+                match self.nodes.get_mut(index) {
+                    Some(Node::Gateway(gateway)) => gateway.handle_timeout(self.now),
+                    Some(Node::Host(host)) => host.handle_timeout(self.now),
+                    Some(Node::Off) | None => {}
+                }
+                self.flush(NodeId(index));
+                true
+            }
+            _ => false,
+        }
+    }
+
+    fn deadline(&self, node: NodeId) -> Option<Instant> {
+        match self.nodes.get(node.0)? {
+            Node::Gateway(gateway) => gateway.poll_timeout(),
+            Node::Host(host) => host.poll_timeout(),
+            Node::Off => None,
+        }
+    }
+
+    fn deliver(&mut self, End(node, port): End, frame: Frame) {
+        match self.nodes.get_mut(node.0) {
+            Some(Node::Gateway(gateway)) => gateway.receive(self.now, port, &mut Batch::from([frame])),
+            Some(Node::Host(host)) => host.receive(self.now, &frame),
+            Some(Node::Off) | None => {}
+        }
+        self.flush(node);
+    }
+
+    /// Takes what a node has to send and puts it on its cables.
+    fn flush(&mut self, node: NodeId) {
+        let mut outgoing = Vec::new();
+        match self.nodes.get_mut(node.0) {
+            Some(Node::Gateway(gateway)) => {
+                for port in gateway.ports() {
+                    if let Some((queue, _)) = gateway.outgoing(port) {
+                        outgoing.extend(queue.drain(..).map(|frame| (End(node, port), frame)));
+                    }
+                }
+            }
+            Some(Node::Host(host)) => {
+                while let Some(frame) = host.poll_transmit() {
+                    outgoing.push((End(node, PortId(0)), frame));
+                }
+            }
+            Some(Node::Off) | None => {}
+        }
+        for (from, frame) in outgoing {
+            let Some(cable) = self.cables.iter().find(|cable| cable.ends.contains(&from)) else { continue };
+            let [a, b] = cable.ends;
+            let to = if a == from { b } else { a };
+            for delay in cable.impairment.arrivals(&mut self.rng) {
+                self.sent = self.sent.wrapping_add(1);
+                self.in_flight.insert((self.now + delay, self.sent), (to, frame.clone()));
+            }
+        }
+    }
+}

@@ -1,0 +1,75 @@
+//! `genkan capture`: frames as they pass, as pcapng.
+
+use std::fs::File;
+use std::io::{self, IsTerminal as _, Write};
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::Args;
+
+use super::{WRONG, failed, load};
+use crate::control;
+
+pub(super) const ABOUT: &str = "\
+Capture the frames that pass the running gateway's ports, PPPoE headers and all, as a pcapng file that Wireshark and \
+tcpdump read. Each port is an interface of the file, and each frame says whether it came or went.
+
+PAP passwords and CHAP responses are blanked before a frame leaves the gateway; lengths and checksums stay right.
+
+  genkan capture gateway.toml --write line.pcapng                 every port, until Ctrl-C
+  genkan capture gateway.toml --at wan0 --filter 'pppoed or pppoes' --write line.pcapng
+  genkan capture gateway.toml | tcpdump -r - -n                   live";
+
+#[derive(Args)]
+pub(super) struct Arguments {
+    /// The configuration of the running gateway
+    file: PathBuf,
+    /// A port of the configuration; may be given several times [default: every port]
+    #[arg(long = "at", value_name = "PORT")]
+    ports: Vec<String>,
+    /// Keep only frames that match this libpcap expression, such as 'pppoes and ip host 192.0.2.1'
+    #[arg(long, value_name = "EXPR", default_value = "")]
+    filter: String,
+    /// Write to this file [default: standard output]
+    #[arg(long, value_name = "OUT")]
+    write: Option<PathBuf>,
+}
+
+pub(super) fn capture(arguments: &Arguments) -> ExitCode {
+    let loaded = match load(&arguments.file) {
+        Ok(loaded) => loaded,
+        Err(code) => return code,
+    };
+    if arguments.write.is_none() && io::stdout().is_terminal() {
+        eprintln!("genkan: a capture is no text: give --write FILE, or pipe it into tcpdump -r -");
+        return ExitCode::from(WRONG);
+    }
+    let socket = &loaded.config.system.control;
+    let mut stream = match control::capture(socket, arguments.ports.clone(), arguments.filter.clone()) {
+        Ok(stream) => stream,
+        Err(error) => return failed(error),
+    };
+    let copied = match &arguments.write {
+        Some(path) => File::create(path).and_then(|mut file| copy(&mut stream, &mut file)),
+        None => copy(&mut stream, &mut io::stdout().lock()),
+    };
+    match copied {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => ExitCode::SUCCESS,
+        Err(error) => failed(format_args!("cannot write the capture: {error}")),
+    }
+}
+
+/// Copies each piece as soon as it comes, so that a reader at the other end sees frames live.
+fn copy(from: &mut impl io::Read, to: &mut impl Write) -> io::Result<()> {
+    let mut buffer = vec![0; 64 * 1024];
+    loop {
+        match from.read(&mut buffer)? {
+            0 => return Ok(()),
+            count => {
+                to.write_all(&buffer[..count])?;
+                to.flush()?;
+            }
+        }
+    }
+}

@@ -1,0 +1,97 @@
+//! The commands, one file for each.
+
+mod capture;
+mod check;
+mod demo;
+mod run;
+mod status;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+use genkan_config::{Config, Loaded};
+
+/// A router in one program: PPPoE, NAT, a stateful filter, DHCP and DNS for a LAN, from one TOML file.
+#[derive(Parser)]
+#[command(name = "genkan", version, arg_required_else_help = true, after_help = FIRST_STEPS)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+const FIRST_STEPS: &str = "\
+First steps:
+  sudo genkan demo                       a whole lab on this machine: an ISP, the router, a LAN client
+  genkan check gateway.toml              every error of a configuration at once, with line and suggestion
+  sudo genkan run gateway.toml           put the LAN online; Ctrl-C ends the sessions in good order
+  sudo genkan status gateway.toml        is the line up, with which address, who has a lease
+  sudo genkan capture gateway.toml --at wan0 --filter 'pppoes' --write line.pcapng
+
+A command that talks to a running gateway finds its control socket in the same FILE.
+Exit status: 0 all is well, 1 it did not work, 2 the command line or the configuration is wrong.";
+
+#[derive(Subcommand)]
+enum Command {
+    /// Run the gateway until SIGTERM or Ctrl-C
+    #[command(long_about = run::ABOUT)]
+    Run {
+        /// The configuration
+        file: PathBuf,
+    },
+    /// Validate a configuration: every error with file, line, column and a suggestion
+    #[command(long_about = check::ABOUT)]
+    Check {
+        /// The configuration
+        file: PathBuf,
+    },
+    /// Show sessions, addresses, leases, flows and drops of the running gateway
+    #[command(long_about = status::ABOUT)]
+    Status {
+        /// The configuration of the running gateway
+        file: PathBuf,
+        /// Print JSON, for scripts
+        #[arg(long)]
+        json: bool,
+    },
+    /// Capture frames at the running gateway's ports, secrets redacted
+    #[command(long_about = capture::ABOUT)]
+    Capture(capture::Arguments),
+    /// Show a session come up and traffic pass, in a lab on this machine
+    #[command(long_about = demo::ABOUT)]
+    Demo(demo::Arguments),
+}
+
+/// Runs the command line and says how it went.
+pub fn main() -> ExitCode {
+    match Cli::parse().command {
+        Command::Run { file } => run::run(&file),
+        Command::Check { file } => check::check(&file),
+        Command::Status { file, json } => status::status(&file, json),
+        Command::Capture(arguments) => capture::capture(&arguments),
+        Command::Demo(arguments) => demo::demo(&arguments),
+    }
+}
+
+/// The exit status of a wrong command line or configuration.
+const WRONG: u8 = 2;
+
+/// Says on standard error what went wrong, for exit status 1.
+fn failed(what: impl std::fmt::Display) -> ExitCode {
+    eprintln!("genkan: {what}");
+    ExitCode::FAILURE
+}
+
+/// Loads a configuration; on failure prints the whole report and gives the exit status.
+fn load(file: &std::path::Path) -> Result<Loaded, ExitCode> {
+    Config::load(file).map_err(|report| {
+        eprint!("{}", report.render(colour()));
+        ExitCode::from(WRONG)
+    })
+}
+
+/// True when standard error is a terminal that may be written to in colour.
+fn colour() -> bool {
+    use std::io::IsTerminal as _;
+    std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none()
+}

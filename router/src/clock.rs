@@ -1,0 +1,33 @@
+//! The program's clock: nanoseconds since it started, from the kernel's monotonic clock.
+
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use genkan_netstack::time::{Duration, Instant};
+
+/// Tells the time in the core's terms. Copies agree with each other.
+#[derive(Debug, Clone, Copy)]
+pub struct Clock {
+    origin: std::time::Instant,
+}
+
+impl Clock {
+    /// A clock whose origin is now.
+    pub fn start() -> Self {
+        Clock { origin: std::time::Instant::now() }
+    }
+
+    /// The present.
+    pub fn now(&self) -> Instant {
+        Instant::ZERO + self.origin.elapsed()
+    }
+
+    /// The time from now to `deadline`; zero when it has passed.
+    pub fn until(&self, deadline: Instant) -> Duration {
+        deadline.since(self.now())
+    }
+}
+
+/// The time of the day, since 1970: for people and files, never for timers.
+pub fn wall() -> Duration {
+    SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default()
+}

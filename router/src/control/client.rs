@@ -1,0 +1,89 @@
+//! The client's side of the control socket: plain blocking I/O, one request to a connection.
+
+use std::fmt;
+use std::io::{self, BufRead as _, BufReader, Write as _};
+use std::os::unix::net::UnixStream;
+use std::path::{Path, PathBuf};
+
+use super::{Reply, Request};
+
+/// Why a running gateway could not be asked.
+#[derive(Debug)]
+pub enum ClientError {
+    /// Nobody answers on the socket.
+    Unreachable {
+        /// The socket.
+        path: PathBuf,
+        /// What the system said.
+        error: io::Error,
+    },
+    /// The gateway refused the request.
+    Refused(String),
+    /// The conversation broke off.
+    Broken(io::Error),
+}
+
+impl fmt::Display for ClientError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            ClientError::Unreachable { path, error } => match error.kind() {
+                io::ErrorKind::PermissionDenied => {
+                    write!(
+                        f,
+                        "{}: you may not talk to this gateway; run the command as its user (sudo)",
+                        path.display()
+                    )
+                }
+                io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused => {
+                    write!(f, "no gateway is running: nobody answers on {}", path.display())
+                }
+                _ => write!(f, "{}: {error}", path.display()),
+            },
+            ClientError::Refused(why) => f.write_str(why),
+            ClientError::Broken(error) => write!(f, "the gateway broke off the conversation: {error}"),
+        }
+    }
+}
+
+impl std::error::Error for ClientError {}
+
+impl From<io::Error> for ClientError {
+    fn from(error: io::Error) -> Self {
+        ClientError::Broken(error)
+    }
+}
+
+fn ask(path: &Path, request: &Request) -> Result<(Reply, BufReader<UnixStream>), ClientError> {
+    let mut stream = UnixStream::connect(path)
+        .map_err(|error| ClientError::Unreachable { path: path.to_owned(), error })?;
+    let mut line = serde_json::to_vec(request).map_err(io::Error::from)?;
+    line.push(b'\n');
+    stream.write_all(&line)?;
+    let mut read = BufReader::new(stream);
+    let mut line = String::new();
+    read.read_line(&mut line)?;
+    match serde_json::from_str(&line).map_err(io::Error::from)? {
+        Reply::Error(why) => Err(ClientError::Refused(why)),
+        reply => Ok((reply, read)),
+    }
+}
+
+/// Asks the gateway at `path` for its status.
+pub fn status(path: &Path) -> Result<serde_json::Value, ClientError> {
+    match ask(path, &Request::Status)? {
+        (Reply::Status(status), _) => Ok(status),
+        _ => Err(ClientError::Refused("the gateway answered something else".into())),
+    }
+}
+
+/// Asks the gateway at `path` for a capture; what can be read from the result is a pcapng file.
+pub fn capture(
+    path: &Path,
+    ports: Vec<String>,
+    filter: String,
+) -> Result<BufReader<UnixStream>, ClientError> {
+    match ask(path, &Request::Capture { ports, filter })? {
+        (Reply::Capture, stream) => Ok(stream),
+        _ => Err(ClientError::Refused("the gateway answered something else".into())),
+    }
+}

@@ -1,0 +1,39 @@
+//! The control socket: how the commands talk to a running gateway.
+//!
+//! A Unix socket that only its owner may use. A client writes one [`Request`] as a line of JSON; the server answers with
+//! one line of JSON, a [`Reply`]. After a capture request's reply, the rest of the connection is the capture file itself.
+
+mod client;
+mod server;
+
+pub use client::{ClientError, capture, status};
+pub use server::Server;
+
+use serde::{Deserialize, Serialize};
+
+/// What a client asks for.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Request {
+    /// The gateway's status.
+    Status,
+    /// Frames as they pass.
+    Capture {
+        /// Names of the ports to capture at; empty means all.
+        ports: Vec<String>,
+        /// A libpcap expression; empty means every frame.
+        filter: String,
+    },
+}
+
+/// The server's first line.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Reply {
+    /// What was asked for.
+    Status(serde_json::Value),
+    /// The capture file follows.
+    Capture,
+    /// Why the request was refused, for a person to read.
+    Error(String),
+}

@@ -1,0 +1,158 @@
+//! The server's side of the control socket.
+
+use std::io;
+use std::os::unix::fs::{DirBuilderExt as _, PermissionsExt as _};
+use std::path::{Path, PathBuf};
+
+use genkan_netstack::id::PortId;
+use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _, BufReader};
+use tokio::net::{UnixListener, UnixStream};
+use tokio::sync::oneshot;
+use tracing::warn;
+
+use super::{Reply, Request};
+use crate::capture::{Filter, Interface, Listener, Selection, Writer};
+use crate::worker::{Command, Handle};
+
+/// Longest request line, in octets.
+const LONGEST_REQUEST: u64 = 64 * 1024;
+/// Octets of a capture that are written at once.
+const LARGEST_WRITE: usize = 256 * 1024;
+
+/// Listens on the control socket and removes it when dropped.
+pub struct Server {
+    listener: UnixListener,
+    path: PathBuf,
+}
+
+impl Server {
+    /// Makes the socket, which only the program's own user may use. A socket that a dead run left is replaced; one that
+    /// a live gateway answers on is an error.
+    pub fn bind(path: &Path) -> io::Result<Self> {
+        if let Some(directory) = path.parent() {
+            std::fs::DirBuilder::new().recursive(true).mode(0o755).create(directory)?;
+        }
+        if std::os::unix::net::UnixStream::connect(path).is_ok() {
+            return Err(io::Error::new(
+                io::ErrorKind::AddrInUse,
+                format!("a gateway is already running on {}", path.display()),
+            ));
+        }
+        match std::fs::remove_file(path) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+            _ => {}
+        }
+        let listener = UnixListener::bind(path)?;
+        std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o600))?;
+        Ok(Server { listener, path: path.to_owned() })
+    }
+
+    /// Serves clients until the program ends.
+    pub async fn serve(&self, handle: &Handle, ports: &[String]) {
+        loop {
+            match self.listener.accept().await {
+                Ok((stream, _)) => {
+                    let (handle, ports) = (handle.clone(), ports.to_vec());
+                    tokio::task::spawn_local(async move {
+                        // A client that goes away in the middle is no fault of ours.
+                        let _ = answer(stream, &handle, &ports).await;
+                    });
+                }
+                Err(error) => {
+                    warn!("control socket: cannot accept a client ({error})");
+                    tokio::time::sleep(std::time::Duration::from_secs(1)).await;
+                }
+            }
+        }
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_file(&self.path);
+    }
+}
+
+async fn answer(stream: UnixStream, handle: &Handle, ports: &[String]) -> io::Result<()> {
+    let (read, mut write) = stream.into_split();
+    let mut read = BufReader::new(read.take(LONGEST_REQUEST));
+    let mut line = String::new();
+    read.read_line(&mut line).await?;
+    match serde_json::from_str(&line) {
+        Ok(Request::Status) => {
+            let (sender, receiver) = oneshot::channel();
+            let sent = handle.send(Command::Status(sender));
+            let reply = match (sent, receiver.await) {
+                (Ok(()), Ok(status)) => Reply::Status(serde_json::to_value(status)?),
+                _ => Reply::Error("the gateway is stopping".into()),
+            };
+            say(&mut write, &reply).await
+        }
+        Ok(Request::Capture { ports: wanted, filter }) => {
+            let selection = match select(ports, &wanted, &filter) {
+                Ok(selection) => selection,
+                Err(why) => return say(&mut write, &Reply::Error(why)).await,
+            };
+            let (tap, listener) = selection.listen();
+            if handle.send(Command::Record(tap)).is_err() {
+                return say(&mut write, &Reply::Error("the gateway is stopping".into())).await;
+            }
+            say(&mut write, &Reply::Capture).await?;
+            let mut end = [0; 1];
+            tokio::select! {
+                done = send_capture(listener, ports, &mut write) => done,
+                // The client says nothing more; what comes is the end of the connection.
+                _ = read.read(&mut end) => Ok(()),
+            }
+        }
+        Err(error) => say(&mut write, &Reply::Error(format!("not a request: {error}"))).await,
+    }
+}
+
+async fn say(write: &mut (impl AsyncWrite + Unpin), reply: &Reply) -> io::Result<()> {
+    let mut line = serde_json::to_vec(reply)?;
+    line.push(b'\n');
+    write.write_all(&line).await
+}
+
+/// What a client wants to see; the error names what it asked for in vain.
+fn select(ports: &[String], wanted: &[String], filter: &str) -> Result<Selection, String> {
+    let mut selection = Selection::default();
+    for name in wanted {
+        let index = ports.iter().position(|port| port == name).and_then(|index| u16::try_from(index).ok());
+        let index =
+            index.ok_or_else(|| format!("there is no port `{name}`; there are: {}", ports.join(", ")))?;
+        selection.ports.push(PortId(index));
+    }
+    if !filter.is_empty() {
+        selection.filter = Some(Filter::compile(filter).map_err(|error| error.to_string())?);
+    }
+    Ok(selection)
+}
+
+/// Writes every frame that comes as pcapng, until the gateway stops or the client goes.
+async fn send_capture(
+    mut listener: Listener,
+    ports: &[String],
+    write: &mut (impl AsyncWrite + Unpin),
+) -> io::Result<()> {
+    let interfaces: Vec<Interface> = ports
+        .iter()
+        .map(|name| Interface { name: name.clone(), description: format!("port {name} of the gateway") })
+        .collect();
+    let mut file = Writer::new(Vec::new(), &interfaces)?;
+    loop {
+        let written = std::mem::take(file.get_mut());
+        write.write_all(&written).await?;
+        match listener.next().await {
+            Some(packet) => file.write(&packet)?,
+            None => return Ok(()),
+        }
+        // What waits goes along, so that a flood costs few system calls.
+        while file.get_mut().len() < LARGEST_WRITE
+            && let Some(packet) = listener.try_next()
+        {
+            file.write(&packet)?;
+        }
+    }
+}

@@ -1,0 +1,172 @@
+//! The state file: what the gateway wants to find again when it starts next.
+//!
+//! The core counts time from the program's start, so the file says at which time of the day it was written, and what it
+//! holds is moved to the new program's clock when it is read. Each version replaces the last one by a rename: whatever
+//! happens, the file is whole.
+
+use std::fs;
+use std::io::{self, Write as _};
+use std::os::unix::fs::OpenOptionsExt as _;
+use std::path::{Path, PathBuf};
+use std::sync::mpsc::{self, Receiver, Sender};
+use std::thread::{self, JoinHandle};
+
+use genkan_netstack::gateway::State;
+use genkan_netstack::time::{Duration, Instant};
+use serde::{Deserialize, Serialize};
+use tracing::{info, warn};
+
+use crate::clock;
+
+#[derive(Serialize, Deserialize)]
+struct File {
+    /// When it was written, in nanoseconds since 1970.
+    written: u64,
+    /// The same moment on the program's clock.
+    now: Instant,
+    state: State,
+}
+
+fn path(state_dir: &Path) -> PathBuf {
+    state_dir.join("state.json")
+}
+
+fn unix_nanos() -> u64 {
+    u64::try_from(clock::wall().as_nanos()).unwrap_or(u64::MAX)
+}
+
+/// Reads the state that the last run left, moved to this program's clock. A missing file is an empty state; one that
+/// cannot be read is set aside, so that nothing in it is lost, and named in a warning.
+pub fn load(state_dir: &Path, now: Instant) -> State {
+    let path = path(state_dir);
+    let text = match fs::read(&path) {
+        Ok(text) => text,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return State::default(),
+        Err(error) => {
+            warn!("{}: cannot read the state of the last run ({error}); starting without it", path.display());
+            return State::default();
+        }
+    };
+    match serde_json::from_slice::<File>(&text) {
+        Ok(file) => {
+            let elapsed = Duration::from_nanos(unix_nanos().saturating_sub(file.written));
+            file.state.moved(file.now + elapsed, now)
+        }
+        Err(error) => {
+            let aside = path.with_extension("json.unreadable");
+            let kept = match fs::rename(&path, &aside) {
+                Ok(()) => format!("it is kept as {}", aside.display()),
+                Err(error) => format!("it could not be set aside: {error}"),
+            };
+            warn!(
+                "{}: not a state file of this program ({error}); {kept}; starting without it",
+                path.display()
+            );
+            State::default()
+        }
+    }
+}
+
+fn save(path: &Path, state: &State, now: Instant) -> io::Result<()> {
+    let text = serde_json::to_vec_pretty(&File { written: unix_nanos(), now, state: state.clone() })?;
+    let new = path.with_extension("json.new");
+    let mut file = fs::OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&new)?;
+    file.write_all(&text)?;
+    file.sync_all()?;
+    fs::rename(&new, path)
+}
+
+/// Writes the state file on a thread of its own, so that a slow disk never holds up a frame.
+pub struct StateWriter {
+    sender: Option<Sender<(State, Instant)>>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl StateWriter {
+    /// Makes the state directory and starts the writer.
+    pub fn start(state_dir: &Path) -> io::Result<Self> {
+        fs::create_dir_all(state_dir)?;
+        let path = path(state_dir);
+        let (sender, receiver) = mpsc::channel();
+        let thread =
+            thread::Builder::new().name("state".into()).spawn(move || write_all(&path, &receiver))?;
+        Ok(StateWriter { sender: Some(sender), thread: Some(thread) })
+    }
+
+    /// Has `state`, as of `now`, written soon. Only the newest of several is.
+    pub fn write(&self, state: State, now: Instant) {
+        if let Some(sender) = &self.sender {
+            // The receiver is gone only when its thread has panicked, which has been told.
+            let _ = sender.send((state, now));
+        }
+    }
+}
+
+impl Drop for StateWriter {
+    /// Waits until the last state is on the disk.
+    fn drop(&mut self) {
+        self.sender = None;
+        if let Some(thread) = self.thread.take() {
+            let _ = thread.join();
+        }
+    }
+}
+
+fn write_all(path: &Path, receiver: &Receiver<(State, Instant)>) {
+    let mut failing = false;
+    while let Ok(mut newest) = receiver.recv() {
+        while let Ok(newer) = receiver.try_recv() {
+            newest = newer;
+        }
+        match save(path, &newest.0, newest.1) {
+            Ok(()) if failing => {
+                info!("{}: the state is saved again", path.display());
+                failing = false;
+            }
+            Ok(()) => {}
+            Err(error) if !failing => {
+                warn!(
+                    "{}: cannot save the state ({error}); leases would be lost in a restart",
+                    path.display()
+                );
+                failing = true;
+            }
+            Err(_) => {}
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn directory(name: &str) -> PathBuf {
+        let path = std::env::temp_dir().join(format!("genkan-state-{}-{name}", std::process::id()));
+        fs::create_dir_all(&path).unwrap();
+        path
+    }
+
+    #[test]
+    fn what_was_written_is_read_back() {
+        let dir = directory("round-trip");
+        let state: State = serde_json::from_str(
+            r#"{"sessions": [{"wan": "isp", "peer": "02:00:00:00:00:01", "session": 7}], "leases": []}"#,
+        )
+        .unwrap();
+        let writer = StateWriter::start(&dir).unwrap();
+        writer.write(State::default(), Instant::from_secs(1));
+        writer.write(state.clone(), Instant::from_secs(2));
+        drop(writer);
+        assert_eq!(load(&dir, Instant::from_secs(0)), state);
+        fs::remove_dir_all(dir).unwrap();
+    }
+
+    #[test]
+    fn a_file_that_is_no_state_is_kept_aside() {
+        let dir = directory("unreadable");
+        fs::write(path(&dir), b"{ half").unwrap();
+        assert_eq!(load(&dir, Instant::ZERO), State::default());
+        assert_eq!(fs::read(dir.join("state.json.unreadable")).unwrap(), b"{ half");
+        fs::remove_dir_all(dir).unwrap();
+    }
+}

@@ -1,0 +1,126 @@
+//! The packet path alone, in memory: LAN → PPPoE with NAT and filter, for benchmarks.
+
+use std::collections::VecDeque;
+use std::net::Ipv4Addr;
+
+use etherparse::PacketBuilder;
+use genkan_netstack::forward::{Forwarder, Session, SessionOwner, Update};
+use genkan_netstack::frame::{Batch, Egress};
+use genkan_netstack::id::{LanId, Mac, WanId};
+use genkan_netstack::machine::Cx;
+use genkan_netstack::rng::SeededRng;
+use genkan_netstack::settings::{Action, Rule, RuleProtocol};
+use genkan_netstack::time::{Duration, Instant};
+
+use crate::household::{self, GATEWAY_LAN_MAC, GATEWAY_WAN_MAC, INSIDE, LINE};
+
+/// Packets in one batch, as the data thread takes them from a port.
+pub const BATCH: usize = 64;
+
+/// A forwarder with a live session and a number of established flows.
+pub struct PacketPath {
+    forwarder: Forwarder,
+    egress: Egress,
+    rng: SeededRng,
+    now: Instant,
+    packets: Vec<Vec<u8>>,
+    next: usize,
+    batch: Batch,
+    punts: VecDeque<genkan_netstack::forward::Punt>,
+}
+
+impl PacketPath {
+    /// `flows` UDP flows of `size`-octet Ethernet frames (no FCS), each already in the flow table.
+    ///
+    /// # Panics
+    /// When a packet does not come out as a PPPoE frame: the benchmark would measure something else.
+    pub fn new(flows: usize, size: usize) -> Self {
+        let mut settings = household::gateway();
+        settings.nat.flows_per_host = 1 << 20;
+        settings.nat.flows = 1 << 20;
+        settings.rules = (0..8)
+            .map(|index| Rule {
+                from: None,
+                to: None,
+                protocol: RuleProtocol::Tcp,
+                ports: vec![10_000 + index..=10_000 + index],
+                source: None,
+                destination: None,
+                action: Action::Drop,
+            })
+            .collect();
+        let mut rng = SeededRng::from_u64(1);
+        let mut path = PacketPath {
+            forwarder: Forwarder::new(&settings, &mut rng),
+            egress: Egress::new(settings.ports.len()),
+            rng,
+            now: Instant::from_secs(1),
+            packets: (0..flows).map(|flow| packet(flow, size)).collect(),
+            next: 0,
+            batch: Batch::new(),
+            punts: VecDeque::new(),
+        };
+        path.bring_up();
+        for _ in 0..flows.div_ceil(BATCH).max(2) {
+            assert_eq!(path.run_batch(), BATCH, "each packet leaves as a PPPoE frame");
+        }
+        path
+    }
+
+    fn bring_up(&mut self) {
+        let owner = SessionOwner::Wan(WanId(0));
+        let session = Session { port: LINE, id: 7, local: GATEWAY_WAN_MAC, peer: Mac([2, 0, 0, 0, 2, 0]) };
+        let address = Ipv4Addr::new(198, 51, 100, 9);
+        for update in [
+            Update::SessionOpened { owner, session },
+            Update::WanIpv4Up { wan: WanId(0), address, mtu: 1492 },
+            Update::NeighbourFound {
+                lan: LanId(0),
+                address: household::CLIENT,
+                mac: Mac([2, 0, 0, 0, 3, 0]),
+            },
+        ] {
+            let cx = &mut Cx { now: self.now, rng: &mut self.rng };
+            self.forwarder.apply(cx, update, &mut self.egress);
+        }
+    }
+
+    /// Sends the next [`BATCH`] packets through, round robin over the flows, and says how many left by the line. The copy
+    /// into the receive buffer is part of it, as it is part of receiving.
+    pub fn run_batch(&mut self) -> usize {
+        for _ in 0..BATCH {
+            let packet = &self.packets[self.next];
+            self.next = if self.next + 1 == self.packets.len() { 0 } else { self.next + 1 };
+            let mut frame = self.egress.pool.take(packet.len());
+            frame.extend(packet);
+            self.batch.push_back(frame);
+        }
+        self.now += Duration::from_micros(64);
+        self.egress.received(BATCH);
+        let cx = &mut Cx { now: self.now, rng: &mut self.rng };
+        self.forwarder.receive(cx, INSIDE, &mut self.batch, &mut self.egress, &mut self.punts);
+        let mut sent = 0;
+        if let Some((queue, pool)) = self.egress.outgoing(LINE) {
+            for frame in queue.drain(..) {
+                sent += usize::from(frame.bytes()[12..14] == [0x88, 0x64]);
+                pool.give(frame);
+            }
+        }
+        sent
+    }
+}
+
+fn packet(flow: usize, size: usize) -> Vec<u8> {
+    let flow = u32::try_from(flow).expect("fewer flows than addresses");
+    // A hundred hosts on the LAN, and as many servers as it takes.
+    let source = [192, 168, 1, 100 + (flow % 100) as u8];
+    let destination = (u32::from_be_bytes([203, 0, 113, 0]) + flow / 60_000).to_be_bytes();
+    let port = 1024 + u16::try_from(flow / 100 % 60_000).expect("below 60,000");
+    let mut bytes = Vec::new();
+    PacketBuilder::ethernet2([2, 0, 0, 0, 3, 0], GATEWAY_LAN_MAC.0)
+        .ipv4(source, destination, 64)
+        .udp(port, 9)
+        .write(&mut bytes, &vec![0; size - 42])
+        .expect("a vector takes it all");
+    bytes
+}
