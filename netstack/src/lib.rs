@@ -29,6 +29,7 @@ pub mod secret;
 pub mod settings;
 #[cfg(feature = "sim")]
 pub mod sim;
+pub mod state;
 pub mod status;
 pub mod table;
 pub mod time;

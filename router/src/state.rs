@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 use std::sync::mpsc::{self, Receiver, Sender};
 use std::thread::{self, JoinHandle};
 
-use genkan_netstack::gateway::State;
+use genkan_netstack::state::State;
 use genkan_netstack::time::{Duration, Instant};
 use serde::{Deserialize, Serialize};
 use tracing::{info, warn};

@@ -1,7 +1,7 @@
 //! Control: owns the machines that negotiate.
 //!
 //! It routes every `Punt` to the machine that it is for, and turns what the machines report into `Update`s for the
-//! Forwarder and [`Event`]s for the user. [`uplink`], [`access`] and [`services`] each own one kind of machine.
+//! Forwarder and [`Event`]s for the user. `uplink`, `access` and `services` each own one kind of machine.
 
 mod access;
 mod event;
@@ -21,12 +21,12 @@ use uplink::Uplink;
 use crate::dns::Upstream;
 use crate::forward::{Forwarder, Punt, PuntKind, Resolve, SessionOwner, Update, Usage};
 use crate::frame::Frame;
-use crate::gateway::{RememberedSession, State};
 use crate::id::{LanId, PortId, SubscriberId, WanId};
 use crate::ledger::{DropReason, Ledger};
 use crate::machine::Cx;
 use crate::pppoe::{DiscoveryFrame, Remembered};
 use crate::settings::Settings;
+use crate::state::{RememberedSession, State};
 use crate::status::{NatStatus, Status};
 use crate::time::{Instant, earliest};
 

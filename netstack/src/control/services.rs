@@ -11,12 +11,12 @@ use crate::dhcp4::{self, Dhcp4};
 use crate::dns::{Counters, Dns, Upstream};
 use crate::forward::Resolve;
 use crate::frame::Frame;
-use crate::gateway::{LanLease, State};
 use crate::host::Host;
 use crate::id::LanId;
 use crate::ledger::DropReason;
 use crate::machine::Cx;
 use crate::settings::{Lan, Settings};
+use crate::state::{LanLease, State};
 use crate::status::{LanStatus, LeaseStatus};
 use crate::time::{Instant, earliest};
 

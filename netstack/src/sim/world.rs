@@ -7,10 +7,11 @@ use alloc::vec::Vec;
 use super::cable::Impairment;
 use super::host::{Host, HostSettings};
 use crate::frame::{Batch, Frame};
-use crate::gateway::{Gateway, State};
+use crate::gateway::Gateway;
 use crate::id::PortId;
 use crate::rng::{Rng, SeededRng};
 use crate::settings::Settings;
+use crate::state::State;
 use crate::time::{Duration, Instant};
 
 /// A gateway or host of a [`World`].
