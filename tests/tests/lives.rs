@@ -67,7 +67,8 @@ fn live(seed: u64) {
         household.world.run_for(Duration::from_secs(3));
         assert!(
             household.online_within(Duration::from_secs(3)),
-            "life {seed}, act {act}: the line was good for 60 s and the LAN is not online"
+            "life {seed}, act {act}: the line was good for 60 s and the LAN is not online; what happened:\n{}",
+            household.world.story()
         );
         household.assert_balance();
         trouble(&mut household);

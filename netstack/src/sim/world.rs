@@ -1,11 +1,14 @@
 //! The clock, the nodes and the cables.
 
 use alloc::boxed::Box;
-use alloc::collections::BTreeMap;
+use alloc::collections::{BTreeMap, VecDeque};
+use alloc::format;
+use alloc::string::String;
 use alloc::vec::Vec;
 
 use super::cable::Impairment;
 use super::host::{Host, HostSettings};
+use crate::control::Event;
 use crate::frame::{Batch, Frame};
 use crate::gateway::Gateway;
 use crate::id::PortId;
@@ -13,6 +16,9 @@ use crate::rng::{Rng, SeededRng};
 use crate::settings::Settings;
 use crate::state::State;
 use crate::time::{Duration, Instant};
+
+/// Facts that [`World::story`] remembers.
+const STORY: usize = 60;
 
 /// A gateway or host of a [`World`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -46,6 +52,7 @@ pub struct World {
     cables: Vec<Cable>,
     in_flight: BTreeMap<(Instant, u64), (End, Frame)>,
     sent: u64,
+    story: VecDeque<(Instant, NodeId, Event)>,
 }
 
 impl World {
@@ -58,6 +65,7 @@ impl World {
             cables: Vec::new(),
             in_flight: BTreeMap::new(),
             sent: 0,
+            story: VecDeque::new(),
         }
     }
 
@@ -134,6 +142,12 @@ impl World {
         }
     }
 
+    /// The last facts that the gateways reported, a line each, for a test that fails.
+    pub fn story(&self) -> String {
+        let line = |(at, node, event): &(Instant, NodeId, Event)| format!("{at} node {}: {event}\n", node.0);
+        self.story.iter().map(line).collect()
+    }
+
     /// Runs for `span` of virtual time.
     pub fn run_for(&mut self, span: Duration) {
         let end = self.now + span;
@@ -201,6 +215,12 @@ impl World {
                 for port in gateway.ports() {
                     if let Some((queue, _)) = gateway.outgoing(port) {
                         outgoing.extend(queue.drain(..).map(|frame| (End(node, port), frame)));
+                    }
+                }
+                while let Some(event) = gateway.poll_event() {
+                    self.story.push_back((self.now, node, event));
+                    if self.story.len() > STORY {
+                        self.story.pop_front();
                     }
                 }
             }
