@@ -128,8 +128,8 @@ fn datagrams_pass_both_ways() {
 fn traceroute_and_icmp_errors() {
     let street = Street::new("lan-icmp", "");
     let desk = &street.house.desk;
-    for way in ["-U", "-I", "-T"] {
-        let route = desk.run(&format!("traceroute -n {way} -w 2 -q 2 -m 5 {WEB}"));
+    for way in ["default", "icmp", "tcp"] {
+        let route = desk.run(&format!("traceroute -n -M {way} -w 2 -q 2 -m 5 {WEB}"));
         let hops: Vec<_> =
             route.lines().skip(1).map(|line| line.split_whitespace().nth(1).unwrap_or("*")).collect();
         assert_eq!(hops, [&GATEWAY.to_string(), "100.64.0.1", &WEB.to_string()], "traceroute {way}: {route}");
