@@ -10,6 +10,7 @@ use std::io::{BufRead, BufReader, Write};
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use data_encoding::BASE64;
@@ -30,7 +31,7 @@ const MTU: &str = "1600";
 pub struct Guest {
     stream: BufReader<UnixStream>,
     next: u32,
-    cables: u32,
+    cables: Vec<String>,
 }
 
 /// What a script in the guest came to.
@@ -60,7 +61,7 @@ impl Guest {
         };
         // The guest boots in about ten seconds, slower on a busy machine.
         stream.set_read_timeout(Some(Duration::from_secs(120))).expect("a socket takes a timeout");
-        let mut guest = Guest { stream: BufReader::new(stream), next: 0, cables: 0 };
+        let mut guest = Guest { stream: BufReader::new(stream), next: 0, cables: Vec::new() };
         guest.clear();
         guest
     }
@@ -115,14 +116,16 @@ impl Guest {
     /// Lays a cable from the guest's card `eth{card}` to a new device of `namespace`.
     #[track_caller]
     pub fn plug(&mut self, card: usize, namespace: &Namespace, device: &str) {
-        let end = format!("p{}-{}", std::process::id(), self.cables);
-        self.cables += 1;
+        // A namespace that was removed keeps its devices for a moment: no name comes again.
+        static NEXT: AtomicU32 = AtomicU32::new(0);
+        let end = format!("p{}-{}", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed));
         // The device is made in the test's namespace: the cable ends with it. Its own MTU stays 1500; who dials with more
         // has to raise it.
         namespace.ip(&["link", "add", device, "type", "veth", "peer", "name", &end, "netns", NAMESPACE]);
         namespace.ip(&["link", "set", device, "up"]);
         let bridge = format!("br{card}");
         run_ip(&["link", "set", &end, "mtu", MTU, "master", &bridge, "up"]);
+        self.cables.push(end);
     }
 
     /// Ends what a test has started and forgets what it has configured.
@@ -144,6 +147,10 @@ impl Drop for Guest {
             // What pppd and pppoe-server wrote is half of the story of a failure.
             let logs = self.try_run("tail -n 60 /run/test/* 2>/dev/null");
             eprintln!("--- the guest's logs\n{}", logs.output);
+        }
+        for end in &self.cables {
+            let _ =
+                Command::new("ip").args(["-n", NAMESPACE, "link", "del", end]).stderr(Stdio::null()).status();
         }
         self.clear();
     }

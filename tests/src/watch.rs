@@ -245,7 +245,7 @@ mod sys {
             // SAFETY: the descriptor was just opened and nobody else has it.
             let socket = PacketSocket(unsafe { OwnedFd::from_raw_fd(raw) });
             socket.set(libc::SOL_PACKET, libc::PACKET_VNET_HDR, &1_i32)?;
-            socket.set(libc::SOL_SOCKET, libc::SO_RCVBUFFORCE, &(64_i32 << 20))?;
+            socket.set(libc::SOL_SOCKET, libc::SO_RCVBUFFORCE, &(512_i32 << 20))?;
             socket.set(
                 libc::SOL_SOCKET,
                 libc::SO_RCVTIMEO,
