@@ -16,8 +16,8 @@ use crate::ledger::DropReason;
 use crate::table::{Map, Seed};
 use crate::time::{Duration, Instant, earliest};
 
-/// Most packets that wait for one address (RFC 1122 §2.3.2.2 wants at least the latest).
-pub const FRAMES_PER_ADDRESS: usize = 3;
+/// Most packets that wait for one address (RFC 1122 §2.3.2.2 wants at least the latest): a sender's first burst.
+pub const FRAMES_PER_ADDRESS: usize = 8;
 /// Most addresses that are waited for at once.
 pub const UNRESOLVED: usize = 512;
 /// Most addresses that are waited for at once because of packets from outside.
@@ -306,12 +306,12 @@ mod tests {
     #[test]
     fn rfc1122_2_3_2_2_the_latest_packets_are_the_ones_that_wait() {
         let (mut table, mut egress) = lab();
-        for tag in 1..=5 {
+        for tag in 1..=10 {
             let frame = frame(&mut egress, tag);
             table.hold(Instant::ZERO, address(1), frame, Origin::Inside, &mut egress);
         }
         assert_eq!(egress.ledger().dropped(DropReason::NeighbourQueue), 2);
-        assert_eq!(tags(table.found(Instant::ZERO, address(1), MAC)), [3, 4, 5]);
+        assert_eq!(tags(table.found(Instant::ZERO, address(1), MAC)), [3, 4, 5, 6, 7, 8, 9, 10]);
     }
 
     #[test]
