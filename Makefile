@@ -3,9 +3,13 @@
 #   make demo     a lab of its own: an ISP, the gateway and a LAN client; shows that it works
 #   make test     every test, with real peers; needs root or sudo
 #   make build    target/release/genkan
+#   make bench    measures, and writes tests/bench/RESULTS.md
+#   make fuzz     each fuzz target for FUZZ_SECONDS seconds
+#   make soak     LIVES simulated lives
+#   make lint doc deny fmt
 
 .DEFAULT_GOAL := build
-.PHONY: setup build demo test bench soak fuzz fmt lint doc deny
+.PHONY: help setup setup-demo setup-test setup-bench build demo test bench soak fuzz fmt lint doc deny
 
 # Where rustup puts its programs, which a non-interactive shell may not know; ip, tc and dnsmasq are in sbin.
 export PATH := $(HOME)/.cargo/bin:$(PATH):/usr/sbin:/sbin
@@ -17,24 +21,40 @@ FUZZ_SECONDS ?= 600
 # Lives that `make soak` has the simulation live.
 LIVES ?= 100000
 
-# Debian packages: to build, for the demo and the labs, and for the guest with the real peers.
-PACKAGES := build-essential ca-certificates pkg-config libpcap-dev \
-	iproute2 iputils-ping dnsmasq-base busybox-static ethtool nftables tcpdump traceroute valgrind \
+# The head of this file.
+help:
+	@sed -n '/^$$/q; s/^# \{0,1\}//p' Makefile
+
+# Debian packages: to build; for the demo; for the tests: the labs and the guest with the real peers; for the benchmarks.
+BUILD_PACKAGES := build-essential ca-certificates pkg-config libpcap-dev
+DEMO_PACKAGES := iproute2 iputils-ping udhcpc
+TEST_PACKAGES := $(DEMO_PACKAGES) isc-dhcp-client dnsmasq-base busybox-static ethtool tcpdump tshark traceroute \
 	qemu-system-x86 cpio
+BENCH_PACKAGES := $(TEST_PACKAGES) nftables valgrind
 
 # Installs what is missing; says nothing when nothing is.
 setup:
-	@tests/setup.sh $(PACKAGES)
+	@tests/setup.sh $(BUILD_PACKAGES)
+
+setup-demo:
+	@tests/setup.sh $(BUILD_PACKAGES) $(DEMO_PACKAGES)
+
+setup-test:
+	@tests/setup.sh $(BUILD_PACKAGES) $(TEST_PACKAGES)
+
+setup-bench:
+	@tests/setup.sh $(BUILD_PACKAGES) $(BENCH_PACKAGES)
 
 build: setup
 	$(CARGO) build --release --package genkan
 
-demo: build
-	@$(SUDO) target/release/genkan demo
+# Without root and sudo the demo itself tries a user namespace, and says what to do where there is none.
+demo: setup-demo build
+	@if [ -n "$(SUDO)" ] && sudo -v 2>/dev/null; then sudo target/release/genkan demo; else target/release/genkan demo; fi
 
 # Everything: unit tests, simulated lives, labs with real peers, a short run of each fuzz target. Labs exclude each
 # other, and a lab that cannot run fails.
-test: build
+test: setup-test build
 	@tests/guest/build.sh target/guest
 	@$(SUDO) true || { echo "make test: labs need root, and sudo does not give it" >&2; exit 1; }
 	$(CARGO) test --workspace $(if $(SUDO),--config "target.'cfg(all())'.runner = '$(SUDO)'"); \
@@ -42,9 +62,9 @@ test: build
 	@$(MAKE) --no-print-directory fuzz FUZZ_SECONDS=5
 
 soak: build
-	GENKAN_LIVES=$(LIVES) $(CARGO) test --release --package genkan-netstack --features sim -- lives
+	GENKAN_LIVES=$(LIVES) $(CARGO) test --release --package genkan-tests --test lives
 
-bench: build
+bench: setup-bench build
 	$(SUDO) tests/bench/run.sh
 
 # Each target from its seeds, $(FUZZ_SECONDS) seconds long.
