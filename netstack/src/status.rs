@@ -28,6 +28,8 @@ pub struct Status {
     pub dns: dns::Counters,
     /// Every frame's fate.
     pub frames: Ledger,
+    /// Frames that wait at this moment: fragments, and packets for a neighbour that is being asked for.
+    pub frames_held: usize,
 }
 
 /// An uplink.

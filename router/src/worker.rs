@@ -13,6 +13,7 @@ use genkan_netstack::control::{Event, Level};
 use genkan_netstack::frame::Batch;
 use genkan_netstack::gateway::Gateway;
 use genkan_netstack::id::{Mac, PortId};
+use genkan_netstack::ledger::DropReason;
 use genkan_netstack::status::Status;
 use serde::Serialize;
 use tokio::sync::oneshot;
@@ -299,6 +300,10 @@ impl Worker {
                 "{} frames came in and {} are accounted for: a fault of the router",
                 balance.born, balance.ended
             );
+        }
+        let internal = self.gateway.ledger().dropped(DropReason::Internal);
+        if internal > 0 {
+            error!("{internal} frames were dropped for want of a buffer or a port: a fault of the router");
         }
         self.state.write(self.gateway.state(), self.clock.now());
     }

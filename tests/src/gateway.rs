@@ -179,8 +179,12 @@ impl Genkan {
 }
 
 impl Drop for Genkan {
+    /// Ends it, and panics when its accounts were wrong: on its way out it says whether every frame is accounted for.
     fn drop(&mut self) {
         stop(&mut self.child, Duration::from_secs(5));
+        let log = self.log();
+        let fault = log.lines().find(|line| line.contains("a fault of the router"));
+        assert!(std::thread::panicking() || fault.is_none(), "{}: {}", self.role, fault.unwrap_or_default());
     }
 }
 

@@ -261,6 +261,7 @@ impl Control {
             nat: NatStatus { flows: forwarder.flow_count(), mappings: forwarder.mapping_count() },
             dns: self.services.dns_status(),
             frames: ledger.clone(),
+            frames_held: forwarder.held(),
         }
     }
 

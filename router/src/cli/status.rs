@@ -75,8 +75,13 @@ pub(super) fn render(status: &Value) -> String {
     }
     let _ = writeln!(
         out,
-        "\nframes  {} received + {} originated + {} copied = {} sent + {} consumed + dropped",
-        frames["received"], frames["originated"], frames["copied"], frames["transmitted"], frames["consumed"]
+        "\nframes  {} received + {} originated + {} copied = {} sent + {} consumed + {} held + dropped",
+        frames["received"],
+        frames["originated"],
+        frames["copied"],
+        frames["transmitted"],
+        frames["consumed"],
+        status["frames_held"]
     );
     match frames["dropped"].as_object() {
         Some(drops) if !drops.is_empty() => {
