@@ -36,10 +36,9 @@ if "$program" "tests/fuzz/corpus/$target" -artifact_prefix="$folder/" -max_total
     -timeout=10 -rss_limit_mb=2048 -print_final_stats=1 > "$log" 2>&1; then
     echo "fuzz: $target: $(sed -n 's/^stat::number_of_executed_units: *//p' "$log") inputs, nothing found"
 else
-    echo "fuzz: $target fails; its inputs are in $folder and this is the end of $log:" >&2
-    tail -n 40 "$log" >&2
-    # No more targets.
-    exit 255
+    echo "fuzz: $target FAILS; the input is in $folder:" >&2
+    grep -A 3 -E 'panicked at|ERROR: libFuzzer|Test unit written' "$log" >&2
+    exit 1
 fi
 END
 cargo +nightly fuzz list --fuzz-dir tests/fuzz | xargs -P "$(nproc)" -I '{}' sh "$one" '{}' "$seconds"
