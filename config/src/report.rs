@@ -299,6 +299,8 @@ impl Sink {
     }
 
     fn push(&self, severity: Severity, span: Option<Span>, message: String, help: String, kind: Kind) {
+        // Both may repeat what the file says.
+        let [message, help] = [message, help].map(|text| text.chars().map(printable).collect());
         self.found.borrow_mut().push(Found {
             severity,
             message,

@@ -60,6 +60,14 @@ fn a_file_that_is_not_there_is_told_without_a_place() {
     assert!(report.render(false).starts_with("error: cannot read the configuration: "), "{report}");
 }
 
+#[test]
+fn a_terminal_sees_no_control_character_of_the_file() {
+    for path in cases() {
+        let said = said_of(&path);
+        assert!(said.chars().all(|c| c == '\n' || !c.is_control()), "{}: {said:?}", path.display());
+    }
+}
+
 /// TR-124 .6: passwords are never displayed, even where they are the mistake.
 #[test]
 fn no_report_shows_a_secret() {
