@@ -3,7 +3,7 @@
 #
 # usage: fuzz.sh SECONDS
 #
-# What a run finds new stays in tests/fuzz/corpus; an input that fails stays in tests/fuzz/artifacts.
+# Seeds and what a run finds new stay in tests/fuzz/corpus; an input that fails stays in tests/fuzz/artifacts.
 set -eu
 
 seconds=${1:?usage: fuzz.sh SECONDS}
@@ -22,6 +22,7 @@ if [ -z "$(command -v cargo-fuzz)" ]; then
 fi
 
 cargo +nightly fuzz build --fuzz-dir tests/fuzz --sanitizer none
+cargo run --quiet --package genkan-tests --bin fuzz-seeds -- tests/fuzz/corpus
 
 one=$(mktemp)
 trap 'rm -f "$one"' EXIT INT TERM

@@ -12,13 +12,18 @@ fn is_one(path: &Path) -> bool {
     path.extension().is_some_and(|extension| extension == "pcap" || extension == "pcapng")
 }
 
-/// The public captures, sorted by name: in `GENKAN_CAPTURES`, or in the folder beside the checkout.
+/// Where the public captures are to be: in `GENKAN_CAPTURES`, or in the folder beside the checkout.
+pub fn folder() -> PathBuf {
+    std::env::var_os("GENKAN_CAPTURES")
+        .map_or_else(|| Path::new(env!("CARGO_MANIFEST_DIR")).join("../../shared/captures"), PathBuf::from)
+}
+
+/// The public captures, sorted by name.
 ///
 /// # Panics
 /// When they are not there: a test that cannot run must not pass.
 pub fn public() -> Vec<PathBuf> {
-    let folder = std::env::var_os("GENKAN_CAPTURES")
-        .map_or_else(|| Path::new(env!("CARGO_MANIFEST_DIR")).join("../../shared/captures"), PathBuf::from);
+    let folder = folder();
     let entries = std::fs::read_dir(&folder).unwrap_or_else(|error| {
         panic!("{}: {error}; name the captures' folder in GENKAN_CAPTURES", folder.display())
     });

@@ -20,7 +20,9 @@ impl Host for Machine<'_> {
             Some(path) if path.contains("users") => {
                 format!("[[user]]\nname = \"alice\"\npassword = \"{CANARY}\"\n").into_bytes()
             }
-            Some(path) if path.contains("loose") => return Ok(HostFile { content: CANARY.into(), mode: 0o644 }),
+            Some(path) if path.contains("loose") => {
+                return Ok(HostFile { content: CANARY.into(), mode: 0o644 });
+            }
             Some(path) if path.contains("none") => return Err(io::ErrorKind::NotFound.into()),
             _ => CANARY.into(),
         };
@@ -50,7 +52,12 @@ fuzz_target!(|data: &[u8]| {
         let Some(place) = &diagnostic.place else { continue };
         assert!(place.line >= 1 && place.column >= 1 && place.span.start <= place.span.end);
         if diagnostic.source == 0 {
-            assert!(place.span.end <= data.len(), "{:?} is beyond the file's {} octets", place.span, data.len());
+            assert!(
+                place.span.end <= data.len(),
+                "{:?} is beyond the file's {} octets",
+                place.span,
+                data.len()
+            );
             let lines = data.iter().filter(|&&octet| octet == b'\n').count() + 1;
             assert!(place.line <= lines);
         }

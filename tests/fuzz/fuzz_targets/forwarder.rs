@@ -361,7 +361,8 @@ impl Net {
             }
         }
         for port in [WAN, LAN, OFFLOAD, ACCESS] {
-            while let Some(frame) = self.egress.queue(port).and_then(VecDeque::pop_front) {
+            let Some((queue, _)) = self.egress.outgoing(port) else { continue };
+            for frame in std::mem::take(queue) {
                 self.judge(port, &frame);
                 self.egress.pool.give(frame);
             }

@@ -1,0 +1,354 @@
+//! Writes the seeds of the fuzz targets: frames of the public captures, where they are, frames that our own machines say
+//! to each other, and scripts of ordinary lives.
+//!
+//! usage: fuzz-seeds FOLDER
+//!
+//! Each target has a folder in FOLDER. What the octets of a script mean stands in `tests/fuzz/src/lib.rs` and in the
+//! target.
+
+use std::collections::BTreeSet;
+use std::net::Ipv4Addr;
+use std::path::{Path, PathBuf};
+
+use genkan_netstack::frame::Frame;
+use genkan_netstack::id::{Ipv4Cidr, Mac, PortId, SubscriberId};
+use genkan_netstack::machine::Cx;
+use genkan_netstack::pppoe::{Client, Concentrator, DiscoveryFrame, client, concentrator, subscriber};
+use genkan_netstack::rng::SeededRng;
+use genkan_netstack::secret::Secret;
+use genkan_netstack::settings::{self, Authentication, Echo};
+use genkan_netstack::time::{Duration, Instant};
+use genkan_netstack::wire::ethernet::{Header, ethertype};
+use genkan_netstack::wire::ipv4::{Ipv4, UDP};
+use genkan_netstack::wire::pppoe::SessionPacket;
+use genkan_tests::capture_file;
+
+/// Longest frame that makes a seed; fuzzing lives by short inputs.
+const LONGEST: usize = 1600;
+/// Most frames of one capture that make seeds.
+const FRAMES: usize = 4;
+
+fn main() {
+    let Some(folder) = std::env::args_os().nth(1) else {
+        eprintln!("usage: fuzz-seeds FOLDER");
+        std::process::exit(2);
+    };
+    let seeds = Seeds { folder: PathBuf::from(folder) };
+    lives(&seeds);
+    let mut frames: BTreeSet<Vec<u8>> = conversations().into_iter().collect();
+    let captures = capture_file::folder();
+    if captures.is_dir() {
+        for path in capture_file::public() {
+            frames.extend(capture_file::frames(&path).into_iter().take(FRAMES));
+        }
+    } else {
+        eprintln!("fuzz-seeds: there are no captures in {}; all seeds are our own", captures.display());
+    }
+    frames.retain(|frame| (14..=LONGEST).contains(&frame.len()));
+    for frame in &frames {
+        seeds.frame(frame);
+    }
+}
+
+struct Seeds {
+    folder: PathBuf,
+}
+
+impl Seeds {
+    /// Stores a seed under a name made of what it holds.
+    fn add(&self, target: &str, parts: &[&[u8]]) {
+        let bytes = parts.concat();
+        let folder = self.folder.join(target);
+        let name = bytes.iter().fold(0xcbf2_9ce4_8422_2325_u64, |hash, octet| {
+            (hash ^ u64::from(*octet)).wrapping_mul(0x0100_0000_01b3)
+        });
+        let written = std::fs::create_dir_all(&folder)
+            .and_then(|()| std::fs::write(folder.join(format!("seed-{name:016x}")), bytes));
+        if let Err(error) = written {
+            eprintln!("fuzz-seeds: {}: {error}", folder.display());
+            std::process::exit(1);
+        }
+    }
+
+    /// Gives a frame to every target that it says something to.
+    fn frame(&self, frame: &[u8]) {
+        let Some((header, payload)) = Header::parse(frame) else { return };
+        self.add("frames", &[frame]);
+        for port in 0..4 {
+            self.add("forwarder", &[&[0], &step(port << 6, frame)]);
+        }
+        let (headless, wait) = (frame.get(12..).unwrap_or_default(), step(5, &[]));
+        self.add(
+            "household",
+            &[&[0], &step(0, frame), &step(0x80, frame), &step(1, headless), &step(0x81, headless), &wait],
+        );
+        match header.ethertype {
+            ethertype::PPPOE_DISCOVERY => {
+                self.add("discovery", &[frame]);
+                self.add("pppoe", &[&[0, 0], &step(10, &[]), &step(7, frame), &step(0x87, frame)]);
+            }
+            ethertype::PPPOE_SESSION => {
+                self.add("redact", &[frame]);
+                let Some(packet) = SessionPacket::parse(payload) else { return };
+                self.add("control", &[packet.packet.get(2..).unwrap_or_default()]);
+                self.add("household", &[&[0], &step(2, packet.packet), &step(5, &[])]);
+                let (up, injected) = (step(5, &[]), step(6, packet.packet));
+                self.add("ppp", &[&[0, 2, 0], &up, &injected, &step(0x86, packet.packet), &up]);
+            }
+            ethertype::ARP => self.add("arp", &[&step(0, frame), &step(0x10, frame)]),
+            ethertype::IPV4 => self.packet(frame, payload),
+            _ => {}
+        }
+    }
+
+    fn packet(&self, frame: &[u8], packet: &[u8]) {
+        self.add("packets", &[packet]);
+        self.add("household", &[&[0], &step(3, packet), &step(4, packet), &step(5, &[])]);
+        self.add("host", &[&step(1, packet)]);
+        self.add("segments", &[&[1, 14, 0, 4, 176, 0, 34, 0, 16], frame]);
+        for port in 0..4 {
+            self.add("forwarder", &[&[0], &step(port << 6 | 1, packet), &step(port << 6 | 2, packet)]);
+        }
+        let Some(view) = Ipv4::parse(packet) else { return };
+        if view.is_fragment() {
+            self.add("fragments", &[&[1], &step(0, packet)]);
+        } else {
+            self.add("fragments", &[&[0, 2, 36, 1, 200, 1, 2, 3, 0, view.protocol(), 0], view.payload()]);
+        }
+        let (UDP, Some((&[s0, s1, d0, d1, ..], datagram))) =
+            (view.protocol(), view.payload().split_first_chunk::<8>())
+        else {
+            return;
+        };
+        let ports = [u16::from_be_bytes([s0, s1]), u16::from_be_bytes([d0, d1])];
+        if ports.contains(&67) {
+            self.add("dhcp4", &[&step(0, frame)]);
+        }
+        if ports.contains(&53) {
+            self.add("dns", &[&step(0, datagram), &step(1, datagram)]);
+        }
+    }
+}
+
+/// A step of a script.
+fn step(operation: u8, data: &[u8]) -> Vec<u8> {
+    let len = u16::try_from(data.len()).expect("a step is short").to_le_bytes();
+    [&[operation], &len[..], data].concat()
+}
+
+/// Ordinary lives of the machines, as scripts.
+fn lives(seeds: &Seeds) {
+    for how in [0, 1, 2, 0b0110_0010, 0b0001_1100] {
+        for order in [0, 1, 2] {
+            // Dial, negotiate, stay online for an hour, be hung up on, dial again.
+            let dial = [step(10, &[]), step(5, &[])].concat();
+            let keep = [step(10, &100u16.to_le_bytes()), step(5, &[])].concat();
+            seeds.add(
+                "pppoe",
+                &[&[how, order], &dial.repeat(3), &keep.repeat(6), &step(14, b"end"), &dial.repeat(3)],
+            );
+            let talk = [step(5, &[]), step(0x85, &[])].concat();
+            let wait = [step(9, &[]), talk.clone()].concat();
+            seeds.add(
+                "ppp",
+                &[&[how & 3, order, 0x10], &talk.repeat(6), &wait.repeat(6), &step(15 | 0x80, &[]), &talk],
+            );
+            seeds.add(
+                "ppp",
+                &[
+                    &[how & 3, order, 0],
+                    &talk.repeat(6),
+                    &step(12, &[]),
+                    &talk,
+                    &step(14, &[]),
+                    &talk.repeat(4),
+                ],
+            );
+        }
+    }
+    // A client discovers, requests, renews, gives back; another one declines.
+    let client = |kind: u8, flags: u8| step(1, &[0, kind, flags, 2, 12, 2, b'p', b'c', 55, 3, 1, 3, 6]);
+    seeds.add(
+        "dhcp4",
+        &[&client(0, 0), &client(2, 4 | 8), &client(2, 2), &client(7, 2), &client(6, 2 | 8), &step(3, &[])],
+    );
+    seeds.add(
+        "dhcp4",
+        &[&client(0, 0), &client(2, 4 | 8), &client(3, 4 | 8), &step(3, &[0x70, 0x17]), &client(2, 4)],
+    );
+    // Somebody is asked for, asks, conflicts.
+    seeds.add(
+        "arp",
+        &[&step(2, &[0, 9]), &step(1, &[1, 0, 5, 9, 1]), &step(1, &[0, 0, 4, 8, 1]), &step(3, &[]).repeat(9)],
+    );
+    seeds.add("arp", &[&step(1, &[0, 0, 4, 1, 1]), &step(2, &[0, 7]), &step(3, &[]).repeat(9)]);
+    // Pings, a datagram to a socket and one to none, a connection in and one out.
+    seeds.add(
+        "host",
+        &[
+            &step(2, &[1, 9, 9]),
+            &step(2, &[0, 1, 2, 3]),
+            &step(2, &[4, 1]),
+            &step(6, &[0; 9]),
+            &step(5, b"yes"),
+        ],
+    );
+    let syn = [2, 0, 0, 0, 7, 0, 0, 0, 0, 0x50, 2, 4, 0, 0, 0, 0, 0];
+    let ack = |data: &[u8]| step(3, &[&[0x10, 0, 4, 0], data].concat());
+    seeds.add(
+        "host",
+        &[
+            &step(2, &syn),
+            &ack(b""),
+            &ack(b"question"),
+            &step(6, &[0; 20]),
+            &step(5, b"answer"),
+            &ack(b""),
+            &step(7, &[0]),
+            &ack(b""),
+        ],
+    );
+    seeds.add(
+        "host",
+        &[
+            &step(3, &[0x12, 0, 4, 0]),
+            &step(5, b"question"),
+            &ack(b"answer"),
+            &step(6, &[0; 20]),
+            &step(4, &[]).repeat(3),
+        ],
+    );
+    // Flows out and their answers, errors about them, a port forward, a hairpin, fragments, a redial.
+    for how in [0, 2, 4, 12] {
+        for kind in [0, 3, 6] {
+            let out = step(0x43, &[0, 0x14, kind, 100, 53, 9, 0, 2, 1, 2, 3, 4]);
+            let fragment =
+                step(0x43, &[0, 0x14, kind | 0x80, 100, 53, 9, 0x20, 1, 2, 1, 2, 3, 4, 5, 6, 7, 8]);
+            let inward = step(0x03, &[1, 1, kind, 100, 1, 9, 0, 2, 5, 6, 7]);
+            let hairpin = step(0x43, &[0, 1, kind, 100, 1, 9, 0, 2, 5, 6, 7]);
+            let change = [step(12, &[0, 0]), step(12, &[1, 1])].concat();
+            let answers = [step(7, &[]), step(0x17, &[4]), step(10, &[])].concat();
+            seeds.add("forwarder", &[&[how], &out, &answers, &inward, &hairpin, &change, &out, &answers]);
+            seeds.add(
+                "forwarder",
+                &[&[how], &fragment, &out, &answers, &step(9, &[1, 2, 0, 99, 1, 2, 3, 4, 5, 6, 7, 8, 9])],
+            );
+        }
+    }
+    seeds.add("segments", &[&[0, 5, 180, 200, 0x19, 0x23, 1, 2, 3, 4, 1, 1, 1, 1, 1, 1, 1, 1], &[7; 90]]);
+    seeds.add("segments", &[&[1, 4, 0, 9, 0, 0], &[9; 60]]);
+    let piece = |more: u8, offset: u8, eighths: u8| step(1, &[0, more, offset, eighths, 0, 0]);
+    seeds.add("fragments", &[&[1], &piece(0x20, 0, 4), &piece(0x20, 4, 4), &piece(0, 8, 2), &step(7, &[])]);
+    seeds.add("fragments", &[&[1], &piece(0, 8, 2), &piece(0x20, 4, 4), &piece(0x20, 0, 4), &step(7, &[])]);
+    let outage = [step(7, &[0]), step(5, &500u16.to_le_bytes()), step(7, &[1])].concat();
+    let power_cut = [step(7, &[3]), step(5, &[]), step(7, &[3])].concat();
+    seeds.add(
+        "household",
+        &[&[1], &outage, &power_cut, &step(7, &[2, 40, 40, 40]), &step(5, &2000u16.to_le_bytes())],
+    );
+    let examples = Path::new(env!("CARGO_MANIFEST_DIR")).join("../config/examples");
+    for entry in std::fs::read_dir(examples).into_iter().flatten().flatten() {
+        seeds.add("config", &[&std::fs::read(entry.path()).unwrap_or_default()]);
+    }
+    for kind in 0..4 {
+        seeds
+            .add("redact", &[&[1, 2, kind, 6, 9, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17]]);
+    }
+}
+
+/// Every frame that a client and a concentrator say to each other while a session comes up, by each authentication.
+fn conversations() -> Vec<Vec<u8>> {
+    [Authentication::Pap, Authentication::ChapMd5, Authentication::MsChapV2]
+        .into_iter()
+        .flat_map(|authentication| conversation(authentication, b"secret"))
+        .chain(conversation(Authentication::ChapMd5, b"wrong"))
+        .collect()
+}
+
+fn conversation(authentication: Authentication, password: &[u8]) -> Vec<Vec<u8>> {
+    let (near, far) = (Mac([2, 0, 0, 0, 0, 1]), Mac([2, 0, 0, 0, 0, 2]));
+    let port = |mac| settings::Port { name: "port".into(), mac, mtu: 1508, offload: false };
+    let wan = settings::Wan {
+        name: "isp".into(),
+        port: PortId(0),
+        pppoe: settings::PppoeClient {
+            username: "alice".into(),
+            password: Secret::new(password),
+            service_name: vec![],
+            ac_name: None,
+            host_uniq: None,
+            authentication: vec![authentication],
+            mtu: 1500,
+            echo: Echo::default(),
+        },
+        ipv4: true,
+    };
+    let bras = settings::Concentrator {
+        name: "bras".into(),
+        port: PortId(0),
+        ac_name: "bras1".into(),
+        service_names: vec!["gold".into()],
+        address: Ipv4Addr::new(100, 64, 0, 1),
+        pool: Ipv4Cidr { address: Ipv4Addr::new(100, 64, 0, 0), prefix: 24 },
+        dns: vec![Ipv4Addr::new(192, 0, 2, 53)],
+        authentication: vec![authentication],
+        users: vec![settings::User { name: "alice".into(), password: Secret::new(*b"secret"), ipv4: None }],
+        mtu: 1500,
+        echo: Echo::default(),
+        sessions: 4,
+        sessions_per_mac: 2,
+    };
+    let mut rng = SeededRng::from_u64(1);
+    let mut now = Instant::from_secs(1);
+    let mut client = Client::new(&mut Cx { now, rng: &mut rng }, &wan, &port(near), None);
+    let mut access = Concentrator::new(&mut Cx { now, rng: &mut rng }, &bras, &port(far), SubscriberId(0));
+    let mut heard = Vec::new();
+    // Whose session it is.
+    let mut session = None;
+    for second in 0..60 {
+        if second == 50 {
+            let _ = client.handle(&mut Cx { now, rng: &mut rng }, client::Input::Shutdown);
+        }
+        let mut frame = Frame::with_capacity(2048);
+        loop {
+            let cx = &mut Cx { now, rng: &mut rng };
+            frame.reset();
+            if client.poll_transmit(&mut frame) {
+                let bytes = frame.bytes();
+                if let Ok(discovery) = DiscoveryFrame::parse(bytes) {
+                    let _ = access.handle(cx, concentrator::Input::Discovery(&discovery));
+                } else if let (Some(packet), Some(subscriber)) = (session_packet(bytes), session) {
+                    let _ = access.handle(cx, concentrator::Input::Ppp { subscriber, packet });
+                }
+            } else if access.poll_transmit(&mut frame) {
+                let bytes = frame.bytes();
+                if let Ok(discovery) = DiscoveryFrame::parse(bytes) {
+                    let _ = client.handle(cx, client::Input::Discovery(&discovery));
+                } else if let (Some(packet), true) = (session_packet(bytes), session.is_some()) {
+                    let _ = client.handle(cx, client::Input::Ppp(packet));
+                }
+            } else {
+                break;
+            }
+            heard.push(frame.bytes().to_vec());
+            while client.poll_event().is_some() {}
+            while let Some(event) = access.poll_event() {
+                if let subscriber::Event::SessionOpened { subscriber, .. } = event {
+                    session = Some(subscriber);
+                }
+            }
+        }
+        now += Duration::from_secs(1);
+        let cx = &mut Cx { now, rng: &mut rng };
+        client.handle_timeout(cx);
+        access.handle_timeout(cx);
+    }
+    assert!(session.is_some(), "the two understand each other");
+    heard
+}
+
+fn session_packet(frame: &[u8]) -> Option<&[u8]> {
+    let (header, payload) = Header::parse(frame)?;
+    (header.ethertype == ethertype::PPPOE_SESSION).then_some(())?;
+    Some(SessionPacket::parse(payload)?.packet)
+}
