@@ -8,7 +8,6 @@ mod household;
 
 use genkan_fuzz::{Script, packet};
 use genkan_netstack::frame::Frame;
-use genkan_netstack::gateway::State;
 use genkan_netstack::id::PortId;
 use genkan_netstack::sim::{End, Impairment};
 use genkan_netstack::time::Duration;
@@ -20,7 +19,7 @@ fuzz_target!(|data: &[u8]| {
     let mut life = Household::new(seed.into());
     let settings = household::gateway();
     // None while the power is on.
-    let mut state: Option<State> = None;
+    let mut state = None;
     life.world.run_for(Duration::from_secs(6));
     for step in Script(script).take(32) {
         let port = if step.operation & 0x80 == 0 { LINE } else { INSIDE };
