@@ -1,5 +1,6 @@
 //! The first packet of a flow: is it sane, where does it go, do the rules let it, what is it translated to.
 
+use crate::dns::PORT as DNS;
 use crate::forward::filter::{Candidate, Verdict, judge};
 use crate::forward::flow::{Account, Flow, FlowId, FlowState, MappingId, Pair, Refused};
 use crate::forward::icmp::IcmpError;
@@ -42,9 +43,6 @@ impl Forwarder {
         if is_bogon(destination) {
             return Err(Refusal::silent(DropReason::BogonDestination));
         }
-        if packet.key.source() == destination && ingress.interface != Interface::Router {
-            return Err(Refusal::silent(DropReason::Land));
-        }
         check_opening(ingress, packet)?;
         if self.flows.is_full() {
             return Err(Refusal::silent(DropReason::FlowTableFull));
@@ -56,14 +54,18 @@ impl Forwarder {
         self.install(turn.second, ingress, packet, plan)
     }
 
-    /// Bogons and spoofed sources (BCP 38; TR-124 WAN.DoS): what comes from a LAN has an address of that LAN, from a
-    /// subscriber its own, and from an uplink none that is inside.
+    /// Bogons, LAND and spoofed sources (BCP 38; TR-124 WAN.DoS): what comes from a LAN has an address of that LAN, from a
+    /// subscriber its own, and from an uplink none that is inside or ours.
     pub(super) fn check_source(&self, ingress: Ingress, packet: &Packet) -> Result<(), Refusal> {
         let source = packet.key.source();
         if is_bogon(source) {
             return Err(Refusal::silent(DropReason::BogonSource));
         }
+        if source == packet.key.destination() && ingress.interface != Interface::Router {
+            return Err(Refusal::silent(DropReason::Land));
+        }
         let own = || self.links.open_wans().any(|(_, ipv4)| ipv4.address == source);
+        let inside = || self.networks.is_inside(source) || self.links.subscriber_of(source).is_some();
         let right = match ingress.interface {
             Interface::Router => true,
             Interface::Lan(lan) => self.networks.lan(lan).is_some_and(|network| {
@@ -77,9 +79,7 @@ impl Forwarder {
                 .subscriber(subscriber)
                 .and_then(|link| link.ipv4)
                 .is_some_and(|ipv4| ipv4.address == source),
-            // From our own address to our own address is LAND, which has a name of its own.
-            Interface::Wan(_) if source == packet.key.destination() => true,
-            Interface::Wan(_) => !self.networks.is_inside(source) && !own(),
+            Interface::Wan(_) => !inside() && !own(),
         };
         if right { Ok(()) } else { Err(Refusal::silent(DropReason::Spoofed)) }
     }
@@ -361,7 +361,7 @@ impl Forwarder {
             mappings: plan.mappings,
             refreshes: plan.refreshes,
             confirmed: false,
-            state: FlowState::opening(packet.carries),
+            state: opening_state(ingress, packet, plan.out),
             refreshed: second,
             account: plan.account,
         };
@@ -371,6 +371,15 @@ impl Forwarder {
                 Refused::Collision => DropReason::NatProtocol,
             })
         })
+    }
+}
+
+/// The state of the flow that `packet` opens towards `out`.
+fn opening_state(ingress: Ingress, packet: &Packet, out: Interface) -> FlowState {
+    let own = ingress.interface == Interface::Router || out == Interface::Router;
+    match packet.carries {
+        Carries::Udp if own && packet.key.destination_port() == DNS => FlowState::DnsQuestion,
+        carries => FlowState::opening(carries),
     }
 }
 

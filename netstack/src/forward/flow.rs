@@ -20,6 +20,9 @@ use crate::table::Seed;
 use crate::time::{Duration, Instant};
 use crate::wire::checksum::Delta;
 
+/// Idle time after which a DNS question's flow ends: longer than the DNS forwarder waits for a server.
+const DNS_QUESTION: Duration = Duration::from_secs(5);
+
 /// A direction of a flow.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Direction {
@@ -65,6 +68,9 @@ pub(crate) enum FlowState {
     Tcp(TcpState),
     /// UDP.
     Udp,
+    /// A DNS question to the router or of its own. Each has a port of its own and one answer, which comes soon or not at
+    /// all; RFC 4787 REQ-5a lets well-known ports have shorter timers.
+    DnsQuestion,
     /// An ICMP query and its answers.
     Icmp,
     /// Another protocol.
@@ -88,6 +94,7 @@ impl FlowState {
         match self {
             FlowState::Tcp(state) => state.timeout(timeouts),
             FlowState::Udp => timeouts.udp,
+            FlowState::DnsQuestion => DNS_QUESTION.min(timeouts.udp),
             FlowState::Icmp => timeouts.icmp,
             FlowState::Other => timeouts.other,
         }

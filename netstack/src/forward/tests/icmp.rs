@@ -235,3 +235,11 @@ fn an_error_about_what_the_router_sent_comes_to_the_router() {
     net.wan(Packet::udp((SERVER, 53), (OURS, 40_001), b"answer")).only(At::Local(Interface::Wan(ISP)));
     net.wan(Packet::tcp((SERVER, 53), (OURS, 40_001), ACK, b"")).nothing();
 }
+
+#[test]
+fn rfc5508_req_9_an_error_from_our_own_address_does_not_come_from_outside() {
+    let mut net = Net::new();
+    let sent = net.lan(Packet::udp((HOST, 5000), (SERVER, 53), b"12345678")).only(At::ISP);
+    net.wan(Packet::error(OURS, 3, 3, &sent.bytes, 8)).nothing();
+    assert_eq!(net.dropped(DropReason::Land), 1);
+}

@@ -116,6 +116,10 @@ fn tr124_wan_dos_impossible_sources_are_dropped() {
         net.wan(Packet::udp((inside, 1), (OURS, 53), b"")).nothing();
     }
     assert_eq!(net.dropped(DropReason::Spoofed), 6, "inside addresses do not come from outside");
+    // A user's fixed address need not be of the pool.
+    net.subscriber_up(ALICE, ip(198, 18, 0, 7));
+    net.wan(Packet::udp((ip(198, 18, 0, 7), 1), (OURS, 53), b"")).nothing();
+    assert_eq!(net.dropped(DropReason::Spoofed), 7);
     for bogon in [ip(0, 0, 0, 0), ip(127, 0, 0, 1), ip(224, 0, 0, 251), ip(240, 0, 0, 1)] {
         net.lan(Packet::udp((HOST, 1), (bogon, 2), b"")).nothing();
     }

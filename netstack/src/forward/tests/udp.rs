@@ -6,6 +6,7 @@ use alloc::vec::Vec;
 
 use super::net::*;
 use super::packet::Packet;
+use crate::id::Interface;
 use crate::ledger::DropReason;
 use crate::settings::{Filtering, Transport};
 
@@ -346,4 +347,27 @@ fn two_forwards_to_one_inside_port_both_work() {
         let read = net.lan(Packet::udp((HOST, 80), (SERVER, port), b"out")).only(At::ISP);
         assert_eq!(read.source, (OURS, port));
     }
+}
+
+/// RFC 4787 REQ-5a lets the timers of well-known ports be shorter. Each question to a DNS server has a port of its own,
+/// and most questions to the router too: kept for minutes, they would use up the uplink's ports and the hosts' quotas.
+#[test]
+fn rfc4787_req_5a_the_routers_dns_questions_leave_no_flows_behind() {
+    let mut settings = settings();
+    settings.nat.flows_per_host = 10;
+    let mut net = Net::with(settings);
+    let local = At::Local(Interface::Lan(HOME));
+    for n in 0..10 {
+        net.lan(Packet::udp((HOST, 4000 + n), (ROUTER, 53), b"question")).only(local);
+        net.router(Packet::udp((OURS, 4000 + n), (SERVER, 53), b"question")).only(At::ISP);
+    }
+    net.pass(3);
+    net.wan(Packet::udp((SERVER, 53), (OURS, 4000), b"answer")).only(At::Local(Interface::Wan(ISP)));
+    net.router(Packet::udp((ROUTER, 53), (HOST, 4000), b"answer")).only(At::Station(HOST));
+    net.pass(7);
+    assert_eq!((net.forwarder.flow_count(), net.forwarder.mapping_count()), (0, 0));
+    // A host's own questions to others are flows as any.
+    net.map_udp((HOST, 4000), (SERVER, 53));
+    net.pass(299);
+    assert_eq!(net.forwarder.flow_count(), 1);
 }
