@@ -148,23 +148,28 @@ impl Gateway {
     fn settle(&mut self, now: Instant) {
         let cx = &mut Cx { now, rng: &mut self.rng };
         loop {
+            let mut quiet = true;
             while let Some(punt) = self.punts.pop_front() {
                 match self.control.handle(cx, &punt) {
                     Ok(()) => self.egress.consume(punt.frame),
                     Err(reason) => self.egress.drop(punt.frame, reason),
                 }
+                quiet = false;
             }
             while let Some(update) = self.control.poll_update() {
                 self.forwarder.apply(cx, update, &mut self.egress);
+                quiet = false;
             }
             while let Some(resolve) = self.forwarder.poll_resolve() {
                 self.control.resolve(cx, resolve);
+                quiet = false;
             }
-            if !Self::transmit(&mut self.control, &mut self.forwarder, cx, &mut self.egress)
-                && self.punts.is_empty()
-            {
+            if !Self::transmit(&mut self.control, &mut self.forwarder, cx, &mut self.egress) && quiet {
                 break;
             }
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

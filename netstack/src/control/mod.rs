@@ -29,6 +29,8 @@ use crate::settings::Settings;
 use crate::state::{RememberedSession, State};
 use crate::status::{NatStatus, Status};
 use crate::time::{Instant, earliest};
+use crate::wire::ethernet::Header;
+use crate::wire::pppoe::HEADER_LEN;
 
 /// Where a frame of Control's goes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -43,6 +45,9 @@ pub enum Exit {
 
 /// Largest frame of a machine's own, in octets; a reply to a large ping may be larger.
 const LARGEST_FRAME: usize = 1600;
+
+/// From the start of a session's frame to its PPP protocol field.
+const PPP_AT: usize = Header::LEN + HEADER_LEN;
 
 /// What the machines want to tell the rest of the house.
 #[derive(Debug, Default)]
@@ -109,10 +114,7 @@ impl Control {
                 }
             }
             PuntKind::Stray { port, peer, session } => {
-                match self.access.iter_mut().find(|access| access.port() == port) {
-                    Some(access) => access.handle_stray(cx, Remembered { peer, session }),
-                    None => Err(DropReason::PppoeUnknownSession),
-                }
+                self.handle_stray(cx, port, Remembered { peer, session }, bytes)
             }
             PuntKind::Arp { lan } => self.services.handle_arp(cx, lan, bytes),
             PuntKind::Dhcp { lan } => self.services.handle_dhcp(cx, lan, bytes),
@@ -125,17 +127,40 @@ impl Control {
     /// Offers a discovery frame to each machine of its port until one takes it.
     fn handle_discovery(&mut self, cx: &mut Cx<'_>, port: PortId, bytes: &[u8]) -> Result<(), DropReason> {
         let frame = DiscoveryFrame::parse(bytes)?;
-        let mut verdict = Err(DropReason::DiscoveryUnexpected);
-        let uplinks = self.uplinks.iter_mut().filter(|uplink| uplink.port() == port);
-        for uplink in uplinks {
-            verdict = uplink.handle_discovery(cx, &frame);
-            if verdict != Err(DropReason::DiscoveryUnexpected) {
-                return verdict;
+        let mut uplinks = self.uplinks.iter_mut().filter(|uplink| uplink.port() == port);
+        let taken = uplinks.find_map(|uplink| match uplink.handle_discovery(cx, &frame) {
+            Err(DropReason::DiscoveryUnexpected) => None,
+            verdict => Some((uplink.id(), uplink.remembered(), verdict)),
+        });
+        if let Some((id, session, verdict)) = taken {
+            let others = self.uplinks.iter_mut().filter(|uplink| uplink.port() == port && uplink.id() != id);
+            if let Some(session) = session {
+                others.for_each(|other| other.lose_session(cx, session));
             }
+            return verdict;
         }
         match self.access.iter_mut().find(|access| access.port() == port) {
             Some(access) => access.handle_discovery(cx, &frame),
-            None => verdict,
+            None => Err(DropReason::DiscoveryUnexpected),
+        }
+    }
+
+    /// A session's whole frame for which the Forwarder knew no session: one that an uplink has been granted in the same
+    /// batch, or nobody's.
+    fn handle_stray(
+        &mut self,
+        cx: &mut Cx<'_>,
+        port: PortId,
+        session: Remembered,
+        bytes: &[u8],
+    ) -> Result<(), DropReason> {
+        let mut uplinks = self.uplinks.iter_mut().filter(|uplink| uplink.port() == port);
+        if let Some(uplink) = uplinks.find(|uplink| uplink.remembered() == Some(session)) {
+            return uplink.handle_ppp(cx, bytes.get(PPP_AT..).unwrap_or_default());
+        }
+        match self.access.iter_mut().find(|access| access.port() == port) {
+            Some(access) => access.handle_stray(cx, session),
+            None => Err(DropReason::PppoeUnknownSession),
         }
     }
 

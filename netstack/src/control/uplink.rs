@@ -66,9 +66,15 @@ impl Uplink {
         self.client.handle(cx, Input::Ppp(packet))
     }
 
+    /// Another uplink of the same port has been granted this session.
+    pub(super) fn lose_session(&mut self, cx: &mut Cx<'_>, session: Remembered) {
+        // The client has no reason to refuse this.
+        let _ = self.client.handle(cx, Input::SessionLost(session));
+    }
+
     /// Something was received on the session at `at`: the peer lives.
     pub(super) fn note_traffic(&mut self, cx: &mut Cx<'_>, at: Instant) {
-        // The client has no reason to refuse this.
+        // As above.
         let _ = self.client.handle(cx, Input::TrafficSeen(at));
     }
 

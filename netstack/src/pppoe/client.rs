@@ -43,6 +43,8 @@ pub enum Input<'a> {
     Ppp(&'a [u8]),
     /// The packet path received network data of its session at this time.
     TrafficSeen(Instant),
+    /// Another client of the same port was granted this session: the concentrator has forgotten whose it was.
+    SessionLost(Remembered),
     /// End the session and dial no more.
     Shutdown,
 }
@@ -213,6 +215,10 @@ impl Client {
                 }
                 Ok(())
             }
+            Input::SessionLost(session) => {
+                self.lose(cx, session);
+                Ok(())
+            }
             Input::Shutdown => {
                 self.shut_down(cx);
                 Ok(())
@@ -331,14 +337,16 @@ impl Client {
                         self.end(cx, Failure::Terminated { text });
                         Ok(())
                     }
+                    // Another client's, which the concentrator has given the same number.
+                    Code::Pads
+                        if host_uniq.is_some() && packet.find(tag::HOST_UNIQ) != host_uniq.as_deref() =>
+                    {
+                        Err(DropReason::DiscoveryUnexpected)
+                    }
                     // The confirmation once more.
                     Code::Pads if packet.session == ours.session => Ok(()),
                     // A PADR that was repeated has opened a second session.
-                    Code::Pads
-                        if packet.session != 0
-                            && host_uniq.is_some()
-                            && packet.find(tag::HOST_UNIQ) == host_uniq.as_deref() =>
-                    {
+                    Code::Pads if packet.session != 0 && host_uniq.is_some() => {
                         self.send_padt(Remembered { peer: frame.source, session: packet.session });
                         Ok(())
                     }
@@ -440,7 +448,7 @@ impl Client {
 
     /// The session has ended, or is to end.
     fn end(&mut self, cx: &mut Cx<'_>, failure: Failure) {
-        let peer_knows = matches!(failure, Failure::Terminated { .. });
+        let peer_knows = matches!(failure, Failure::Terminated { .. } | Failure::Forgotten);
         if let Some(session) = self.leave(peer_knows) {
             if !peer_knows {
                 self.orphan = Some(Orphan { session: session.granted.session, reminders: ORPHAN_REMINDERS });
@@ -450,6 +458,16 @@ impl Client {
             }
         }
         self.wait(cx, failure);
+    }
+
+    /// `session` is another client's now: a PADT of ours would end it.
+    fn lose(&mut self, cx: &mut Cx<'_>, session: Remembered) {
+        if self.orphan.as_ref().is_some_and(|orphan| orphan.session == session) {
+            self.orphan = None;
+        }
+        if self.remembered() == Some(session) {
+            self.end(cx, Failure::Forgotten);
+        }
     }
 
     /// Closes the session, if there is one. Unless the peer knows, the link's last words and a PADT go out.

@@ -173,6 +173,8 @@ pub enum Failure {
         /// Its own words, printable and bounded; often empty.
         text: String,
     },
+    /// The concentrator gave the session's number to another of our sessions, so it has lost its memory.
+    Forgotten,
     /// PPP on the session went down.
     Link(ppp::DownReason),
 }
@@ -183,7 +185,9 @@ impl Failure {
         use ppp::event::DownClass;
         match self {
             Failure::Refused { .. } => DownClass::Refused,
-            Failure::NoConfirmation { .. } | Failure::Terminated { .. } => DownClass::Lost,
+            Failure::NoConfirmation { .. } | Failure::Terminated { .. } | Failure::Forgotten => {
+                DownClass::Lost
+            }
             Failure::Link(reason) => reason.class(),
         }
     }
@@ -209,6 +213,7 @@ impl fmt::Display for Failure {
                 f.write_str("the concentrator ended the session")?;
                 quoted(f, text)
             }
+            Failure::Forgotten => f.write_str("the concentrator has forgotten the session"),
             Failure::Link(reason) => reason.fmt(f),
         }
     }
