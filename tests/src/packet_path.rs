@@ -112,10 +112,11 @@ impl PacketPath {
 
 fn packet(flow: usize, size: usize) -> Vec<u8> {
     let flow = u32::try_from(flow).expect("fewer flows than addresses");
-    // A hundred hosts on the LAN, and as many servers as it takes.
+    // A hundred hosts on the LAN with 400 sockets each, and as many servers as it takes: every socket has one external
+    // port (RFC 4787 REQ-1), and there are fewer than 65,536 of these.
     let source = [192, 168, 1, 100 + (flow % 100) as u8];
-    let destination = (u32::from_be_bytes([203, 0, 113, 0]) + flow / 60_000).to_be_bytes();
-    let port = 1024 + u16::try_from(flow / 100 % 60_000).expect("below 60,000");
+    let destination = (u32::from_be_bytes([203, 0, 113, 0]) + flow / 40_000).to_be_bytes();
+    let port = 1024 + u16::try_from(flow / 100 % 400).expect("below 400");
     let mut bytes = Vec::new();
     PacketBuilder::ethernet2([2, 0, 0, 0, 3, 0], GATEWAY_LAN_MAC.0)
         .ipv4(source, destination, 64)
