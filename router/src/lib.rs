@@ -8,6 +8,8 @@ pub mod capture;
 pub mod cli;
 pub mod clock;
 pub mod control;
+mod line;
+mod log;
 pub mod port;
 pub mod settings;
 pub mod state;

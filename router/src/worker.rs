@@ -9,19 +9,21 @@ use std::sync::Arc;
 use std::sync::mpsc::{self, Receiver, Sender};
 use std::time::Duration;
 
-use genkan_netstack::control::{Event, Level};
 use genkan_netstack::frame::Batch;
 use genkan_netstack::gateway::Gateway;
-use genkan_netstack::id::{Mac, PortId};
+use genkan_netstack::id::PortId;
 use genkan_netstack::ledger::DropReason;
 use genkan_netstack::status::Status;
+use genkan_netstack::time::{Instant, earliest};
 use serde::Serialize;
 use tokio::sync::oneshot;
-use tracing::{debug, error, info, warn};
+use tracing::error;
 
 use crate::capture::{Direction, Recorder, Tap};
 use crate::clock::{self, Clock};
-use crate::port::{Port, Stats};
+use crate::line::{Line, PortStatus};
+use crate::log::EventLog;
+use crate::port::{Port, Spec};
 use crate::state::StateWriter;
 use crate::sys::poll::{Epoll, EventFd, Interest};
 
@@ -31,6 +33,9 @@ const BATCH: usize = 64;
 const BUSY_ROUNDS: u32 = 16;
 /// How soon a full device is tried again.
 const RETRY_TRANSMIT: Duration = Duration::from_millis(1);
+
+/// Time between two looks at ports in trouble.
+const LOOK_AFTER_PORTS: Duration = Duration::from_secs(1);
 
 const WAKE: u64 = u64::MAX;
 
@@ -58,22 +63,6 @@ pub struct RunningStatus {
     pub ports: Vec<PortStatus>,
 }
 
-/// A port of a running program.
-#[derive(Debug, Serialize)]
-pub struct PortStatus {
-    /// Its name in the configuration.
-    pub name: String,
-    /// The device behind it.
-    pub device: String,
-    /// The router's Ethernet address on it.
-    pub mac: Mac,
-    /// Largest Ethernet payload, in octets.
-    pub mtu: u16,
-    /// What it has carried.
-    #[serde(flatten)]
-    pub stats: Stats,
-}
-
 /// Reaches the data thread from elsewhere.
 #[derive(Clone)]
 pub struct Handle {
@@ -92,27 +81,18 @@ impl Handle {
     }
 }
 
-/// A port and what the data thread knows of it.
-struct Line {
-    name: String,
-    port: Port,
-    /// It may have frames: nothing has said otherwise since it last had some.
-    ready: bool,
-    /// It has failed, and the user has been told.
-    failed: bool,
-    /// Frames at the head of its transmit queue that the device has refused for now; they have been captured.
-    refused: usize,
-}
-
 /// The data thread's work.
 pub struct Worker {
     gateway: Gateway,
     lines: Vec<Line>,
+    /// When ports in trouble are looked after next.
+    look: Instant,
     clock: Clock,
     epoll: Epoll,
     wake: Arc<EventFd>,
     commands: Receiver<Command>,
     recorder: Recorder,
+    log: EventLog,
     state: StateWriter,
 }
 
@@ -120,7 +100,7 @@ impl Worker {
     /// Puts the gateway and its ports together. `ports` is in the order of the gateway's settings.
     pub fn new(
         gateway: Gateway,
-        ports: Vec<(String, Port)>,
+        ports: Vec<(Spec, Port)>,
         clock: Clock,
         state: StateWriter,
     ) -> io::Result<(Self, Handle)> {
@@ -128,14 +108,15 @@ impl Worker {
         let wake = Arc::new(EventFd::new()?);
         epoll.add(wake.as_fd(), WAKE, Interest::Readable)?;
         let mut lines = Vec::with_capacity(ports.len());
-        for (token, (name, port)) in (0u64..).zip(ports) {
-            epoll.add(port.fd(), token, Interest::Readable)?;
-            lines.push(Line { name, port, ready: true, failed: false, refused: 0 });
+        for (token, (spec, port)) in (0u64..).zip(ports) {
+            lines.push(Line::new(spec, port, token, &epoll)?);
         }
         let (sender, commands) = mpsc::channel();
         let handle = Handle { commands: sender, wake: Arc::clone(&wake) };
         let recorder = Recorder::default();
-        Ok((Worker { gateway, lines, clock, epoll, wake, commands, recorder, state }, handle))
+        let look = clock.now();
+        let log = EventLog::default();
+        Ok((Worker { gateway, lines, look, clock, epoll, wake, commands, recorder, log, state }, handle))
     }
 
     /// Runs until it is told to stop, then ends every session and gives the ports back.
@@ -173,13 +154,26 @@ impl Worker {
                 self.gateway.handle_timeout(now);
             }
             self.transmit();
+            self.look_after_ports(now);
             self.report();
         }
     }
 
+    /// Ports whose device is down or gone are looked after once a second.
+    fn look_after_ports(&mut self, now: Instant) {
+        if now < self.look || !self.lines.iter().any(Line::in_trouble) {
+            return;
+        }
+        for line in self.lines.iter_mut().filter(|line| line.in_trouble()) {
+            line.look_after(&self.epoll);
+        }
+        self.look = now + LOOK_AFTER_PORTS;
+    }
+
     /// How long there is nothing to do.
     fn idle_time(&self) -> Option<Duration> {
-        let deadline = self.gateway.poll_timeout().map(|deadline| self.clock.until(deadline));
+        let look = self.lines.iter().any(Line::in_trouble).then_some(self.look);
+        let deadline = earliest(self.gateway.poll_timeout(), look).map(|deadline| self.clock.until(deadline));
         if self.lines.iter().any(|line| line.refused > 0) {
             Some(deadline.unwrap_or(RETRY_TRANSMIT).min(RETRY_TRANSMIT))
         } else {
@@ -189,36 +183,17 @@ impl Worker {
 
     fn receive(&mut self, index: usize, batch: &mut Batch) {
         let (Some(line), Ok(id)) = (self.lines.get_mut(index), u16::try_from(index)) else { return };
-        if !line.ready {
+        if !line.ready || line.receive(batch, self.gateway.pool(), BATCH, &self.epoll) == 0 {
             return;
         }
-        match line.port.receive(batch, self.gateway.pool(), BATCH) {
-            Ok(0) => line.ready = false,
-            Ok(_) => {
-                if line.failed {
-                    line.failed = false;
-                    info!("port {}: works again", line.name);
-                }
-                if !self.recorder.is_idle() {
-                    let at = clock::wall();
-                    for frame in batch.iter() {
-                        self.recorder.show(PortId(id), Direction::Received, at, frame);
-                    }
-                }
-                self.gateway.receive(self.clock.now(), PortId(id), batch);
-                self.transmit();
-            }
-            Err(error) => {
-                line.ready = false;
-                if !line.failed {
-                    line.failed = true;
-                    warn!(
-                        "port {}: cannot receive ({error}); it is tried again when the device wakes up",
-                        line.name
-                    );
-                }
+        if !self.recorder.is_idle() {
+            let at = clock::wall();
+            for frame in batch.iter() {
+                self.recorder.show(PortId(id), Direction::Received, at, frame);
             }
         }
+        self.gateway.receive(self.clock.now(), PortId(id), batch);
+        self.transmit();
     }
 
     fn transmit(&mut self) {
@@ -233,14 +208,7 @@ impl Worker {
                     self.recorder.show(id, Direction::Sent, at, frame);
                 }
             }
-            let sent = line.port.transmit(queue, pool);
-            line.refused = queue.len();
-            if let Err(error) = sent
-                && !line.failed
-            {
-                line.failed = true;
-                warn!("port {}: cannot send ({error}); frames are dropped until it can", line.name);
-            }
+            line.transmit(queue, pool);
         }
     }
 
@@ -264,29 +232,20 @@ impl Worker {
             version: env!("CARGO_PKG_VERSION"),
             uptime_s: now.as_secs(),
             gateway: self.gateway.status(now),
-            ports: self
-                .lines
-                .iter_mut()
-                .map(|line| PortStatus {
-                    name: line.name.clone(),
-                    device: line.port.name().to_owned(),
-                    mac: line.port.mac(),
-                    mtu: line.port.mtu(),
-                    stats: line.port.stats(),
-                })
-                .collect(),
+            ports: self.lines.iter_mut().map(Line::status).collect(),
         }
     }
 
     /// Tells the log what has happened, and has the state saved when it has changed.
     fn report(&mut self) {
         let mut changed = false;
+        let now = self.clock.now();
         while let Some(event) = self.gateway.poll_event() {
-            log(&event);
+            self.log.write(&event, now);
             changed |= event.changes_state();
         }
         if changed {
-            self.state.write(self.gateway.state(), self.clock.now());
+            self.state.write(self.gateway.state(), now);
         }
     }
 
@@ -306,13 +265,5 @@ impl Worker {
             error!("{internal} frames were dropped for want of a buffer or a port: a fault of the router");
         }
         self.state.write(self.gateway.state(), self.clock.now());
-    }
-}
-
-fn log(event: &Event) {
-    match event.level() {
-        Level::Debug => debug!("{event}"),
-        Level::Info => info!("{event}"),
-        Level::Warning => warn!("{event}"),
     }
 }

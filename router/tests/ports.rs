@@ -13,7 +13,7 @@ use std::time::{Duration, Instant, SystemTime};
 use genkan::capture::{Direction, Filter, Interface, Recorder, Selection, Writer};
 use genkan::netns;
 use genkan::poll::{Epoll, Interest};
-use genkan::port::{self, Device, Port, Spec};
+use genkan::port::{self, Device, Port, Presence, Spec};
 use genkan_netstack::frame::{Batch, Frame, Pool};
 use genkan_netstack::id::{Mac, PortId};
 
@@ -525,11 +525,28 @@ fn a_frame_larger_than_the_cards_mtu_is_counted_and_the_next_one_leaves() {
     send(&mut sender, [ethernet(0x0800, &[0; 3000]), ethernet(0x0800, &[0; 60])]);
     let stats = sender.stats();
     assert_eq!((stats.tx, stats.tx_dropped), (1, 1));
-    left.sh("ip link set l0 down");
-    send(&mut sender, [ethernet(0x0800, &[0; 60])]);
-    assert_eq!(sender.stats().tx_dropped, 2, "a card that is down loses frames, as a wire does");
+}
+
+/// The kernel says once, to each socket, that a card went down, and never that it is gone.
+#[test]
+fn a_card_that_is_down_or_gone_says_so_and_loses_frames_as_a_wire_does() {
+    let [left, right] = ["left", "right"].map(|n| Namespace::new(&format!("down-{n}")));
+    wire(&left, "l0", &right, "r0");
+    let state = Directory::new("down");
+    let mut sender = left.open(&nic("l0", &state));
+    assert_eq!(sender.presence(), Presence::Up);
     let (mut pool, mut batch) = (Pool::default(), Batch::new());
-    assert!(sender.receive(&mut batch, &mut pool, 64).is_ok(), "a card that is down is no reason to end");
+    for (command, presence) in [("ip link set l0 down", Presence::Down), ("ip link del l0", Presence::Gone)] {
+        left.sh(command);
+        let before = sender.stats().tx_dropped;
+        let mut queue: Batch = [ethernet(0x0800, &[0; 60])].into_iter().collect();
+        let error = sender.transmit(&mut queue, &mut pool).unwrap_err();
+        assert!(error.to_string().contains("sending on l0"), "{error}");
+        assert_eq!((queue.len(), sender.stats().tx_dropped - before), (0, 1));
+        assert_eq!(sender.presence(), presence);
+    }
+    let errors = (0..4).filter(|_| sender.receive(&mut batch, &mut pool, 64).is_err()).count();
+    assert!((1..=2).contains(&errors), "{errors}");
 }
 
 // ── captures ─────────────────────────────────────────────────────────────────

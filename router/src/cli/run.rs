@@ -83,7 +83,7 @@ fn start(loaded: &Loaded) -> Result<Running, String> {
             warn!("port {}: {limit}", spec.name);
         }
         facts.push(PortFacts::from(&port));
-        ports.push((spec.name, port));
+        ports.push((spec, port));
     }
     let now = clock.now();
     let remembered = state::load(&config.system.state_dir, now);

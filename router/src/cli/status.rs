@@ -72,6 +72,9 @@ pub(super) fn render(status: &Value) -> String {
             lost(&port["rx_dropped"], &port["rx_kernel_drops"]),
             port["tx_dropped"]
         );
+        if let Some(trouble) = port["trouble"].as_str() {
+            let _ = writeln!(out, "          {trouble}");
+        }
     }
     let _ = writeln!(
         out,

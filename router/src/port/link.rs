@@ -4,6 +4,7 @@ use std::io;
 
 use genkan_netstack::id::Mac;
 
+use super::Presence;
 use crate::sys::netlink::{Body, Message, Netlink, attributes};
 
 const IFLA_ADDRESS: u16 = 1;
@@ -108,6 +109,16 @@ fn read_link(message: &Message) -> Option<Link> {
         link.parent = None;
     }
     Some(link)
+}
+
+/// What the kernel says of the device that has the number `index`.
+pub fn presence(netlink: &mut Netlink, index: i32) -> Presence {
+    match by_index(netlink, index) {
+        Ok(link) if link.flags & libc::IFF_UP as u32 != 0 => Presence::Up,
+        Err(error) if error.raw_os_error() == Some(libc::ENODEV) => Presence::Gone,
+        // When the kernel cannot be asked, there is no reason to give the device up.
+        _ => Presence::Down,
+    }
 }
 
 /// A change of a device; what is `None` stays.

@@ -73,6 +73,28 @@ pub enum Device {
     },
 }
 
+impl Device {
+    /// The device's name, or the file that is read.
+    pub fn name(&self) -> String {
+        match self {
+            Device::Tap { device, .. } | Device::Nic { device } => device.clone(),
+            Device::Pcap { read, .. } => read.display().to_string(),
+        }
+    }
+}
+
+/// What has become of a port's device.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Presence {
+    /// It is there and up.
+    Up,
+    /// It is there. When it comes up again, so does the port.
+    Down,
+    /// It was unplugged or deleted, or is in another namespace now. The port is of no use any more: drop it, then open
+    /// another one.
+    Gone,
+}
+
 /// What has passed a port. A large segment counts as one frame.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
 pub struct Stats {
@@ -97,6 +119,17 @@ impl Stats {
     fn received(&mut self, frame: &Frame) {
         self.rx += 1;
         self.rx_bytes += frame.len() as u64;
+    }
+
+    /// Adds what another port has carried in its time.
+    pub(crate) fn add(&mut self, other: Stats) {
+        self.rx += other.rx;
+        self.rx_bytes += other.rx_bytes;
+        self.rx_dropped += other.rx_dropped;
+        self.rx_kernel_drops += other.rx_kernel_drops;
+        self.tx += other.tx;
+        self.tx_bytes += other.tx_bytes;
+        self.tx_dropped += other.tx_dropped;
     }
 
     fn sent(&mut self, frame: &Frame) {
@@ -185,15 +218,26 @@ impl Port {
         }
     }
 
-    /// Appends the frames that are there to `batch`, at most `max`, in buffers of `pool`. Returns how many.
+    /// Appends the frames that are there to `batch`, at most `max`, in buffers of `pool`. Returns how many. An error
+    /// says that the device is down or gone, and may be said again and again: see [`Port::presence`].
     pub fn receive(&mut self, batch: &mut Batch, pool: &mut Pool, max: usize) -> io::Result<usize> {
         each!(self, port => port.receive(batch, pool, max))
     }
 
     /// Sends the frames of `queue` and gives their buffers to `pool`. Frames that the device would take later stay in
-    /// the queue: call again when [`Port::transmit_fd`] is writable. Frames that it refuses are dropped and counted.
+    /// the queue: call again when [`Port::transmit_fd`] is writable. Frames that it refuses are dropped and counted; an
+    /// error says that it refuses all because it is down or gone.
     pub fn transmit(&mut self, queue: &mut Batch, pool: &mut Pool) -> io::Result<()> {
         each!(self, port => port.transmit(queue, pool))
+    }
+
+    /// What has become of the device: asked after [`Port::receive`] or [`Port::transmit`] has failed.
+    pub fn presence(&mut self) -> Presence {
+        match self {
+            Port::Tap(tap) => tap.presence(),
+            Port::Nic(nic) => nic.presence(),
+            Port::Pcap(_) => Presence::Up,
+        }
     }
 
     /// What has passed so far.

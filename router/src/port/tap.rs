@@ -12,7 +12,7 @@ use genkan_netstack::id::Mac;
 
 use super::link::{self, Change, Link};
 use super::slot::{MAX_FRAME, Slot};
-use super::{Spec, Stats, explain, fd_of, limit, port_mtu, vnet};
+use super::{Presence, Spec, Stats, explain, fd_of, limit, port_mtu, vnet};
 use crate::sys::netlink::Netlink;
 use crate::sys::packet::VNET_HEADER;
 use crate::sys::tun::TapDevice;
@@ -144,6 +144,7 @@ impl Tap {
     }
 
     pub(super) fn transmit(&mut self, queue: &mut Batch, pool: &mut Pool) -> io::Result<()> {
+        let mut lost = None;
         while let Some(frame) = queue.front() {
             match self.send(frame) {
                 Ok(()) => self.stats.sent(frame),
@@ -151,7 +152,13 @@ impl Tap {
                     io::ErrorKind::WouldBlock => break,
                     io::ErrorKind::Interrupted => continue,
                     // Down, or a frame that it does not take: lost, as on a wire.
-                    _ => self.stats.tx_dropped += 1,
+                    _ => {
+                        self.stats.tx_dropped += 1;
+                        // The device has been deleted.
+                        if error.raw_os_error() == Some(libc::EBADFD) {
+                            lost = Some(explain(&format!("sending on {}", self.name), error));
+                        }
+                    }
                 },
             }
             if let Some(frame) = queue.pop_front() {
@@ -159,7 +166,11 @@ impl Tap {
             }
         }
         limit(queue, pool, &mut self.stats);
-        Ok(())
+        lost.map_or(Ok(()), Err)
+    }
+
+    pub(super) fn presence(&mut self) -> Presence {
+        link::presence(&mut self.netlink, self.index)
     }
 
     fn send(&self, frame: &Frame) -> io::Result<()> {

@@ -19,7 +19,7 @@ use genkan_netstack::frame::{Batch, Frame, Pool};
 use genkan_netstack::id::Mac;
 
 use super::slot::Slot;
-use super::{Spec, Stats, explain, fd_of, limit, link, port_mtu, vnet};
+use super::{Presence, Spec, Stats, explain, fd_of, limit, link, port_mtu, vnet};
 use crate::sys::netlink::Netlink;
 use crate::sys::packet::{BURST, PacketSocket, Received};
 use crate::sys::poll::{Epoll, Interest};
@@ -178,8 +178,6 @@ impl Nic {
                         count += 1;
                         continue;
                     }
-                    // Told once when the card goes down. It may come up again.
-                    Some(libc::ENETDOWN) => break,
                     _ if count > 0 => break,
                     _ => return Err(explain(&format!("receiving on {}", self.takeover.device()), error)),
                 },
@@ -202,6 +200,7 @@ impl Nic {
     }
 
     pub(super) fn transmit(&mut self, queue: &mut Batch, pool: &mut Pool) -> io::Result<()> {
+        let mut lost = None;
         while !queue.is_empty() {
             let frames = queue.iter().map(|frame| (vnet::encode(frame), frame.bytes()));
             match self.data.send(frames) {
@@ -221,12 +220,19 @@ impl Nic {
                             pool.give(frame);
                         }
                         self.stats.tx_dropped += 1;
+                        if matches!(error.raw_os_error(), Some(libc::ENETDOWN | libc::ENXIO)) {
+                            lost = Some(explain(&format!("sending on {}", self.takeover.device()), error));
+                        }
                     }
                 },
             }
         }
         limit(queue, pool, &mut self.stats);
-        Ok(())
+        lost.map_or(Ok(()), Err)
+    }
+
+    pub(super) fn presence(&mut self) -> Presence {
+        self.takeover.presence()
     }
 
     pub(super) fn stats(&mut self) -> Stats {

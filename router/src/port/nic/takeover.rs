@@ -20,7 +20,7 @@ use tracing::{info, warn};
 
 use super::guard::{self, Clsact, Links};
 use crate::port::link::{self, Change, Link};
-use crate::port::{Spec, explain};
+use crate::port::{Presence, Spec, explain};
 use crate::sys::netlink::Netlink;
 
 const UP: u32 = libc::IFF_UP as u32;
@@ -129,6 +129,11 @@ impl Takeover {
     /// The card's MTU in octets.
     pub fn mtu(&mut self) -> io::Result<u32> {
         link::by_index(&mut self.netlink, self.journal.index).map(|link| link.mtu)
+    }
+
+    /// What has become of the card.
+    pub fn presence(&mut self) -> Presence {
+        link::presence(&mut self.netlink, self.journal.index)
     }
 
     /// Drops whatever the host would receive or send by the card.

@@ -1,0 +1,183 @@
+//! A port through its life: open, in trouble while its device is down, lost when the device is unplugged or deleted, and
+//! open again when that comes back.
+
+use std::io;
+
+use genkan_netstack::frame::{Batch, Pool};
+use genkan_netstack::id::Mac;
+use serde::Serialize;
+use tracing::{info, warn};
+
+use crate::port::{Port, Presence, Spec, Stats};
+use crate::sys::poll::{Epoll, Interest};
+
+/// A port of a running program.
+#[derive(Debug, Serialize)]
+pub struct PortStatus {
+    /// Its name in the configuration.
+    pub name: String,
+    /// The device behind it.
+    pub device: String,
+    /// The router's Ethernet address on it.
+    pub mac: Mac,
+    /// Largest Ethernet payload, in octets.
+    pub mtu: u16,
+    /// Why it carries nothing; `None` while all is well.
+    pub trouble: Option<String>,
+    /// What it has carried.
+    #[serde(flatten)]
+    pub stats: Stats,
+}
+
+/// A port and what the data thread knows of it.
+pub(crate) struct Line {
+    /// How to open it again. The router keeps its address on it.
+    spec: Spec,
+    mac: Mac,
+    mtu: u16,
+    /// `None` while its device is gone.
+    port: Option<Port>,
+    token: u64,
+    /// It may have frames: nothing has said otherwise since it last had some.
+    pub ready: bool,
+    /// Why it carries nothing. The user has been told.
+    trouble: Option<String>,
+    /// Frames at the head of its transmit queue that the device has refused for now; they have been captured.
+    pub refused: usize,
+    /// What its earlier ports have carried.
+    before: Stats,
+}
+
+impl Line {
+    /// Waits in `epoll` for a port's frames, as `token`.
+    pub fn new(mut spec: Spec, port: Port, token: u64, epoll: &Epoll) -> io::Result<Self> {
+        epoll.add(port.fd(), token, Interest::Readable)?;
+        let (mac, mtu) = (port.mac(), port.mtu());
+        spec.mac = Some(mac);
+        let before = Stats::default();
+        Ok(Line { spec, mac, mtu, port: Some(port), token, ready: true, trouble: None, refused: 0, before })
+    }
+
+    /// True while it carries nothing: have it looked after now and then.
+    pub fn in_trouble(&self) -> bool {
+        self.trouble.is_some()
+    }
+
+    /// As [`Port::receive`]; nothing while there is no port.
+    pub fn receive(&mut self, batch: &mut Batch, pool: &mut Pool, max: usize, epoll: &Epoll) -> usize {
+        let Some(port) = &mut self.port else {
+            self.ready = false;
+            return 0;
+        };
+        match port.receive(batch, pool, max) {
+            Ok(count) => {
+                self.ready = count > 0;
+                if count > 0 {
+                    self.recovered();
+                }
+                count
+            }
+            Err(error) => {
+                self.ready = false;
+                // A device that has failed wakes us up for ever.
+                let _ = epoll.remove(port.fd());
+                self.fail(&error);
+                0
+            }
+        }
+    }
+
+    /// As [`Port::transmit`]; frames are lost while there is no port.
+    pub fn transmit(&mut self, queue: &mut Batch, pool: &mut Pool) {
+        let sent = match &mut self.port {
+            Some(port) => port.transmit(queue, pool),
+            None => {
+                while let Some(frame) = queue.pop_front() {
+                    pool.give(frame);
+                    self.before.tx_dropped += 1;
+                }
+                Ok(())
+            }
+        };
+        self.refused = queue.len();
+        if let Err(error) = sent {
+            self.fail(&error);
+        }
+    }
+
+    /// Looks after a port in trouble: gives up one whose device is gone, and opens it when there is a device again.
+    pub fn look_after(&mut self, epoll: &Epoll) {
+        let Some(port) = &mut self.port else { return self.open(epoll) };
+        match port.presence() {
+            Presence::Gone => {
+                self.before.add(port.stats());
+                self.port = None;
+                let device = self.spec.device.name();
+                let text = format!("{device} is gone; the port works again when it is back");
+                warn!("port {}: {text}", self.spec.name);
+                self.trouble = Some(text);
+                self.open(epoll);
+            }
+            presence => {
+                // It may be in the set already.
+                let _ = epoll.add(port.fd(), self.token, Interest::Readable);
+                self.ready = true;
+                if presence == Presence::Up {
+                    self.recovered();
+                }
+            }
+        }
+    }
+
+    fn open(&mut self, epoll: &Epoll) {
+        let opened = Port::open(&self.spec).and_then(|port| {
+            epoll.add(port.fd(), self.token, Interest::Readable)?;
+            Ok(port)
+        });
+        match opened {
+            Ok(port) => {
+                self.mtu = port.mtu();
+                self.port = Some(port);
+                self.ready = true;
+                self.recovered();
+            }
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            Err(error) => {
+                let text = error.to_string();
+                if self.trouble.as_ref() != Some(&text) {
+                    warn!("{text}");
+                    self.trouble = Some(text);
+                }
+            }
+        }
+    }
+
+    fn fail(&mut self, error: &io::Error) {
+        if self.trouble.is_none() {
+            warn!("port {}: {error}", self.spec.name);
+            self.trouble = Some(error.to_string());
+        }
+    }
+
+    fn recovered(&mut self) {
+        if self.trouble.take().is_some() {
+            info!("port {}: works again", self.spec.name);
+        }
+    }
+
+    /// What it is and what it has carried.
+    pub fn status(&mut self) -> PortStatus {
+        let mut stats = self.before;
+        if let Some(port) = &mut self.port {
+            stats.add(port.stats());
+        }
+        PortStatus {
+            name: self.spec.name.clone(),
+            device: self.spec.device.name(),
+            mac: self.mac,
+            mtu: self.mtu,
+            trouble: self.trouble.clone(),
+            stats,
+        }
+    }
+}
