@@ -99,6 +99,16 @@ impl Report {
         self.diagnostics.iter().filter(|d| d.severity == severity).count()
     }
 
+    /// Every diagnostic as one line for a log: "gateway.toml:12:8: what is wrong (what to do)".
+    pub fn lines(&self) -> impl Iterator<Item = String> {
+        self.diagnostics.iter().map(|diagnostic| {
+            let path = self.sources.get(diagnostic.source).map(|source| source.path.display().to_string());
+            let place = diagnostic.place.as_ref().map(|place| format!(":{}:{}", place.line, place.column));
+            let (path, place) = (path.unwrap_or_default(), place.unwrap_or_default());
+            format!("{path}{place}: {} ({})", diagnostic.message, diagnostic.help)
+        })
+    }
+
     /// Every diagnostic as text with its source line, a marker and a suggestion; with ANSI colours when `colour`.
     pub fn render(&self, colour: bool) -> String {
         let paint = Paint { colour };

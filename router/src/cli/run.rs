@@ -5,9 +5,10 @@ use std::path::Path;
 use std::process::ExitCode;
 use std::thread;
 
-use genkan_config::{Config, Loaded};
+use genkan_config::{Config, Loaded, Report};
 use genkan_netstack::gateway::Gateway;
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::runtime::Runtime;
+use tokio::signal::unix::{Signal, SignalKind, signal};
 use tracing::{error, info, warn};
 use tracing_subscriber::EnvFilter;
 
@@ -23,6 +24,8 @@ pub(super) const ABOUT: &str = "\
 Run the gateway that FILE describes, in the foreground, until SIGTERM or Ctrl-C. Then every PPPoE session is ended in \
 good order and every network card is put back as it was.
 
+SIGHUP has FILE read again and tells what a restart would change; nothing is changed by it.
+
 It needs root, or CAP_NET_ADMIN, CAP_NET_RAW and CAP_BPF. What happens is told on standard error, a sentence a line; \
 RUST_LOG=debug tells more.";
 
@@ -32,12 +35,29 @@ pub(super) fn run(file: &Path) -> ExitCode {
         Err(code) => return code,
     };
     start_log();
-    for warning in &loaded.warnings.diagnostics {
-        warn!("{}: {}", file.display(), warning.message);
-    }
-    match start(&loaded).and_then(serve) {
+    tell(&loaded.warnings);
+    match watch(file, &loaded) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => failed(error),
+    }
+}
+
+/// Runs the gateway until a signal ends it.
+fn watch(file: &Path, loaded: &Loaded) -> Result<(), String> {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(|error| format!("cannot start the control thread: {error}"))?;
+    // Before a card is taken: a signal that comes while ports are opened must not keep them from being given back.
+    let signals = runtime.block_on(async { Signals::catch() });
+    let signals = signals.map_err(|error| format!("cannot catch signals: {error}"))?;
+    serve(&runtime, signals, file, start(loaded)?)
+}
+
+/// What a report says, a warning a line.
+fn tell(report: &Report) {
+    for line in report.lines() {
+        warn!("{line}");
     }
 }
 
@@ -46,10 +66,30 @@ fn start_log() {
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
     let log =
         tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_target(false);
+    // A log that cannot be written to (the terminal is gone) must not end the gateway.
+    let log = log.log_internal_errors(false);
     if std::env::var_os("JOURNAL_STREAM").is_some() {
         log.without_time().with_ansi(false).init();
     } else {
         log.with_ansi(super::colour()).init();
+    }
+}
+
+/// The signals that mean something to a gateway.
+struct Signals {
+    interrupt: Signal,
+    terminate: Signal,
+    hang_up: Signal,
+}
+
+impl Signals {
+    /// Catches them from now on. A runtime must be entered.
+    fn catch() -> io::Result<Self> {
+        Ok(Signals {
+            interrupt: signal(SignalKind::interrupt())?,
+            terminate: signal(SignalKind::terminate())?,
+            hang_up: signal(SignalKind::hangup())?,
+        })
     }
 }
 
@@ -101,7 +141,7 @@ fn random_seed() -> io::Result<[u8; 32]> {
 }
 
 /// Starts the data thread and serves the control socket until a signal comes or the data thread ends.
-fn serve(running: Running) -> Result<(), String> {
+fn serve(runtime: &Runtime, signals: Signals, file: &Path, running: Running) -> Result<(), String> {
     let Running { worker, handle, config } = running;
     let (ended, mut end) = tokio::sync::oneshot::channel();
     let data = thread::Builder::new()
@@ -111,19 +151,19 @@ fn serve(running: Running) -> Result<(), String> {
             let _ = ended.send(worker.run());
         })
         .map_err(|error| format!("cannot start the data thread: {error}"))?;
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .map_err(|error| format!("cannot start the control thread: {error}"))?;
     let names: Vec<String> = config.ports.iter().map(|port| port.name.clone()).collect();
-    let result = tokio::task::LocalSet::new().block_on(&runtime, async {
-        let mut interrupt = signal(SignalKind::interrupt()).map_err(|error| error.to_string())?;
-        let mut terminate = signal(SignalKind::terminate()).map_err(|error| error.to_string())?;
+    let Signals { mut interrupt, mut terminate, mut hang_up } = signals;
+    let result = tokio::task::LocalSet::new().block_on(runtime, async {
         let server = Server::bind(&config.system.control).map_err(|error| {
             format!("{}: cannot listen for commands: {error}", config.system.control.display())
         })?;
         tokio::select! {
             () = server.serve(&handle, &names) => {}
+            () = async {
+                while hang_up.recv().await.is_some() {
+                    read_again(file, &config);
+                }
+            } => {}
             _ = interrupt.recv() => info!("interrupted; ending every session"),
             _ = terminate.recv() => info!("asked to stop; ending every session"),
             result = &mut end => return match result {
@@ -141,4 +181,26 @@ fn serve(running: Running) -> Result<(), String> {
         return Err("the data thread has panicked: a fault of the router".into());
     }
     result
+}
+
+/// Tells what the configuration file would change if the gateway were started now.
+fn read_again(file: &Path, running: &Config) {
+    let name = file.display();
+    let loaded = match Config::load(file) {
+        Ok(loaded) => loaded,
+        Err(report) => {
+            warn!("{name} was read again and is not right; the gateway goes on as it is");
+            return tell(&report);
+        }
+    };
+    tell(&loaded.warnings);
+    let changes = genkan_config::diff(running, &loaded.config);
+    if changes.is_empty() {
+        info!("{name} was read again; it changes nothing");
+    } else {
+        info!("{name} was read again; a restart of the gateway applies what has changed");
+    }
+    for change in changes {
+        info!("at a restart: {change}");
+    }
 }
