@@ -28,7 +28,7 @@ pub(super) struct Arguments {
     #[arg(long = "at", value_name = "PORT")]
     ports: Vec<String>,
     /// Keep only frames that match this libpcap expression, such as 'pppoes and ip host 192.0.2.1'
-    #[arg(long, value_name = "EXPR", default_value = "")]
+    #[arg(long, value_name = "EXPR", default_value = "", hide_default_value = true)]
     filter: String,
     /// Write to this file [default: standard output]
     #[arg(long, value_name = "OUT")]

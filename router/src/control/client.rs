@@ -4,8 +4,12 @@ use std::fmt;
 use std::io::{self, BufRead as _, BufReader, Write as _};
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use super::{Reply, Request};
+
+/// Longest wait for a gateway's answer.
+const PATIENCE: Duration = Duration::from_secs(15);
 
 /// Why a running gateway could not be asked.
 #[derive(Debug)]
@@ -40,6 +44,9 @@ impl fmt::Display for ClientError {
                 _ => write!(f, "{}: {error}", path.display()),
             },
             ClientError::Refused(why) => f.write_str(why),
+            ClientError::Broken(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                write!(f, "the gateway has not answered within {} s", PATIENCE.as_secs())
+            }
             ClientError::Broken(error) => write!(f, "the gateway broke off the conversation: {error}"),
         }
     }
@@ -56,12 +63,15 @@ impl From<io::Error> for ClientError {
 fn ask(path: &Path, request: &Request) -> Result<(Reply, BufReader<UnixStream>), ClientError> {
     let mut stream = UnixStream::connect(path)
         .map_err(|error| ClientError::Unreachable { path: path.to_owned(), error })?;
+    stream.set_read_timeout(Some(PATIENCE))?;
     let mut line = serde_json::to_vec(request).map_err(io::Error::from)?;
     line.push(b'\n');
     stream.write_all(&line)?;
     let mut read = BufReader::new(stream);
     let mut line = String::new();
     read.read_line(&mut line)?;
+    // A capture may be silent for as long as the line is.
+    read.get_ref().set_read_timeout(None)?;
     match serde_json::from_str(&line).map_err(io::Error::from)? {
         Reply::Error(why) => Err(ClientError::Refused(why)),
         reply => Ok((reply, read)),

@@ -1,13 +1,16 @@
 //! The server's side of the control socket.
 
 use std::io;
-use std::os::unix::fs::{DirBuilderExt as _, PermissionsExt as _};
+use std::os::unix::fs::{DirBuilderExt as _, FileTypeExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
 
 use genkan_netstack::id::PortId;
 use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _, BufReader};
 use tokio::net::{UnixListener, UnixStream};
-use tokio::sync::oneshot;
+use tokio::sync::{Semaphore, oneshot};
+use tokio::time::timeout;
 use tracing::warn;
 
 use super::{Reply, Request};
@@ -16,6 +19,10 @@ use crate::worker::{Command, Handle};
 
 /// Longest request line, in octets.
 const LONGEST_REQUEST: u64 = 64 * 1024;
+/// Clients at a time.
+const CLIENTS: usize = 64;
+/// Longest wait for a client to say what it wants, and to take the answer.
+const PATIENCE: Duration = Duration::from_secs(10);
 /// Octets of a capture that are written at once.
 const LARGEST_WRITE: usize = 256 * 1024;
 
@@ -38,9 +45,14 @@ impl Server {
                 format!("a gateway is already running on {}", path.display()),
             ));
         }
-        match std::fs::remove_file(path) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-            _ => {}
+        match std::fs::symlink_metadata(path) {
+            Ok(there) if there.file_type().is_socket() => std::fs::remove_file(path)?,
+            Ok(_) => {
+                let text = "it is there, and is not a socket; name another place as `control`";
+                return Err(io::Error::new(io::ErrorKind::AlreadyExists, text));
+            }
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            Err(error) => return Err(error),
         }
         let listener = UnixListener::bind(path)?;
         std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o600))?;
@@ -49,18 +61,27 @@ impl Server {
 
     /// Serves clients until the program ends.
     pub async fn serve(&self, handle: &Handle, ports: &[String]) {
+        let places = Arc::new(Semaphore::new(CLIENTS));
         loop {
             match self.listener.accept().await {
-                Ok((stream, _)) => {
+                Ok((mut stream, _)) => {
+                    let Ok(place) = Arc::clone(&places).try_acquire_owned() else {
+                        let text =
+                            format!("{CLIENTS} others are served already; try again when one has ended");
+                        // A fresh socket takes this much at once.
+                        let _ = timeout(Duration::ZERO, say(&mut stream, &Reply::Error(text))).await;
+                        continue;
+                    };
                     let (handle, ports) = (handle.clone(), ports.to_vec());
                     tokio::task::spawn_local(async move {
                         // A client that goes away in the middle is no fault of ours.
                         let _ = answer(stream, &handle, &ports).await;
+                        drop(place);
                     });
                 }
                 Err(error) => {
                     warn!("control socket: cannot accept a client ({error})");
-                    tokio::time::sleep(std::time::Duration::from_secs(1)).await;
+                    tokio::time::sleep(Duration::from_secs(1)).await;
                 }
             }
         }
@@ -77,7 +98,7 @@ async fn answer(stream: UnixStream, handle: &Handle, ports: &[String]) -> io::Re
     let (read, mut write) = stream.into_split();
     let mut read = BufReader::new(read.take(LONGEST_REQUEST));
     let mut line = String::new();
-    read.read_line(&mut line).await?;
+    timeout(PATIENCE, read.read_line(&mut line)).await??;
     match serde_json::from_str(&line) {
         Ok(Request::Status) => {
             let (sender, receiver) = oneshot::channel();
@@ -112,7 +133,7 @@ async fn answer(stream: UnixStream, handle: &Handle, ports: &[String]) -> io::Re
 async fn say(write: &mut (impl AsyncWrite + Unpin), reply: &Reply) -> io::Result<()> {
     let mut line = serde_json::to_vec(reply)?;
     line.push(b'\n');
-    write.write_all(&line).await
+    timeout(PATIENCE, write.write_all(&line)).await?
 }
 
 /// What a client wants to see; the error names what it asked for in vain.
