@@ -6,7 +6,7 @@
 
 use std::fs;
 use std::io::{self, Write as _};
-use std::os::unix::fs::OpenOptionsExt as _;
+use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 use std::sync::mpsc::{self, Receiver, Sender};
 use std::thread::{self, JoinHandle};
@@ -73,7 +73,8 @@ fn save(path: &Path, state: &State, now: Instant) -> io::Result<()> {
     let mut file = fs::OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&new)?;
     file.write_all(&text)?;
     file.sync_all()?;
-    fs::rename(&new, path)
+    fs::rename(&new, path)?;
+    path.parent().map_or(Ok(()), |directory| fs::File::open(directory)?.sync_all())
 }
 
 /// Writes the state file on a thread of its own, so that a slow disk never holds up a frame.
@@ -85,7 +86,7 @@ pub struct StateWriter {
 impl StateWriter {
     /// Makes the state directory and starts the writer.
     pub fn start(state_dir: &Path) -> io::Result<Self> {
-        fs::create_dir_all(state_dir)?;
+        fs::DirBuilder::new().recursive(true).mode(0o700).create(state_dir)?;
         let path = path(state_dir);
         let (sender, receiver) = mpsc::channel();
         let thread =
