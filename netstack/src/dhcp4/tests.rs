@@ -334,7 +334,7 @@ fn rfc2131_4_3_2_an_offer_that_is_not_taken_is_withdrawn() {
 }
 
 #[test]
-fn a_fixed_lease_is_the_hosts_alone_and_bears_its_name() {
+fn rfc2131_a_fixed_lease_is_the_hosts_alone_and_bears_its_name() {
     let mut bench = Bench::new();
     assert_eq!(bench.ask(&select(1, ip(10))).unwrap().kind(), MessageType::Nak);
     assert_eq!(bench.boot(200), Some(ip(10)));
@@ -413,7 +413,7 @@ fn rfc2131_4_3_5_inform_gets_options_and_no_lease() {
 }
 
 #[test]
-fn exhaustion_is_told_once_and_live_leases_survive_a_starvation_attack() {
+fn rfc2131_exhaustion_is_told_once_and_live_leases_survive_a_starvation_attack() {
     let mut bench = Bench::new();
     let first = bench.boot(1).unwrap();
     for client in 2..=199 {
@@ -442,7 +442,7 @@ fn two_leases_never_bear_one_name() {
 }
 
 #[test]
-fn odhcpd_cve_2026_62948_a_hostile_name_leaves_no_trace() {
+fn rfc2131_odhcpd_cve_2026_62948_a_hostile_name_leaves_no_trace() {
     let mut bench = Bench::new();
     for name in ["a\nb", "<b>x</b>", "\u{1b}[2J", "x;reboot", "\u{202e}evil"] {
         let codes = [OptionCode::Hostname];
@@ -538,7 +538,7 @@ fn a_lease_can_be_shorter_on_request_but_not_longer() {
 }
 
 #[test]
-fn leases_survive_a_restart_when_the_configuration_still_allows_them() {
+fn rfc2131_leases_survive_a_restart_when_the_configuration_still_allows_them() {
     let mut before = Bench::new();
     before.boot(200);
     let address = before.boot(1).unwrap();

@@ -250,6 +250,16 @@ impl Links {
         self.wans.get(wan.index()).map_or(0, |state| state.epoch)
     }
 
+    /// The address of an uplink, or the last one that it had.
+    pub fn last_address(&self, wan: WanId) -> Option<Ipv4Addr> {
+        self.wans.get(wan.index())?.address
+    }
+
+    /// True when `address` is an uplink's, or the last one that it had.
+    pub fn had_last(&self, address: Ipv4Addr) -> bool {
+        self.wans.iter().any(|state| state.address == Some(address))
+    }
+
     /// The uplinks on which IPCP is open, the preferred one first, with what they have.
     pub fn open_wans(&self) -> impl Iterator<Item = (WanId, LinkIpv4)> + '_ {
         self.wans.iter().enumerate().filter_map(|(index, state)| {

@@ -1,6 +1,8 @@
 //! An IPv4 packet's way: flow, hops, size, state, translation, out.
 
-use crate::forward::flow::{Direction, Flow, FlowId, Pair};
+use core::net::Ipv4Addr;
+
+use crate::forward::flow::{Direction, Flow, FlowId, MappingId, Pair};
 use crate::forward::icmp::IcmpError;
 use crate::forward::mtu::{clamp_mss, mss_of};
 use crate::forward::parse::{Carries, Packet};
@@ -186,12 +188,25 @@ impl Forwarder {
             && self.epoch_of(to) == Some(flow.epochs.1)
             && match flow.mappings {
                 // Both ends are inside, so that neither tells the epoch of the uplink between them.
-                Pair(Some(source), Some(_)) => self
-                    .nat
-                    .get(source)
-                    .is_some_and(|mapping| mapping.life.is_of(self.links.epoch(mapping.inside.wan))),
+                Pair(Some(source), Some(_)) => self.is_current_hairpin(source, flow),
+                Pair(None, None) if to == Interface::Router => self.is_own(flow.keys.0.destination()),
                 _ => true,
             }
+    }
+
+    /// True while a hairpinned flow's mapping is of the uplink's epoch, and the address that it goes through the
+    /// uplink's: a port forward is of every epoch.
+    fn is_current_hairpin(&self, source: MappingId, flow: &Flow) -> bool {
+        self.nat.get(source).is_some_and(|mapping| {
+            let wan = mapping.inside.wan;
+            mapping.life.is_of(self.links.epoch(wan))
+                && self.links.last_address(wan) == Some(flow.keys.0.destination())
+        })
+    }
+
+    /// True for an address of the router, or the last one of an uplink that is down.
+    fn is_own(&self, address: Ipv4Addr) -> bool {
+        self.networks.is_router(address) || self.links.had_last(address)
     }
 
     /// The epoch of an interface. An uplink has one even while it is down; a subscriber has none then.

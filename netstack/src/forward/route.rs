@@ -66,11 +66,15 @@ impl Networks {
             || self.concentrators.iter().any(|pool| pool.address == address || pool.network.contains(address))
     }
 
+    /// True for an address of the router on a LAN or towards subscribers.
+    pub fn is_router(&self, address: Ipv4Addr) -> bool {
+        self.lans.iter().any(|lan| lan.address == address)
+            || self.concentrators.iter().any(|pool| pool.address == address)
+    }
+
     /// Where `destination` is, as seen from inside.
     pub fn route(&self, links: &Links, destination: Ipv4Addr) -> Route {
-        if self.lans.iter().any(|lan| lan.address == destination)
-            || self.concentrators.iter().any(|pool| pool.address == destination)
-        {
+        if self.is_router(destination) {
             return Route::To(Interface::Router);
         }
         if let Some((wan, _)) = links.open_wans().find(|(_, ipv4)| ipv4.address == destination) {

@@ -90,7 +90,7 @@ fn the_routers_frames_go_where_they_belong() {
 }
 
 #[test]
-fn frames_that_cannot_be_are_dropped_by_name() {
+fn tr124_wan_dos_frames_that_cannot_be_are_dropped_by_name() {
     let mut net = Net::new();
     let router = port_mac(LAN_PORT);
     for (bytes, reason) in [

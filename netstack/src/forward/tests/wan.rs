@@ -6,9 +6,9 @@ use super::net::*;
 use super::packet::{ACK, Packet, RST, SYN};
 use crate::forward::{PuntKind, SessionOwner, Update};
 use crate::frame::Frame;
-use crate::id::Mac;
+use crate::id::{Interface, Mac};
 use crate::ledger::DropReason;
-use crate::settings::{Filtering, Transport};
+use crate::settings::{Filtering, PortForward, Transport};
 use crate::time::Instant;
 
 #[test]
@@ -71,6 +71,25 @@ fn hairpinned_flows_end_with_the_address_they_go_through() {
     net.wan_up(ISP, OURS_LATER);
     let read = net.lan(Packet::udp((HOST, 5000), (OURS, 8080), b"")).only(At::ISP);
     assert_eq!(read.source.0, OURS_LATER, "the old address is a stranger's now");
+}
+
+/// A host's port forward translates it whatever the address, and so tells no epoch.
+#[test]
+fn hairpinned_flows_of_a_port_forward_end_with_the_address_they_go_through() {
+    let mut settings = with_forward(Transport::Udp, 8080, HOST_2, 80);
+    let own = PortForward { to: HOST, to_port: 5000, port: 9090, ..settings.port_forwards[0].clone() };
+    settings.port_forwards.push(own);
+    let mut net = Net::with(settings);
+    net.lan(Packet::udp((HOST, 5000), (OURS, 8080), b"")).only(At::Station(HOST_2));
+    net.lan(Packet::udp((VISITOR, 9), (OURS, 9), b"")).only(At::Local(Interface::Lan(GUEST)));
+    net.wan_down(ISP);
+    net.lan(Packet::udp((HOST, 5000), (OURS, 8080), b"")).only(At::Station(HOST_2));
+    net.wan_up(ISP, OURS_LATER);
+    let read = net.lan(Packet::udp((HOST, 5000), (OURS, 8080), b"")).only(At::ISP);
+    assert_eq!(read.source, (OURS_LATER, 9090), "the old address is a stranger's now");
+    net.lan(Packet::udp((VISITOR, 9), (OURS, 9), b"")).only(At::ISP);
+    net.pass(1);
+    assert_eq!(net.forwarder.flow_count(), 2);
 }
 
 #[test]
@@ -185,7 +204,7 @@ fn rfc2516_a_malformed_header_is_dropped_and_padding_is_not_data() {
 }
 
 #[test]
-fn ppp_control_is_handed_up_and_ip_before_ipcp_is_not() {
+fn rfc1332_ppp_control_is_handed_up_and_ip_before_ipcp_is_not() {
     let mut net = Net::offline(settings());
     let owner = SessionOwner::Wan(ISP);
     net.apply(Update::SessionOpened { owner, session: peer_of(owner) });

@@ -3,6 +3,8 @@
 use alloc::format;
 use alloc::string::ToString;
 
+use md5::{Digest, Md5};
+
 use super::*;
 use crate::ppp::{DownClass, DownReason, Phase};
 use crate::wire::auth::{ChapValue, MsChapV2Response, PapRequest};
@@ -288,9 +290,31 @@ fn rfc1994_each_challenge_is_fresh_and_only_its_own_response_counts() {
     assert!(failure[0].is(protocol::CHAP, 4) && failure[1].is(protocol::LCP, code::TERMINATE_REQUEST));
 }
 
+#[test]
+fn rfc1994_4_2_a_repeated_response_gets_the_same_verdict() {
+    let (mut bench, sent) = server_at(Authentication::ChapMd5);
+    let (id, value) = (sent[0].identifier, &sent[0].data[1..17]);
+    let right = Md5::new().chain_update([id]).chain_update(b"secret").chain_update(value).finalize();
+    bench.give(protocol::CHAP, 2, id, &challenge(&right)).unwrap();
+    assert_eq!(bench.events().len(), 1);
+    bench.give(protocol::CHAP, 2, id, &challenge(&right)).unwrap();
+    assert!(bench.events().is_empty() && bench.sent().is_empty(), "asked once");
+    bench.with(|link, cx| link.authenticate(cx, Some(&Secret::new("secret"))));
+    let verdict = bench.sent_one();
+    assert!(verdict.is(protocol::CHAP, 3));
+    assert!(matches!(bench.events()[..], [Event::Authenticated { .. }]));
+    // The verdict was lost; not even another response changes it now.
+    for response in [&right[..], &[0; 16]] {
+        bench.give(protocol::CHAP, 2, id, &challenge(response)).unwrap();
+        let again = bench.sent_one();
+        assert!(again.is(protocol::CHAP, 3) && again.identifier == id && again.data == verdict.data);
+        assert!(bench.events().is_empty());
+    }
+}
+
 /// CVE-2020-8597: name lengths beyond any buffer, in protocols negotiated or not.
 #[test]
-fn names_of_every_length_are_harmless_negotiated_or_not() {
+fn rfc1334_rfc1994_names_of_every_length_are_harmless_negotiated_or_not() {
     for length in [0, 1, 255, 256, 257, 1024, 1480, 4096, 65_000, 65_535] {
         let name = vec![b'n'; length];
         for (authentication, number) in [
@@ -322,7 +346,7 @@ fn names_of_every_length_are_harmless_negotiated_or_not() {
 }
 
 #[test]
-fn no_secret_is_in_what_a_link_shows_of_itself() {
+fn tr124_wan_ppp_6_no_secret_is_in_what_a_link_shows_of_itself() {
     let (mut bench, _) = Bench::client_at_pap(client_settings());
     assert!(!format!("{:?}", bench.link).contains("correct horse"));
     bench.sent();

@@ -42,7 +42,7 @@ fn rfc1661_4_6_ten_requests_then_no_answer() {
 }
 
 #[test]
-fn timing_is_configurable() {
+fn rfc1661_4_6_timing_is_configurable() {
     let timing = Timing { restart: Duration::from_secs(1), max_configure: 3, ..Timing::default() };
     let mut bench = Bench::client(ClientSettings { timing, ..client_settings() });
     bench.open(1492);
@@ -82,7 +82,7 @@ fn rfc1661_a_reject_of_what_was_not_asked_is_dropped() {
     assert_eq!(bench.sent_one().data[0], 5, "asked again without MRU");
 }
 
-/// RFC 2516 §7: FCS-Alternatives, ACFC and ACCM are always rejected, and so are PFC and all unknown options.
+/// tr124_wan_ppp_2: unknown extensions are harmless. RFC 2516 §7: FCS-Alternatives, ACFC and ACCM are always rejected, and so are PFC and all unknown options.
 #[test]
 fn rfc2516_7_options_that_have_no_place_on_ethernet_are_rejected_verbatim() {
     let mut bench = Bench::client(client_settings());
@@ -97,7 +97,7 @@ fn rfc2516_7_options_that_have_no_place_on_ethernet_are_rejected_verbatim() {
 }
 
 #[test]
-fn bad_values_are_naked_and_after_max_failure_rejected() {
+fn rfc1661_4_6_bad_values_are_naked_and_after_max_failure_rejected() {
     let mut bench = Bench::client(client_settings());
     bench.open(1492);
     bench.sent();
@@ -364,7 +364,7 @@ fn a_lost_lower_layer_ends_the_link_without_another_word() {
 
 /// Lesson 4: received data is liveness; the counter starts again.
 #[test]
-fn silence_ends_the_link_and_data_keeps_it() {
+fn rfc1661_5_8_silence_ends_the_link_and_data_keeps_it() {
     let mut bench = Bench::client_up();
     bench.pass_secs(31);
     let echoes = bench.sent().iter().filter(|packet| packet.is(protocol::LCP, code::ECHO_REQUEST)).count();
