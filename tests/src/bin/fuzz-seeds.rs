@@ -74,14 +74,7 @@ impl Seeds {
     fn frame(&self, frame: &[u8]) {
         let Some((header, payload)) = Header::parse(frame) else { return };
         self.add("frames", &[frame]);
-        for port in 0..4 {
-            self.add("forwarder", &[&[0], &step(port << 6, frame)]);
-        }
-        let (headless, wait) = (frame.get(12..).unwrap_or_default(), step(5, &[]));
-        self.add(
-            "household",
-            &[&[0], &step(0, frame), &step(0x80, frame), &step(1, headless), &step(0x81, headless), &wait],
-        );
+        self.add("forwarder", &[&[0], &step(0, frame), &step(0x40, frame), &step(0xc0, frame)]);
         match header.ethertype {
             ethertype::PPPOE_DISCOVERY => {
                 self.add("discovery", &[frame]);
@@ -91,7 +84,6 @@ impl Seeds {
                 self.add("redact", &[frame]);
                 let Some(packet) = SessionPacket::parse(payload) else { return };
                 self.add("control", &[packet.packet.get(2..).unwrap_or_default()]);
-                self.add("household", &[&[0], &step(2, packet.packet), &step(5, &[])]);
                 let (up, injected) = (step(5, &[]), step(6, packet.packet));
                 self.add("ppp", &[&[0, 2, 0], &up, &injected, &step(0x86, packet.packet), &up]);
             }
@@ -103,11 +95,10 @@ impl Seeds {
 
     fn packet(&self, frame: &[u8], packet: &[u8]) {
         self.add("packets", &[packet]);
-        self.add("household", &[&[0], &step(3, packet), &step(4, packet), &step(5, &[])]);
         self.add("host", &[&step(1, packet)]);
         self.add("segments", &[&[1, 14, 0, 4, 176, 0, 34, 0, 16], frame]);
-        for port in 0..4 {
-            self.add("forwarder", &[&[0], &step(port << 6 | 1, packet), &step(port << 6 | 2, packet)]);
+        for operation in [1, 0x41, 2, 0x42, 0xc2] {
+            self.add("forwarder", &[&[0], &step(operation, packet)]);
         }
         let Some(view) = Ipv4::parse(packet) else { return };
         if view.is_fragment() {
@@ -240,12 +231,18 @@ fn lives(seeds: &Seeds) {
     let piece = |more: u8, offset: u8, eighths: u8| step(1, &[0, more, offset, eighths, 0, 0]);
     seeds.add("fragments", &[&[1], &piece(0x20, 0, 4), &piece(0x20, 4, 4), &piece(0, 8, 2), &step(7, &[])]);
     seeds.add("fragments", &[&[1], &piece(0, 8, 2), &piece(0x20, 4, 4), &piece(0x20, 0, 4), &step(7, &[])]);
+    // A line of every kind, a power cut, a peer that closes or says nonsense, a station that takes the client's name.
     let outage = [step(7, &[0]), step(5, &500u16.to_le_bytes()), step(7, &[1])].concat();
     let power_cut = [step(7, &[3]), step(5, &[]), step(7, &[3])].concat();
-    seeds.add(
-        "household",
-        &[&[1], &outage, &power_cut, &step(7, &[2, 40, 40, 40]), &step(5, &2000u16.to_le_bytes())],
-    );
+    let poor = [step(7, &[2, 40, 40, 40]), step(5, &2000u16.to_le_bytes())].concat();
+    let terminate = [step(2, &[0xc0, 0x21, 5, 1, 0, 4]), step(5, &[])].concat();
+    let refusal =
+        [step(2, &[0xc2, 0x23, 4, 1, 0, 4]), step(2, &[0x80, 0x21, 1, 9, 0, 10, 3, 6, 0, 0, 0, 0])].concat();
+    let claim =
+        [8, 6, 0, 1, 8, 0, 6, 4, 0, 2, 2, 0, 0, 0, 3, 9, 192, 168, 1, 20, 2, 0, 0, 0, 1, 1, 192, 168, 1, 1];
+    for life in [&[outage, power_cut].concat(), &poor, &terminate, &refusal, &step(0x81, &claim)] {
+        seeds.add("household", &[&[1], life]);
+    }
     let examples = Path::new(env!("CARGO_MANIFEST_DIR")).join("../config/examples");
     for entry in std::fs::read_dir(examples).into_iter().flatten().flatten() {
         seeds.add("config", &[&std::fs::read(entry.path()).unwrap_or_default()]);
