@@ -65,7 +65,11 @@ soak: build
 	GENKAN_LIVES=$(LIVES) $(CARGO) test --release --package genkan-tests --test lives
 
 bench: setup-bench build
-	$(SUDO) tests/bench/run.sh
+	$(CARGO) bench --package genkan-tests --bench core
+	$(CARGO) build --release --package genkan-tests --bins
+	$(SUDO) target/release/bench >target/RESULTS.md
+	mv target/RESULTS.md tests/bench/RESULTS.md
+	@cat tests/bench/RESULTS.md
 
 # Each target from its seeds, $(FUZZ_SECONDS) seconds long.
 fuzz: setup
