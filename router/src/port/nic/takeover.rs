@@ -190,7 +190,20 @@ impl Takeover {
 impl Drop for Takeover {
     fn drop(&mut self) {
         self.links = None;
-        self.journal.put_back(&mut self.netlink, self.ipv6.as_mut());
+        let index = self.journal.index;
+        // It may have been renamed, or may have gone and come back with another number.
+        let link = link::by_index(&mut self.netlink, index)
+            .or_else(|_| link::by_name(&mut self.netlink, &self.journal.device));
+        match link {
+            Ok(link) if link.name == self.journal.device => {
+                self.journal.put_back(&mut self.netlink, link.index, self.ipv6.as_mut());
+            }
+            Ok(link) => {
+                let mut ipv6 = open_switch(&link.name);
+                self.journal.put_back(&mut self.netlink, link.index, ipv6.as_mut());
+            }
+            Err(error) => warn!("{} cannot be put back as it was: {error}", self.journal.device),
+        }
         if let Err(error) = fs::remove_file(&self.path) {
             warn!("cannot remove {}: {error}", self.path.display());
         }
@@ -209,15 +222,8 @@ impl Journal {
     }
 
     /// Puts the card back. What cannot be put back is told, and the rest still is.
-    fn put_back(&self, netlink: &mut Netlink, ipv6: Option<&mut File>) {
+    fn put_back(&self, netlink: &mut Netlink, index: i32, ipv6: Option<&mut File>) {
         let device = &self.device;
-        let index = match link::by_name(netlink, device) {
-            Ok(link) => link.index,
-            Err(error) => {
-                warn!("{device} cannot be put back as it was: {error}");
-                return;
-            }
-        };
         let tell = |what: &str, result: io::Result<()>| {
             if let Err(error) = result {
                 warn!("{device}: cannot put back {what}: {error}");
@@ -286,7 +292,7 @@ fn put_back_all(netlink: &mut Netlink, state_dir: &Path, held: Option<&str>) -> 
         if lock.as_ref().is_some_and(Result::is_err) {
             continue;
         }
-        journal.put_back(netlink, open_switch(&journal.device).as_mut());
+        journal.put_back(netlink, link.index, open_switch(&journal.device).as_mut());
         fs::remove_file(&path)?;
         restored.push(journal.device);
     }
@@ -438,6 +444,17 @@ mod tests {
         lab.host("ip addr del 10.0.0.1/24 dev eth0");
         drop(takeover);
         assert_eq!(lab.host("tc qdisc show dev eth0 clsact"), "");
+        assert!(lab.answers());
+    }
+
+    #[test]
+    fn a_card_that_was_renamed_meanwhile_is_put_back_too() {
+        let lab = Lab::new("renamed");
+        let takeover = lab.take(true);
+        lab.host("ip link set eth0 down; ip link set eth0 name wan; ip link set wan up");
+        netns::run(&lab.host, || drop(takeover)).unwrap();
+        assert!(lab.host("ip -4 addr show dev wan").contains("10.0.0.1/24"));
+        assert!(lab.host("cat /proc/sys/net/ipv6/conf/wan/disable_ipv6").starts_with('0'));
         assert!(lab.answers());
     }
 
