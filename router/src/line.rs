@@ -9,7 +9,7 @@ use serde::Serialize;
 use tracing::{info, warn};
 
 use crate::port::{Port, Presence, Spec, Stats};
-use crate::sys::poll::{Epoll, Interest};
+use crate::sys::poll::Epoll;
 
 /// A port of a running program.
 #[derive(Debug, Serialize)]
@@ -51,7 +51,7 @@ pub(crate) struct Line {
 impl Line {
     /// Waits in `epoll` for a port's frames, as `token`.
     pub fn new(mut spec: Spec, port: Port, token: u64, epoll: &Epoll) -> io::Result<Self> {
-        epoll.add(port.fd(), token, Interest::Readable)?;
+        epoll.add(port.fd(), token)?;
         let (mac, mtu) = (port.mac(), port.mtu());
         spec.mac = Some(mac);
         let before = Stats::default();
@@ -120,7 +120,7 @@ impl Line {
             }
             presence => {
                 // It may be in the set already.
-                let _ = epoll.add(port.fd(), self.token, Interest::Readable);
+                let _ = epoll.add(port.fd(), self.token);
                 self.ready = true;
                 if presence == Presence::Up {
                     self.recovered();
@@ -131,7 +131,7 @@ impl Line {
 
     fn open(&mut self, epoll: &Epoll) {
         let opened = Port::open(&self.spec).and_then(|port| {
-            epoll.add(port.fd(), self.token, Interest::Readable)?;
+            epoll.add(port.fd(), self.token)?;
             Ok(port)
         });
         match opened {

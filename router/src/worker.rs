@@ -25,7 +25,7 @@ use crate::line::{Line, PortStatus};
 use crate::log::EventLog;
 use crate::port::{Port, Spec};
 use crate::state::StateWriter;
-use crate::sys::poll::{Epoll, EventFd, Interest};
+use crate::sys::poll::{Epoll, EventFd};
 
 /// Frames taken from one port before the next port has its turn.
 const BATCH: usize = 64;
@@ -36,6 +36,9 @@ const RETRY_TRANSMIT: Duration = Duration::from_millis(1);
 
 /// Time between two looks at ports in trouble.
 const LOOK_AFTER_PORTS: Duration = Duration::from_secs(1);
+
+/// Longest wait for full devices at the end.
+const PATIENCE_AT_THE_END: Duration = Duration::from_millis(500);
 
 const WAKE: u64 = u64::MAX;
 
@@ -106,7 +109,7 @@ impl Worker {
     ) -> io::Result<(Self, Handle)> {
         let epoll = Epoll::new()?;
         let wake = Arc::new(EventFd::new()?);
-        epoll.add(wake.as_fd(), WAKE, Interest::Readable)?;
+        epoll.add(wake.as_fd(), WAKE)?;
         let mut lines = Vec::with_capacity(ports.len());
         for (token, (spec, port)) in (0u64..).zip(ports) {
             lines.push(Line::new(spec, port, token, &epoll)?);
@@ -252,6 +255,12 @@ impl Worker {
     fn stop(mut self) {
         self.gateway.shut_down(self.clock.now());
         self.transmit();
+        // The peers' good-byes are behind what a full device has refused: it gets a moment.
+        let patience = self.clock.now() + PATIENCE_AT_THE_END;
+        while self.lines.iter().any(|line| line.refused > 0) && self.clock.now() < patience {
+            std::thread::sleep(RETRY_TRANSMIT);
+            self.transmit();
+        }
         self.report();
         let balance = self.gateway.balance();
         if !balance.holds() {

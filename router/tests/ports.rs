@@ -12,7 +12,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use genkan::capture::{Direction, Filter, Interface, Recorder, Selection, Writer};
 use genkan::netns;
-use genkan::poll::{Epoll, Interest};
+use genkan::poll::Epoll;
 use genkan::port::{self, Device, Port, Presence, Spec};
 use genkan_netstack::frame::{Batch, Frame, Pool};
 use genkan_netstack::id::{Mac, PortId};
@@ -130,7 +130,7 @@ struct Seen {
 fn bridge(mut ports: [Port; 2], stop: &AtomicBool, recorder: &mut Recorder) -> (Seen, [Port; 2]) {
     let epoll = Epoll::new().unwrap();
     for (token, port) in ports.iter().enumerate() {
-        epoll.add(port.fd(), token as u64, Interest::Readable).unwrap();
+        epoll.add(port.fd(), token as u64).unwrap();
     }
     let (mut pool, mut batch, mut ready, mut seen) =
         (Pool::default(), Batch::new(), Vec::new(), Seen::default());

@@ -209,15 +209,6 @@ impl Port {
         each!(self, port => port.fd())
     }
 
-    /// A descriptor that is writable when the device takes frames again; `None` when it always does.
-    pub fn transmit_fd(&self) -> Option<BorrowedFd<'_>> {
-        match self {
-            Port::Tap(tap) => Some(tap.fd()),
-            Port::Nic(nic) => Some(nic.transmit_fd()),
-            Port::Pcap(_) => None,
-        }
-    }
-
     /// Appends the frames that are there to `batch`, at most `max`, in buffers of `pool`. Returns how many. An error
     /// says that the device is down or gone, and may be said again and again: see [`Port::presence`].
     pub fn receive(&mut self, batch: &mut Batch, pool: &mut Pool, max: usize) -> io::Result<usize> {
@@ -225,7 +216,7 @@ impl Port {
     }
 
     /// Sends the frames of `queue` and gives their buffers to `pool`. Frames that the device would take later stay in
-    /// the queue: call again when [`Port::transmit_fd`] is writable. Frames that it refuses are dropped and counted; an
+    /// the queue: call again a little later. Frames that it refuses are dropped and counted; an
     /// error says that it refuses all because it is down or gone.
     pub fn transmit(&mut self, queue: &mut Batch, pool: &mut Pool) -> io::Result<()> {
         each!(self, port => port.transmit(queue, pool))

@@ -6,24 +6,6 @@ use std::time::Duration;
 
 use super::check;
 
-/// What to wait for on a descriptor.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Interest {
-    /// Something can be read.
-    Readable,
-    /// Something can be read, or written.
-    ReadableWritable,
-}
-
-impl Interest {
-    fn bits(self) -> u32 {
-        (match self {
-            Interest::Readable => libc::EPOLLIN,
-            Interest::ReadableWritable => libc::EPOLLIN | libc::EPOLLOUT,
-        }) as u32
-    }
-}
-
 /// A set of descriptors to wait for, level-triggered. It can itself be waited for.
 #[derive(Debug)]
 pub struct Epoll(OwnedFd);
@@ -37,29 +19,18 @@ impl Epoll {
         Ok(Epoll(unsafe { OwnedFd::from_raw_fd(fd) }))
     }
 
-    /// Adds `fd`; [`Epoll::wait`] will report it as `token`. It leaves the set when it is closed.
-    pub fn add(&self, fd: BorrowedFd<'_>, token: u64, interest: Interest) -> io::Result<()> {
-        self.control(libc::EPOLL_CTL_ADD, fd, token, interest)
+    /// Adds `fd`; [`Epoll::wait`] will report it as `token` while it can be read. It leaves the set when it is closed.
+    pub fn add(&self, fd: BorrowedFd<'_>, token: u64) -> io::Result<()> {
+        self.control(libc::EPOLL_CTL_ADD, fd, token)
     }
 
     /// Takes `fd` out of the set.
     pub fn remove(&self, fd: BorrowedFd<'_>) -> io::Result<()> {
-        self.control(libc::EPOLL_CTL_DEL, fd, 0, Interest::Readable)
+        self.control(libc::EPOLL_CTL_DEL, fd, 0)
     }
 
-    /// Changes what `fd` is waited for.
-    pub fn modify(&self, fd: BorrowedFd<'_>, token: u64, interest: Interest) -> io::Result<()> {
-        self.control(libc::EPOLL_CTL_MOD, fd, token, interest)
-    }
-
-    fn control(
-        &self,
-        operation: libc::c_int,
-        fd: BorrowedFd<'_>,
-        token: u64,
-        interest: Interest,
-    ) -> io::Result<()> {
-        let mut event = libc::epoll_event { events: interest.bits(), u64: token };
+    fn control(&self, operation: libc::c_int, fd: BorrowedFd<'_>, token: u64) -> io::Result<()> {
+        let mut event = libc::epoll_event { events: libc::EPOLLIN as u32, u64: token };
         // SAFETY: `event` lives during the call, and both descriptors are open.
         check(unsafe { libc::epoll_ctl(self.0.as_raw_fd(), operation, fd.as_raw_fd(), &mut event) }).map(drop)
     }
@@ -145,8 +116,8 @@ mod tests {
     #[test]
     fn a_set_event_is_reported_through_a_nested_set_until_it_is_cleared() {
         let (outer, inner, event) = (Epoll::new().unwrap(), Epoll::new().unwrap(), EventFd::new().unwrap());
-        inner.add(event.as_fd(), 1, Interest::Readable).unwrap();
-        outer.add(inner.as_fd(), 7, Interest::Readable).unwrap();
+        inner.add(event.as_fd(), 1).unwrap();
+        outer.add(inner.as_fd(), 7).unwrap();
         let mut ready = Vec::new();
         outer.wait(&mut ready, Some(Duration::ZERO)).unwrap();
         assert!(ready.is_empty());

@@ -22,7 +22,7 @@ use super::slot::Slot;
 use super::{Presence, Spec, Stats, explain, fd_of, limit, link, port_mtu, vnet};
 use crate::sys::netlink::Netlink;
 use crate::sys::packet::{BURST, PacketSocket, Received};
-use crate::sys::poll::{Epoll, Interest};
+use crate::sys::poll::Epoll;
 use classify::Class;
 use takeover::Takeover;
 
@@ -96,8 +96,8 @@ impl Nic {
             prepare().map_err(|error| explain(&format!("cannot receive on {device}"), error))?;
         }
         let ready = Epoll::new()?;
-        ready.add(fd_of(&control), 0, Interest::Readable)?;
-        ready.add(fd_of(&data), 1, Interest::Readable)?;
+        ready.add(fd_of(&control), 0)?;
+        ready.add(fd_of(&data), 1)?;
         Ok(Nic {
             control,
             data,
@@ -134,10 +134,6 @@ impl Nic {
 
     pub(super) fn fd(&self) -> BorrowedFd<'_> {
         fd_of(&self.ready)
-    }
-
-    pub(super) fn transmit_fd(&self) -> BorrowedFd<'_> {
-        fd_of(&self.data)
     }
 
     pub(super) fn receive(&mut self, batch: &mut Batch, pool: &mut Pool, max: usize) -> io::Result<usize> {
