@@ -79,20 +79,14 @@ impl Forwarder {
     /// Puts the session's header before an IPv4 packet and sends it.
     #[inline]
     fn encapsulate(&mut self, out: Interface, mut frame: Frame, egress: &mut Egress) {
-        let link = match out {
-            Interface::Wan(wan) => self.links.wan_mut(wan),
-            Interface::Subscriber(subscriber) => self.links.subscriber_mut(subscriber),
-            Interface::Lan(_) | Interface::Router => None,
-        };
-        let Some(link) = link else { return egress.drop(frame, DropReason::NoRoute) };
+        let Some(link) = self.links.at_mut(out) else { return egress.drop(frame, DropReason::NoRoute) };
         let len = frame.len();
         let Some(header) = link.header(len) else { return egress.drop(frame, DropReason::Internal) };
         match frame.push(ENCAPSULATION) {
             Some(room) => room.copy_from_slice(&header),
             None => return egress.drop(frame, DropReason::Internal),
         }
-        link.usage.tx_packets = link.usage.tx_packets.wrapping_add(1);
-        link.usage.tx_octets = link.usage.tx_octets.wrapping_add(len as u64);
+        link.count_sent(len);
         egress.transmit(link.session.port, frame);
     }
 
@@ -173,7 +167,7 @@ impl Forwarder {
 }
 
 /// True when nothing is left undone in a frame.
-fn is_plain(frame: &Frame) -> bool {
+pub(super) fn is_plain(frame: &Frame) -> bool {
     frame.offload.gso.is_none() && !matches!(frame.offload.checksum, Checksum::Partial { .. })
 }
 

@@ -7,6 +7,7 @@
 use alloc::vec::Vec;
 
 use core::hash::BuildHasher;
+use core::net::Ipv4Addr;
 
 use hashbrown::HashTable;
 
@@ -152,6 +153,15 @@ impl Flow {
         }
     }
 
+    /// True when a packet of either direction that neither begins nor ends anything changes the flow's clock alone, and when
+    /// the epochs of its ends tell whether it is current.
+    #[inline(always)]
+    pub fn is_settled(&self) -> bool {
+        self.confirmed
+            && matches!(self.state, FlowState::Udp | FlowState::Tcp(TcpState::Established))
+            && !matches!(self.mappings, Pair(Some(_), Some(_)))
+    }
+
     /// Fills in the deltas from the keys.
     pub fn with_deltas(mut self) -> Flow {
         let delta = |from: Key, to: Key| {
@@ -187,6 +197,13 @@ pub(crate) struct Translation {
     pub address_delta: Delta,
     /// Change of the sum over ports or identifier.
     pub port_delta: Delta,
+}
+
+impl Translation {
+    /// The new destination address.
+    pub fn destination(&self) -> Ipv4Addr {
+        (self.addresses as u32).into()
+    }
 }
 
 /// A slab record's number.
@@ -239,10 +256,18 @@ impl FlowTable {
     }
 
     /// The flow and direction that `key` tells.
+    #[inline(always)]
     pub fn find(&self, key: Key) -> Option<(FlowId, Direction)> {
         let slot =
             *self.index.find(self.seed.hash_one(key), |&slot| key_of(&self.records, slot) == Some(key))?;
         Some((slot >> 1, direction_of(slot)))
+    }
+
+    /// The flow that `key` tells, to change, and its direction.
+    #[inline(always)]
+    pub fn find_mut(&mut self, key: Key) -> Option<(&mut Flow, Direction)> {
+        let (id, direction) = self.find(key)?;
+        Some((self.records.get_mut(id as usize)?.as_mut()?, direction))
     }
 
     /// The flow `id`.

@@ -35,7 +35,8 @@ impl Forwarder {
 
     /// A later fragment of a datagram whose first one has passed or not.
     fn follow(&mut self, turn: &mut Turn<'_>, ingress: Ingress, decision: Decision, frame: Frame) {
-        let packet = decision.and_then(|key| Ok(Packet { key, ..Packet::parse(&frame, ingress.realm)? }));
+        let packet =
+            decision.and_then(|key| Ok(Packet { key, ..Packet::parse(frame.bytes(), ingress.realm)? }));
         match packet {
             // Without its flow the fragment opens nothing.
             Ok(packet) if self.flows.find(packet.key).is_none() => {

@@ -3,14 +3,15 @@
 use core::net::Ipv4Addr;
 
 use crate::forward::bridge::Decision;
+use crate::forward::hit::WayIn;
 use crate::forward::key::Realm;
 use crate::forward::link::{ENCAPSULATION, PPP_IPV4};
-use crate::forward::message::{Punt, PuntKind, SessionOwner};
+use crate::forward::message::{Punt, PuntKind};
 use crate::forward::parse::{Carries, Packet};
 use crate::forward::segment::complete_checksum;
 use crate::forward::{Forwarder, Ingress, Turn};
 use crate::frame::Frame;
-use crate::id::{Interface, LanId, Mac, PortId};
+use crate::id::{LanId, Mac, PortId};
 use crate::ledger::DropReason;
 use crate::wire::checksum::Sum;
 use crate::wire::ethernet::{Header, ethertype};
@@ -18,10 +19,10 @@ use crate::wire::ipv4::UDP;
 use crate::wire::octets::u16_at;
 
 /// UDP port of a DHCPv4 server (RFC 2131 §4.1).
-const DHCP_SERVER: u16 = 67;
+pub(super) const DHCP_SERVER: u16 = 67;
 
 /// From the start of an Ethernet frame to the PPP protocol field.
-const PPP_AT: usize = ENCAPSULATION - 2;
+pub(super) const PPP_AT: usize = ENCAPSULATION - 2;
 
 impl Forwarder {
     /// A frame from a LAN's port: bridged, handed up, or routed.
@@ -38,36 +39,46 @@ impl Forwarder {
         if let [_] = state.ports.as_slice() {
             // Nothing to bridge to.
             if header.destination.is_group() || header.destination == state.mac {
-                return self.receive_local(turn, lan, header, frame);
+                return self.receive_local(turn, port, lan, header, frame);
             }
             return turn.egress.drop(frame, DropReason::OtherStation);
         }
         state.bridge.learn(turn.now, header.source, port);
         match state.bridge.decide(turn.now, header.destination, port) {
-            Decision::Local => self.receive_local(turn, lan, header, frame),
+            Decision::Local => self.receive_local(turn, port, lan, header, frame),
             Decision::Port(to) => self.transmit_on_port(to, frame, turn.egress),
             Decision::Same => turn.egress.drop(frame, DropReason::BridgeSamePort),
             Decision::Flood => self.flood(lan, Some(port), frame, turn.egress),
             Decision::LocalAndFlood => {
                 self.flood_copies(lan, port, &frame, turn.egress);
-                self.receive_local(turn, lan, header, frame);
+                self.receive_local(turn, port, lan, header, frame);
             }
         }
     }
 
     /// A frame from a LAN for the router, or for everyone.
-    fn receive_local(&mut self, turn: &mut Turn<'_>, lan: LanId, header: Header, mut frame: Frame) {
+    fn receive_local(
+        &mut self,
+        turn: &mut Turn<'_>,
+        port: PortId,
+        lan: LanId,
+        header: Header,
+        mut frame: Frame,
+    ) {
         match header.ethertype {
             ethertype::IPV4 => {
                 if !frame.pull(Header::LEN) {
                     return turn.egress.drop(frame, DropReason::Ipv4Malformed);
                 }
-                let ingress = Ingress { interface: Interface::Lan(lan), realm: Realm::INSIDE, epoch: 0 };
+                let ingress = Ingress::lan(lan);
                 if may_be_dhcp(frame.bytes()) && self.is_for_dhcp(lan, frame.bytes()) {
                     self.receive_dhcp(turn, lan, ingress, frame);
                 } else if header.destination.is_group() {
                     turn.egress.drop(frame, DropReason::BogonDestination);
                 } else {
+                    let is_bridge = self.lans.get(lan.index()).is_some_and(|lan| lan.ports.len() > 1);
+                    let bridge = is_bridge.then_some(lan);
+                    self.remember(port, WayIn::Lan { header: header.to_bytes(), ingress, bridge });
                     self.ipv4(turn, ingress, frame);
                 }
             }
@@ -134,7 +145,7 @@ impl Forwarder {
         }
         frame.truncate(end);
         let id = u16::from_be_bytes([s0, s1]);
-        let Some(link) = self.links.by_peer(port, header.source, id) else {
+        let Some((index, link)) = self.links.by_peer(port, header.source, id) else {
             let kind = PuntKind::Stray { port, peer: header.source, session: id };
             return turn.punts.push_back(Punt { kind, frame });
         };
@@ -144,10 +155,7 @@ impl Forwarder {
             Some(&[high, low]) if high & 1 == 0 && low & 1 == 1 => u16::from_be_bytes([high, low]),
             _ => return turn.egress.drop(frame, DropReason::PppMalformed),
         };
-        link.usage.rx_packets = link.usage.rx_packets.wrapping_add(1);
-        let octets = frame.len().saturating_sub(ENCAPSULATION) as u64;
-        link.usage.rx_octets = link.usage.rx_octets.wrapping_add(octets);
-        link.usage.last_received = Some(turn.now);
+        link.count_received(frame.len().saturating_sub(ENCAPSULATION), turn.now);
         let owner = link.owner;
         if protocol != PPP_IPV4 {
             return match frame.pull(PPP_AT) {
@@ -158,14 +166,21 @@ impl Forwarder {
         let Some(ipv4) = link.ipv4 else {
             return turn.egress.drop(frame, DropReason::PppPhase);
         };
+        let ingress = Ingress::session(owner, ipv4.epoch);
+        if let Some(&header) = frame.bytes().first_chunk() {
+            self.remember(port, WayIn::Session { header, ingress, link: index });
+        }
         if !frame.pull(ENCAPSULATION) {
             return turn.egress.drop(frame, DropReason::Ipv4Malformed);
         }
-        let (interface, realm) = match owner {
-            SessionOwner::Wan(wan) => (Interface::Wan(wan), Realm::outside(wan)),
-            SessionOwner::Subscriber(subscriber) => (Interface::Subscriber(subscriber), Realm::INSIDE),
-        };
-        self.ipv4(turn, Ingress { interface, realm, epoch: ipv4.epoch }, frame);
+        self.ipv4(turn, ingress, frame);
+    }
+
+    /// Spares the next frame by `port` that begins alike these questions.
+    fn remember(&mut self, port: PortId, way: WayIn) {
+        if let Some(port) = self.ports.get_mut(port.index()) {
+            port.way_in = Some(way);
+        }
     }
 
     /// Why a frame with this source address is not looked at.
@@ -188,7 +203,7 @@ fn may_be_dhcp(packet: &[u8]) -> bool {
 
 /// Checks the IPv4 and UDP headers of a DHCP message, and the UDP checksum.
 fn check_dhcp(frame: &mut Frame, realm: Realm) -> Result<(), DropReason> {
-    let packet = Packet::parse(frame, realm)?;
+    let packet = Packet::parse(frame.bytes(), realm)?;
     frame.truncate(packet.total);
     if packet.is_fragment() || packet.carries != Carries::Udp {
         return Err(DropReason::DhcpMalformed);

@@ -4,9 +4,10 @@ use alloc::vec::Vec;
 use core::net::Ipv4Addr;
 
 use crate::forward::message::{Session, SessionOwner, Usage};
-use crate::id::{Mac, PortId, SubscriberId, WanId};
+use crate::id::{Interface, Mac, PortId, SubscriberId, WanId};
 use crate::rng::Rng;
 use crate::table::{Map, Seed};
+use crate::time::Instant;
 use crate::wire::ethernet::ethertype;
 
 /// Octets before the IP packet: Ethernet, PPPoE and the PPP protocol field.
@@ -57,6 +58,19 @@ impl Link {
             *to = from;
         }
         Link { owner, session, usage: Usage::default(), ipv4: None, header }
+    }
+
+    /// Counts a packet of `octets` from the IP header on that came by the session.
+    pub fn count_received(&mut self, octets: usize, now: Instant) {
+        self.usage.rx_packets = self.usage.rx_packets.wrapping_add(1);
+        self.usage.rx_octets = self.usage.rx_octets.wrapping_add(octets as u64);
+        self.usage.last_received = Some(now);
+    }
+
+    /// Counts a packet of `octets` from the IP header on that leaves by the session.
+    pub fn count_sent(&mut self, octets: usize) {
+        self.usage.tx_packets = self.usage.tx_packets.wrapping_add(1);
+        self.usage.tx_octets = self.usage.tx_octets.wrapping_add(octets as u64);
     }
 
     /// The header of a frame with an IPv4 packet of `len` octets. `None` when the packet is longer than the length field
@@ -204,10 +218,20 @@ impl Links {
         true
     }
 
-    /// The session that a frame belongs to: by port, source address and session id together.
-    pub fn by_peer(&mut self, port: PortId, mac: Mac, id: u16) -> Option<&mut Link> {
+    /// The session that a frame belongs to: by port, source address and session id together. With it its number, for [`Links::get_mut`].
+    pub fn by_peer(&mut self, port: PortId, mac: Mac, id: u16) -> Option<(u32, &mut Link)> {
         let index = *self.peers.get(&Peer { port, mac, id })?;
-        self.get_mut(index)
+        Some((index, self.get_mut(index)?))
+    }
+
+    /// The session of an interface, to change.
+    #[inline(always)]
+    pub fn at_mut(&mut self, interface: Interface) -> Option<&mut Link> {
+        match interface {
+            Interface::Wan(wan) => self.wan_mut(wan),
+            Interface::Subscriber(subscriber) => self.subscriber_mut(subscriber),
+            Interface::Lan(_) | Interface::Router => None,
+        }
     }
 
     /// The uplink's session.
@@ -216,6 +240,7 @@ impl Links {
     }
 
     /// The uplink's session, to change.
+    #[inline(always)]
     pub fn wan_mut(&mut self, wan: WanId) -> Option<&mut Link> {
         let index = self.wans.get(wan.index())?.link?;
         self.get_mut(index)
@@ -272,7 +297,9 @@ impl Links {
         self.links.get(index as usize)?.as_ref()
     }
 
-    fn get_mut(&mut self, index: u32) -> Option<&mut Link> {
+    /// The session with this number, to change.
+    #[inline(always)]
+    pub fn get_mut(&mut self, index: u32) -> Option<&mut Link> {
         self.links.get_mut(index as usize)?.as_mut()
     }
 }

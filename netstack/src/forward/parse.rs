@@ -4,7 +4,6 @@
 //! within the buffer, no source route, and (unless it is a later fragment) a whole transport header.
 
 use crate::forward::key::{Key, Realm};
-use crate::frame::Frame;
 use crate::ledger::DropReason;
 use crate::wire::checksum::Sum;
 use crate::wire::ipv4::{DONT_FRAGMENT, ICMP, MIN_HEADER, MORE_FRAGMENTS, OFFSET_MASK, TCP, UDP};
@@ -57,10 +56,9 @@ pub(crate) struct Packet {
 }
 
 impl Packet {
-    /// Looks at the packet at the front of `frame`, which came in by side `realm`.
-    #[inline]
-    pub fn parse(frame: &Frame, realm: Realm) -> Result<Packet, DropReason> {
-        let bytes = frame.bytes();
+    /// Looks at the packet at the front of `bytes`, which came in by side `realm`.
+    #[inline(always)]
+    pub fn parse(bytes: &[u8], realm: Realm) -> Result<Packet, DropReason> {
         let first = bytes.first_chunk::<MIN_HEADER>().ok_or(DropReason::Ipv4Malformed)?;
         let header = usize::from(first[0] & 0x0f) << 2;
         let total = usize::from(u16::from_be_bytes([first[2], first[3]]));
@@ -116,12 +114,12 @@ impl Packet {
 }
 
 /// True when the checksum of a header without options is right: [`Sum::of`] for the length that nearly all have.
+#[inline(always)]
 fn is_right(header: &[u8; MIN_HEADER]) -> bool {
     let (words, _) = header.as_chunks::<4>();
     let sum: u64 = words.iter().map(|word| u64::from(u32::from_ne_bytes(*word))).sum();
-    let sum = (sum & 0xffff) + (sum >> 16 & 0xffff) + (sum >> 32);
-    let sum = (sum & 0xffff) + (sum >> 16);
-    (sum & 0xffff) + (sum >> 16) == 0xffff
+    // Adding the carries back in does not change the remainder, and the sum is not 0: the version is 4.
+    sum.is_multiple_of(0xffff)
 }
 
 /// A fragment after the first: whole units of 8 octets unless it is the last, and within 65,535 octets (RFC 791 §3.2).
@@ -132,7 +130,7 @@ fn later_fragment(len: usize, flags: u16) -> Result<(), DropReason> {
 }
 
 /// What the transport header says, and the ports or what stands in their place.
-#[inline]
+#[inline(always)]
 fn transport(payload: &[u8], protocol: u8, fragmented: bool) -> Result<(Carries, u32), DropReason> {
     // A first fragment too small for its transport header hides it from the filter (RFC 1858).
     let short = if fragmented { DropReason::FragmentMalformed } else { DropReason::TransportMalformed };

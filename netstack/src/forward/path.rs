@@ -17,7 +17,7 @@ use crate::ledger::DropReason;
 impl Forwarder {
     /// A packet that begins at its IPv4 header.
     pub(super) fn ipv4(&mut self, turn: &mut Turn<'_>, ingress: Ingress, mut frame: Frame) {
-        let packet = match Packet::parse(&frame, ingress.realm) {
+        let packet = match Packet::parse(frame.bytes(), ingress.realm) {
             Ok(packet) => packet,
             Err(reason) => return turn.egress.drop(frame, reason),
         };
@@ -131,7 +131,7 @@ impl Forwarder {
             self.hand_up(turn, ingress, packet.is_fragment(), frame);
             return Ok(());
         }
-        let destination = (translation.addresses as u32).into();
+        let destination = translation.destination();
         if size > usize::from(mtu) {
             self.emit_in_fragments(turn, out, destination, frame, mtu, ingress.origin());
         } else {

@@ -15,28 +15,31 @@ const ICMP_IDENTIFIER: usize = 4;
 
 /// Translates the packet at the front of `bytes`, of which `packet` is known and whose transport checksum is `checksum`.
 /// A hop is taken off when `hop` says so.
-#[inline]
+#[inline(always)]
 pub(crate) fn rewrite(bytes: &mut [u8], packet: &Packet, to: &Translation, checksum: Checksum, hop: bool) {
     let Some((header, payload)) = bytes.split_at_mut_checked(packet.header) else { return };
     rewrite_header(header, to.addresses, to.address_delta, hop);
-    if packet.carries == Carries::LaterFragment {
-        return;
-    }
     let both = to.address_delta.and(to.port_delta);
     match packet.carries {
         Carries::Tcp(_) => {
-            set_ports(payload, to.ports);
-            update(payload, TCP_CHECKSUM, |field| match checksum {
+            let Some(fixed) = payload.first_chunk_mut::<20>() else { return };
+            let field = u16::from_be_bytes([fixed[TCP_CHECKSUM], fixed[TCP_CHECKSUM + 1]]);
+            let field = match checksum {
                 Checksum::Partial { .. } => to.address_delta.apply_partial(field),
                 _ => both.apply(field),
-            });
+            };
+            [fixed[0], fixed[1], fixed[2], fixed[3]] = to.ports.to_be_bytes();
+            [fixed[TCP_CHECKSUM], fixed[TCP_CHECKSUM + 1]] = field.to_be_bytes();
         }
         Carries::Udp => {
-            set_ports(payload, to.ports);
-            update(payload, UDP_CHECKSUM, |field| match checksum {
+            let Some(fixed) = payload.first_chunk_mut::<8>() else { return };
+            let field = u16::from_be_bytes([fixed[UDP_CHECKSUM], fixed[UDP_CHECKSUM + 1]]);
+            let field = match checksum {
                 Checksum::Partial { .. } => to.address_delta.apply_partial(field),
                 _ => both.apply_udp(field),
-            });
+            };
+            [fixed[0], fixed[1], fixed[2], fixed[3]] = to.ports.to_be_bytes();
+            [fixed[UDP_CHECKSUM], fixed[UDP_CHECKSUM + 1]] = field.to_be_bytes();
         }
         Carries::IcmpQuery => {
             set_u16(payload, ICMP_IDENTIFIER, (to.ports >> 16) as u16);
@@ -51,6 +54,7 @@ pub(crate) fn rewrite(bytes: &mut [u8], packet: &Packet, to: &Translation, check
 }
 
 /// Writes both addresses into an IPv4 header and takes a hop off when `hop` says so.
+#[inline(always)]
 pub(crate) fn rewrite_header(header: &mut [u8], addresses: u64, delta: Delta, hop: bool) {
     let Some(fixed) = header.first_chunk_mut::<20>() else { return };
     let mut delta = delta;
@@ -63,12 +67,6 @@ pub(crate) fn rewrite_header(header: &mut [u8], addresses: u64, delta: Delta, ho
     [fixed[10], fixed[11]] = checksum.to_be_bytes();
     if let Some(place) = fixed.last_chunk_mut::<8>() {
         *place = addresses.to_be_bytes();
-    }
-}
-
-fn set_ports(payload: &mut [u8], ports: u32) {
-    if let Some(place) = payload.first_chunk_mut::<4>() {
-        *place = ports.to_be_bytes();
     }
 }
 

@@ -3,7 +3,7 @@
 use alloc::boxed::Box;
 use alloc::vec;
 
-use super::offload::Offload;
+use super::offload::{Checksum, Offload};
 
 /// Octets kept free in front of a received frame: room for VLAN, PPPoE, VXLAN and WireGuard headers together.
 pub const HEADROOM: usize = 128;
@@ -112,6 +112,28 @@ impl Frame {
         true
     }
 
+    /// Replaces the first `front` octets by `header`, and cuts what lies more than `len` octets behind them. Returns those
+    /// `len` octets. `None`, and no change, when they are not all there, when the headroom is too small, or when the frame's
+    /// checksum is partial.
+    #[inline(always)]
+    pub fn exchange<const N: usize>(
+        &mut self,
+        front: usize,
+        len: usize,
+        header: [u8; N],
+    ) -> Option<&mut [u8]> {
+        if matches!(self.offload.checksum, Checksum::Partial { .. }) {
+            return None;
+        }
+        let payload = self.start.checked_add(front)?;
+        let start = payload.checked_sub(N)?;
+        let end = payload.checked_add(len).filter(|&end| end <= self.end)?;
+        let (place, payload) = self.buffer.get_mut(start..end)?.split_first_chunk_mut::<N>()?;
+        *place = header;
+        (self.start, self.end) = (start, end);
+        Some(payload)
+    }
+
     /// Shortens the frame to `len` octets; does nothing when it is shorter already.
     pub fn truncate(&mut self, len: usize) {
         self.end = self.end.min(self.start.saturating_add(len));
@@ -146,7 +168,6 @@ impl Frame {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::frame::Checksum;
 
     #[test]
     fn push_and_pull_carry_the_partial_checksum_along() {
@@ -167,6 +188,28 @@ mod tests {
         assert!(frame.push(HEADROOM).is_some());
         assert_eq!(frame.len(), HEADROOM + 1);
         assert!(frame.push(1).is_none());
+    }
+
+    #[test]
+    fn an_exchange_puts_another_header_before_the_same_octets() {
+        let mut frame = Frame::from_bytes(&[1, 2, 3, 4, 5, 6, 7]);
+        assert_eq!(frame.exchange(2, 4, [8, 9, 10]), Some(&mut [3, 4, 5, 6][..]));
+        assert_eq!(frame.bytes(), &[8, 9, 10, 3, 4, 5, 6]);
+        assert_eq!(frame.exchange(3, 4, [11]), Some(&mut [3, 4, 5, 6][..]));
+        assert_eq!(frame.bytes(), &[11, 3, 4, 5, 6]);
+        assert_eq!(frame.headroom(), HEADROOM + 1);
+    }
+
+    #[test]
+    fn an_exchange_that_cannot_be_changes_nothing() {
+        let mut frame = Frame::from_bytes(&[1, 2, 3]);
+        assert!(frame.exchange(1, 3, [0]).is_none(), "an octet more than there is");
+        assert!(frame.exchange(4, 0, [0]).is_none());
+        assert!(frame.exchange(1, usize::MAX, [0]).is_none());
+        assert!(frame.exchange(1, 2, [0; HEADROOM + 2]).is_none(), "no headroom");
+        frame.offload.checksum = Checksum::Partial { start: 1, offset: 0 };
+        assert!(frame.exchange(1, 2, [0]).is_none(), "a checksum that would not follow");
+        assert_eq!(frame.bytes(), &[1, 2, 3]);
     }
 
     #[test]

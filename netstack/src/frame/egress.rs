@@ -115,6 +115,18 @@ impl Egress {
         }
     }
 
+    /// Sends the first `count` frames of `batch` out of `port`, if there is one.
+    pub fn transmit_first(&mut self, port: Option<PortId>, batch: &mut Batch, count: usize) {
+        let Some(port) = port else { return };
+        match self.queues.get_mut(port.index()) {
+            Some(queue) if count == batch.len() => {
+                self.ledger.transmitted += count as u64;
+                queue.append(batch);
+            }
+            _ => batch.drain(..count.min(batch.len())).for_each(|frame| self.transmit(port, frame)),
+        }
+    }
+
     /// Ends a frame that was understood and acted upon by the router itself.
     pub fn consume(&mut self, frame: Frame) {
         self.ledger.consumed += 1;

@@ -52,11 +52,15 @@ impl Header {
     }
 
     /// The header as it stands on the wire.
+    #[inline]
     pub fn to_bytes(self) -> [u8; Header::LEN] {
-        let Mac([d0, d1, d2, d3, d4, d5]) = self.destination;
-        let Mac([s0, s1, s2, s3, s4, s5]) = self.source;
-        let [t0, t1] = self.ethertype.to_be_bytes();
-        [d0, d1, d2, d3, d4, d5, s0, s1, s2, s3, s4, s5, t0, t1]
+        let mut bytes = [0; Header::LEN];
+        let (addresses, ethertype) = bytes.split_at_mut(12);
+        let (destination, source) = addresses.split_at_mut(6);
+        destination.copy_from_slice(&self.destination.0);
+        source.copy_from_slice(&self.source.0);
+        ethertype.copy_from_slice(&self.ethertype.to_be_bytes());
+        bytes
     }
 
     /// Writes the header at the end of what `frame` holds. False, and no change, when there is no room.

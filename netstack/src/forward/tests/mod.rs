@@ -4,6 +4,7 @@ mod net;
 mod packet;
 
 mod fragments;
+mod hit;
 mod icmp;
 mod lan;
 mod offload;

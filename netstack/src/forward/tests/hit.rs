@@ -1,0 +1,189 @@
+//! The short way does what the long way does: two gateways live the same life, one of them without the short way.
+
+use alloc::collections::VecDeque;
+use alloc::vec;
+use alloc::vec::Vec;
+use core::net::Ipv4Addr;
+
+use proptest::prelude::*;
+
+use super::net::*;
+use super::packet::{ACK, FIN, Packet, RST, SYN};
+use crate::forward::{SessionOwner, Turn};
+use crate::frame::{Egress, Frame};
+use crate::id::PortId;
+use crate::machine::Cx;
+use crate::rng::SeededRng;
+use crate::settings::Settings;
+
+/// The same gateway twice: `.1` forgets before every frame how the last one came in, and so takes the long way always.
+struct Twins(Net, Net);
+
+impl Twins {
+    fn new(settings: &Settings) -> Twins {
+        Twins(Net::with(settings.clone()), Net::with(settings.clone()))
+    }
+
+    fn both(&mut self, act: impl Fn(&mut Net) -> Out) -> Vec<(At, Vec<u8>)> {
+        self.1.forwarder.ports.iter_mut().for_each(|port| port.way_in = None);
+        let octets = |out: Out| -> Vec<(At, Vec<u8>)> {
+            out.0.into_iter().map(|(at, read)| (at, read.bytes)).collect()
+        };
+        let (short, long) = (octets(act(&mut self.0)), octets(act(&mut self.1)));
+        assert_eq!(short, long);
+        assert_eq!(self.0.egress.ledger(), self.1.egress.ledger());
+        assert_eq!(self.0.forwarder.poll_timeout(), self.1.forwarder.poll_timeout());
+        for owner in [ISP, ISP_2].map(SessionOwner::Wan).into_iter().chain([SessionOwner::Subscriber(ALICE)])
+        {
+            assert_eq!(self.0.forwarder.usage(owner), self.1.forwarder.usage(owner));
+        }
+        let flows = |net: &Net| net.forwarder.flows().collect::<Vec<_>>();
+        assert_eq!(flows(&self.0), flows(&self.1));
+        short
+    }
+}
+
+/// Which way a frame would go that comes by `port` now.
+fn is_hit(net: &mut Net, port: PortId, bytes: &[u8]) -> bool {
+    let mut egress = Egress::new(net.settings.ports.len());
+    let mut punts = VecDeque::new();
+    let mut rng = SeededRng::from_u64(1);
+    let cx = &mut Cx { now: net.now, rng: &mut rng };
+    let turn = Turn::new(cx, &mut egress, &mut punts);
+    net.forwarder.hit(&turn, port, &mut Frame::from_bytes(bytes)).is_some()
+}
+
+fn on_lan(packet: &Packet) -> Vec<u8> {
+    Net::ethernet(port_mac(LAN_PORT), mac_of(packet.source), 0x0800, &packet.build())
+}
+
+#[test]
+fn packets_of_an_established_flow_take_the_short_way_and_others_do_not() {
+    let mut net = Net::new();
+    let out = Packet::udp((HOST, 4000), (SERVER, 53), b"query");
+    assert!(!is_hit(&mut net, LAN_PORT, &on_lan(&out)), "the first packet makes the flow");
+    let external = net.lan(out.clone()).only(At::ISP).source;
+    assert!(is_hit(&mut net, LAN_PORT, &on_lan(&out)));
+    let answer = Packet::udp((SERVER, 53), external, b"answer");
+    net.wan(answer.clone()).only(At::Station(HOST));
+    let on_line = |packet: &Packet| Net::pppoe(SessionOwner::Wan(ISP), &packet.build());
+    assert!(is_hit(&mut net, WAN_PORT, &on_line(&answer)));
+
+    for other in [
+        out.clone().ttl(1),
+        out.clone().options(&[1, 1, 1, 0]),
+        Packet::udp((HOST, 4001), (SERVER, 53), b""),
+        Packet::tcp((HOST, 4000), (SERVER, 53), SYN, b""),
+    ] {
+        // Options alone do not keep a packet from the short way.
+        assert_eq!(is_hit(&mut net, LAN_PORT, &on_lan(&other)), !other.options.is_empty(), "{other:?}");
+    }
+    let whole = on_line(&answer);
+    for len in 0..22 + answer.build().len() {
+        assert!(!is_hit(&mut net, WAN_PORT, &whole[..len]), "cut at {len}");
+    }
+
+    net.wan_down(ISP);
+    net.wan_up(ISP, OURS_LATER);
+    assert!(!is_hit(&mut net, LAN_PORT, &on_lan(&out)), "the address is another");
+    assert!(!is_hit(&mut net, WAN_PORT, &on_line(&answer)));
+}
+
+#[derive(Debug, Clone)]
+enum Step {
+    /// A packet between two ends, as the LAN (or a subscriber) or the line sees it, with one octet perhaps spoiled up to the IPv4 header.
+    Packet {
+        inside: u8,
+        port: u16,
+        flags: Option<u8>,
+        ttl: u8,
+        size: usize,
+        back: bool,
+        spoil: Option<(usize, u8)>,
+    },
+    Pass(u16),
+    Redial(bool),
+}
+
+fn step() -> impl Strategy<Value = Step> {
+    let flags = prop::option::of(prop::sample::select(vec![SYN, SYN | ACK, ACK, ACK, ACK, FIN | ACK, RST]));
+    let ttl = prop::sample::select(vec![64, 64, 64, 64, 2, 1]);
+    let size = prop::sample::select(vec![0usize, 1, 30, 1400, 1452, 1453, 1460]);
+    let spoil = prop::option::weighted(0.2, (0usize..34, 1u8..=255));
+    let packet = (0u8..3, 0u16..3, flags, ttl, size, any::<bool>(), spoil).prop_map(
+        |(inside, port, flags, ttl, size, back, spoil)| Step::Packet {
+            inside,
+            port,
+            flags,
+            ttl,
+            size,
+            back,
+            spoil,
+        },
+    );
+    prop_oneof![
+        30 => packet,
+        2 => prop::sample::select(vec![0u16, 1, 59, 61, 301]).prop_map(Step::Pass),
+        1 => any::<bool>().prop_map(Step::Redial),
+    ]
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(64))]
+
+    #[test]
+    fn both_ways_do_the_same(steps in prop::collection::vec(step(), 1..150), bridged in any::<bool>()) {
+        let mut settings = settings();
+        if bridged {
+            settings.lans[0].ports.push(LAN_PORT_2);
+        }
+        let mut twins = Twins::new(&settings);
+        // The external end that each inside end was last seen by.
+        let mut externals: Vec<((Ipv4Addr, u16), (Ipv4Addr, u16))> = Vec::new();
+        for step in steps {
+            match step {
+                Step::Packet { inside, port, flags, ttl, size, back, spoil } => {
+                    let inside = ([HOST, HOST_2, ALICE_IP][usize::from(inside)], 4000 + port);
+                    let seen = externals.iter().rev().find(|(end, _)| *end == inside).map(|(_, external)| *external);
+                    let (from, to) = match seen {
+                        Some(external) if back => ((SERVER, 53), external),
+                        _ => (inside, (SERVER, 53)),
+                    };
+                    let payload = Vec::from_iter(core::iter::repeat_n(7, size));
+                    let packet = match flags {
+                        Some(flags) => Packet::tcp(from, to, flags, &payload),
+                        None => Packet::udp(from, to, &payload),
+                    };
+                    let bytes = packet.ttl(ttl).build();
+                    let (port, mut frame) = if from.0 == SERVER {
+                        (WAN_PORT, Net::pppoe(SessionOwner::Wan(ISP), &bytes))
+                    } else if from.0 == ALICE_IP {
+                        (ACCESS_PORT, Net::pppoe(SessionOwner::Subscriber(ALICE), &bytes))
+                    } else {
+                        (LAN_PORT, Net::ethernet(port_mac(LAN_PORT), mac_of(from.0), 0x0800, &bytes))
+                    };
+                    if let Some((at, bits)) = spoil
+                        && let Some(octet) = frame.get_mut(at)
+                    {
+                        *octet ^= bits;
+                    }
+                    let out = twins.both(|net| net.frame(port, Frame::from_bytes(&frame)));
+                    if let [(At::ISP, bytes)] = &out[..] && from == inside {
+                        let external = Ipv4Addr::new(bytes[12], bytes[13], bytes[14], bytes[15]);
+                        externals.push((inside, (external, u16::from_be_bytes([bytes[20], bytes[21]]))));
+                    }
+                }
+                Step::Pass(seconds) => {
+                    twins.both(|net| net.pass(u64::from(seconds)));
+                }
+                Step::Redial(same) => {
+                    twins.both(|net| {
+                        net.wan_down(ISP);
+                        net.wan_up(ISP, if same { OURS } else { OURS_LATER });
+                        Out::default()
+                    });
+                }
+            }
+        }
+    }
+}
