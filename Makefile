@@ -68,6 +68,7 @@ bench: setup-bench build
 	$(CARGO) bench --package genkan-tests --bench core
 	$(CARGO) build --release --package genkan-tests --bins
 	$(SUDO) target/release/bench >target/RESULTS.md
+	@mkdir -p tests/bench
 	mv target/RESULTS.md tests/bench/RESULTS.md
 	@cat tests/bench/RESULTS.md
 

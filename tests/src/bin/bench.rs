@@ -28,6 +28,8 @@ fn main() {
 }
 
 fn results() -> Result<String, String> {
+    let load = std::fs::read_to_string("/proc/loadavg").unwrap_or_default();
+    let load = load.split(' ').take(3).collect::<Vec<_>>().join(", ");
     let mut text = String::from(
         "# Results\n\nWritten by `make bench`.\n\n## The core alone\n\nLAN → PPPoE with NAT and filter, in memory, one thread. \
          Time is criterion's median with its 95 % interval; instructions are callgrind's.\n\n\
@@ -49,7 +51,7 @@ fn results() -> Result<String, String> {
          the same processors. Every offload of the senders is on.\n\n{}",
         bulk::compare()
     );
-    let _ = write!(text, "\n## Machine\n\n{}", machine());
+    let _ = write!(text, "\n## Machine\n\n{}", machine(load));
     Ok(text)
 }
 
@@ -96,7 +98,7 @@ fn collected(size: usize, flows: usize, batches: usize) -> Result<u64, String> {
 }
 
 /// What all this was measured on.
-fn machine() -> String {
+fn machine(load: String) -> String {
     let first = |path: &str, key: &str| {
         let text = std::fs::read_to_string(path).unwrap_or_default();
         let line = text.lines().find_map(|line| line.strip_prefix(key)).unwrap_or_default();
@@ -110,6 +112,7 @@ fn machine() -> String {
     let is_virtual = if first("/proc/cpuinfo", "flags").contains("hypervisor") { ", virtual" } else { "" };
     let facts = [
         ("processors", format!("{processors} × {}{is_virtual}", first("/proc/cpuinfo", "model name"))),
+        ("load before, of 1, 5 and 15 minutes", load),
         ("memory", first("/proc/meminfo", "MemTotal")),
         ("system", said("uname", &["-sr"])),
         ("compiler", said("rustc", &["--version"])),
