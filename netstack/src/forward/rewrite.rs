@@ -3,7 +3,7 @@
 use crate::forward::flow::Translation;
 use crate::forward::parse::{Carries, Packet};
 use crate::frame::Checksum;
-use crate::wire::checksum::Delta;
+use crate::wire::checksum::{Delta, mend_zeros};
 use crate::wire::ipv4::TCP;
 use crate::wire::octets::{set_u16, u16_at};
 
@@ -48,6 +48,10 @@ pub(crate) fn rewrite(bytes: &mut [u8], packet: &Packet, to: &Translation, check
         Carries::IcmpAnswer => {
             set_u16(payload, ICMP_IDENTIFIER, to.ports as u16);
             update(payload, ICMP_CHECKSUM, |field| to.port_delta.apply(field));
+            // Of a fragment the rest is not known. A query is never zeros, for its type is not.
+            if !packet.is_fragment() {
+                mend_zeros(payload, ICMP_CHECKSUM);
+            }
         }
         _ => {}
     }

@@ -2,7 +2,7 @@
 
 use alloc::vec::Vec;
 
-use crate::wire::checksum::update;
+use crate::wire::checksum::{mend_zeros, update};
 use crate::wire::ipv4::{self, Ipv4};
 use crate::wire::octets::{set_u8, set_u16, u16_at};
 
@@ -25,5 +25,6 @@ pub fn echo_reply(packet: &[u8]) -> Option<Vec<u8>> {
     let checksum = update(u16_at(answer, 2)?, u16_at(answer, 0)?, 0u16);
     set_u8(answer, 0, 0);
     set_u16(answer, 2, checksum);
+    mend_zeros(answer, 2);
     Some(reply)
 }

@@ -115,6 +115,14 @@ fn rfc1122_3_2_2_6_every_address_answers_an_echo_request_with_its_data() {
 }
 
 #[test]
+fn rfc1624_a_reply_of_nothing_but_zeros_has_the_checksum_of_zeros() {
+    let mut bench = Bench::new();
+    bench.receive(&packet(ipv4::ICMP, CLIENT, ROUTER, &[8, 0, 0xf7, 0xff, 0, 0, 0, 0, 0, 0])).unwrap();
+    let packets = sent(&mut bench.router);
+    assert_eq!(Ipv4::parse(&packets[0]).unwrap().payload(), &[0, 0, 0xff, 0xff, 0, 0, 0, 0, 0, 0]);
+}
+
+#[test]
 fn rfc1122_3_2_2_1_a_closed_udp_port_is_told_from_the_address_that_was_asked() {
     let mut bench = Bench::new();
     bench.receive(&udp(33434, b"traceroute")).unwrap();

@@ -10,6 +10,8 @@
 
 use core::net::{Ipv4Addr, Ipv6Addr};
 
+use super::octets::set_u16;
+
 /// A ones-complement sum of 16-bit words.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Sum(u16);
@@ -140,6 +142,15 @@ pub fn update(field: u16, old: impl Into<u32>, new: impl Into<u32>) -> u16 {
 fn add(a: u16, b: u16) -> u16 {
     let (sum, carry) = a.overflowing_add(b);
     sum.wrapping_add(u16::from(carry))
+}
+
+/// Gives data that an update has left nothing but zeros their checksum at `at`. It is 0xffff, and an update says 0: it cannot
+/// tell data whose sum is 0 from those whose sum is 0xffff, and only zeros have the former (RFC 1624 §3). A pseudo-header is
+/// never zeros, so this is for ICMP alone.
+pub fn mend_zeros(data: &mut [u8], at: usize) {
+    if data.iter().all(|&octet| octet == 0) {
+        set_u16(data, at, 0xffff);
+    }
 }
 
 /// Adds the carries back in until none are left. `value` is below 2⁶⁰.

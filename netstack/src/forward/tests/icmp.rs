@@ -26,6 +26,16 @@ fn rfc5508_req_1_queries_are_translated_by_identifier() {
 }
 
 #[test]
+fn rfc1624_an_answer_that_becomes_nothing_but_zeros_has_the_checksum_of_zeros() {
+    let mut net = Net::new();
+    let zeros = [0; 8];
+    let sent = net.lan(Packet::icmp(HOST, SERVER, 8, 0, [0; 4], &zeros)).only(At::ISP);
+    let [high, low] = sent.source.1.to_be_bytes();
+    // What it was read by checks the sum.
+    net.wan(Packet::icmp(SERVER, OURS, 0, 0, [high, low, 0, 0], &zeros)).only(At::Station(HOST));
+}
+
+#[test]
 fn rfc5508_req_2_rfc7857_req_11_a_query_lives_60_s_and_its_mapping_ends_with_it() {
     let mut net = Net::new();
     let id = net.lan(Packet::ping(HOST, SERVER, 77)).only(At::ISP).source.1;
