@@ -55,10 +55,15 @@ impl Gateway {
 
     /// Takes in the frames that came by `port`, and leaves `batch` empty.
     pub fn receive(&mut self, now: Instant, port: PortId, batch: &mut Batch) {
-        let cx = &mut Cx { now, rng: &mut self.rng };
         self.egress.received(batch.len());
-        self.forwarder.receive(cx, port, batch, &mut self.egress, &mut self.punts);
-        self.settle(now);
+        loop {
+            let cx = &mut Cx { now, rng: &mut self.rng };
+            self.forwarder.receive(cx, port, batch, &mut self.egress, &mut self.punts);
+            self.settle(now);
+            if batch.is_empty() {
+                return;
+            }
+        }
     }
 
     /// Does what is due. Calling it early or twice does nothing.

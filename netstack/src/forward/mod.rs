@@ -241,7 +241,9 @@ impl Forwarder {
         }
     }
 
-    /// Runs every frame of `batch`, which came by `port`, to its end. Frames for Control are appended to `punts`.
+    /// Runs the frames of `batch`, which came by `port`, to their ends. Frames for Control are appended to `punts`. After a
+    /// discovery frame it returns, with the rest left in `batch`: what follows may belong to the session that Control is
+    /// to open for it.
     pub fn receive(
         &mut self,
         cx: &mut Cx<'_>,
@@ -267,6 +269,10 @@ impl Forwarder {
                 None => {
                     if let Some(frame) = batch.pop_front() {
                         self.receive_one(&mut turn, port, role, frame);
+                    }
+                    let punt = turn.punts.back();
+                    if punt.is_some_and(|punt| matches!(punt.kind, PuntKind::Discovery { .. })) {
+                        return;
                     }
                 }
             }

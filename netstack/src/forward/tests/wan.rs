@@ -248,3 +248,21 @@ fn usage_counts_packets_and_octets_both_ways() {
     net.wan_down(ISP);
     assert!(net.forwarder.usage(SessionOwner::Wan(ISP)).is_none());
 }
+
+/// A concentrator's first LCP packet comes right behind its PADS: it belongs to the session that Control is to open.
+#[test]
+fn what_follows_a_discovery_frame_waits_until_control_has_seen_that() {
+    let mut net = Net::new();
+    let pads = Net::ethernet(port_mac(WAN_PORT), Mac([2, 0, 0, 0, 9, 9]), 0x8863, &[0x11, 0x65, 0, 7, 0, 0]);
+    let data = Net::pppoe(SessionOwner::Wan(ISP), &Packet::udp((SERVER, 1), (OURS, 1), b"").build());
+    let mut batch = crate::frame::Batch::from([&data, &pads, &data].map(|bytes| Frame::from_bytes(bytes)));
+    let mut rng = crate::rng::SeededRng::from_u64(1);
+    let mut cx = crate::machine::Cx { now: net.now, rng: &mut rng };
+    let mut punts = alloc::collections::VecDeque::new();
+    net.egress.received(batch.len());
+    net.forwarder.receive(&mut cx, WAN_PORT, &mut batch, &mut net.egress, &mut punts);
+    assert_eq!(batch.len(), 1, "the frame behind it is left");
+    assert!(matches!(punts.back().map(|punt| punt.kind), Some(PuntKind::Discovery { .. })));
+    let left = punts.into_iter().map(|punt| punt.frame).chain(batch);
+    left.for_each(|frame| net.egress.consume(frame));
+}
