@@ -21,7 +21,7 @@ mod suggest;
 mod unsupported;
 mod value;
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 pub use diff::{Change, ChangeKind, diff};
 pub use host::{Host, HostFile, LARGEST_FILE, ThisHost};
@@ -45,6 +45,15 @@ impl Config {
     /// A report with every error of the file, and its warnings.
     pub fn load(path: impl AsRef<Path>) -> Result<Loaded, Report> {
         Self::load_on(path, &ThisHost)
+    }
+
+    /// The control socket of the gateway that runs with this file. Nothing else of the file is looked at: who asks a
+    /// running gateway need not be able to read its secrets, and the file may have changed since it started.
+    ///
+    /// # Errors
+    /// A report, when the file cannot be read or parsed or its `[system]` is wrong.
+    pub fn control_socket(path: impl AsRef<Path>) -> Result<PathBuf, Report> {
+        read::control_socket(path.as_ref(), &ThisHost)
     }
 
     /// As [`Config::load`], for another machine.

@@ -9,6 +9,8 @@ use std::fmt;
 use std::ops::Range;
 use std::path::PathBuf;
 
+use crate::suggest;
+
 /// Octets of a source, from start to end.
 pub(crate) type Span = Range<usize>;
 
@@ -216,7 +218,7 @@ impl Snippet {
         let start = place.column.saturating_sub(1);
         let marked = source.text.get(place.span.clone()).unwrap_or("");
         let width = marked.lines().next().unwrap_or("").chars().count();
-        let shown = if conceal || (source.confidential && !is_harmless(line)) {
+        let shown = if conceal || gives_secret(line) || (source.confidential && !is_harmless(line)) {
             public_part(line)
         } else {
             line.len()
@@ -250,6 +252,25 @@ fn is_harmless(line: &str) -> bool {
     }
     let key = line.split('=').next().unwrap_or("").trim();
     matches!(key, "name" | "ipv4" | "password-file") && !line.contains('{')
+}
+
+/// True for a line that gives a value to a key that may be a password, somewhere in it.
+pub(crate) fn gives_secret(line: &str) -> bool {
+    let keys = line.split('=').map(|before| {
+        let before = before.trim_end().trim_end_matches(['"', '\'']);
+        before.rsplit(|c: char| !(c.is_alphanumeric() || c == '-' || c == '_')).next().unwrap_or("")
+    });
+    // What follows the last equals sign is no key.
+    let count = line.matches('=').count();
+    keys.take(count).any(suggest::sounds_secret)
+}
+
+/// The line of `text` in which an octet stands.
+pub(crate) fn line_at(text: &str, offset: usize) -> &str {
+    let (before, after) = text.split_at_checked(offset).unwrap_or((text, ""));
+    let start = before.rfind('\n').map_or(0, |at| at + 1);
+    let end = after.find('\n').map_or(text.len(), |at| offset + at);
+    text.get(start..end).unwrap_or("")
 }
 
 /// Length of the part of a line that holds no value: up to and including its first equals sign.
@@ -364,5 +385,41 @@ fn place(text: &str, span: Span) -> Place {
         line: before.matches('\n').count() + 1,
         column: before.get(line_start..).unwrap_or("").chars().count() + 1,
         span,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// TR-124 WAN.PPP.6: passwords are never shown, whatever is wrong with their line.
+    #[test]
+    fn tr124_wan_ppp_6_a_line_that_gives_a_secret_is_known() {
+        for line in [
+            "password = \"x\"",
+            "pppoe.password = x y",
+            "pppoe = { username = \"u\", \"Password\" = \"x\" }",
+            "  pasword=",
+            "# private-key = x",
+        ] {
+            assert!(gives_secret(line), "{line}");
+        }
+        for line in [
+            "password-file = \"isp.secret\"",
+            "username = \"password\"",
+            "public-key = \"x\"",
+            "# password",
+            "",
+        ] {
+            assert!(!gives_secret(line), "{line}");
+        }
+    }
+
+    #[test]
+    fn the_line_of_an_octet_is_found() {
+        let text = "a\nbc\n\nd";
+        let lines: Vec<_> = (0..=text.len()).map(|offset| line_at(text, offset)).collect();
+        assert_eq!(lines, ["a", "a", "bc", "bc", "bc", "", "d", "d"]);
+        assert_eq!(line_at("é", 1), "é");
     }
 }

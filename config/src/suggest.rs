@@ -28,8 +28,8 @@ pub(crate) fn did_you_mean(word: &str, valid: &[&str], quote: impl Fn(&str) -> S
 /// True for a key whose value may be a password rather than the path of a file.
 pub(crate) fn sounds_secret(key: &str) -> bool {
     let key = key.to_lowercase();
-    let names_file = key.ends_with("file");
-    !names_file && ["pas", "pwd", "pw", "secret", "key", "psk"].iter().any(|part| key.contains(part))
+    let is_public = key.ends_with("file") || key.contains("public");
+    !is_public && ["pas", "pwd", "pw", "secret", "key", "psk"].iter().any(|part| key.contains(part))
 }
 
 #[cfg(test)]
@@ -56,6 +56,6 @@ mod tests {
     #[test]
     fn a_key_that_may_hold_a_password_is_told_from_one_that_names_a_file() {
         assert!(sounds_secret("password") && sounds_secret("PassWord") && sounds_secret("private-key"));
-        assert!(!sounds_secret("pasword-file") && !sounds_secret("mtu"));
+        assert!(!sounds_secret("pasword-file") && !sounds_secret("public-key") && !sounds_secret("mtu"));
     }
 }

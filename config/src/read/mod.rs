@@ -15,12 +15,12 @@ mod wan;
 use std::cell::RefCell;
 use std::path::{Path, PathBuf};
 
-use toml::de::DeTable;
+use toml::de::{DeTable, DeValue};
 
 use crate::host::Host;
 use crate::reader::{Form, Node, Table};
-use crate::report::{Diagnostic, Report, Sink, Source, beside_syntax_errors};
-use crate::schema::{Config, FastPath};
+use crate::report::{Diagnostic, Report, Sink, Source, beside_syntax_errors, gives_secret, line_at};
+use crate::schema::{Config, FastPath, System};
 use crate::{Loaded, suggest, unsupported, value};
 use across::Facts;
 
@@ -100,6 +100,37 @@ pub(crate) fn load(path: &Path, host: &dyn Host) -> Result<Loaded, Report> {
     }
 }
 
+/// Where the gateway of this configuration listens for commands; nothing but `[system]` is read.
+pub(crate) fn control_socket(path: &Path, host: &dyn Host) -> Result<PathBuf, Report> {
+    let (source, text_errors) = read_source(path, host, false);
+    let (document, syntax_errors) = DeTable::parse_recoverable(&source.text);
+    if !text_errors.is_empty() || !syntax_errors.is_empty() {
+        // A file that cannot be parsed is complained about as a whole.
+        return load(path, host).map(|loaded| loaded.config.system.control);
+    }
+    let Some(table) = document.get_ref().get("system") else { return Ok(System::default().control) };
+    let sink = Sink::new(false);
+    let cx = Cx {
+        host,
+        directory: path.parent().unwrap_or(Path::new("")),
+        names: Names::default(),
+        facts: RefCell::default(),
+        elsewhere: RefCell::default(),
+    };
+    let control = match table.get_ref() {
+        DeValue::Table(entries) => {
+            Table::read(entries, table.span(), "system", &sink, |t| system::read(t, &cx).control)
+        }
+        _ => {
+            sink.error(&table.span(), "`system` is no table", "write [system], and its keys below it");
+            PathBuf::new()
+        }
+    };
+    let diagnostics = sink.into_diagnostics(&source, 0);
+    let report = Report { sources: vec![source], diagnostics };
+    if report.errors() == 0 { Ok(control) } else { Err(report) }
+}
+
 /// The text of a configuration file, or what kept us from reading it.
 fn read_source(path: &Path, host: &dyn Host, confidential: bool) -> (Source, Vec<Diagnostic>) {
     let sink = Sink::new(confidential);
@@ -128,7 +159,8 @@ fn parse<T>(source: &Source, index: usize, read: impl FnOnce(&Table) -> T) -> (O
     let syntax = Sink::new(source.confidential);
     for error in &errors {
         let span = error.span().unwrap_or_default();
-        let marked = source.text.get(span.clone()).filter(|_| !source.confidential).unwrap_or("…");
+        let confidential = source.confidential || gives_secret(line_at(&source.text, span.start));
+        let marked = source.text.get(span.clone()).filter(|_| !confidential).unwrap_or("…");
         let (message, help) = plain_words(error.message(), marked);
         syntax.error(&span, message, help);
     }

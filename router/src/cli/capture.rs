@@ -7,7 +7,7 @@ use std::process::ExitCode;
 
 use clap::Args;
 
-use super::{WRONG, failed, load};
+use super::{WRONG, control_socket, failed};
 use crate::control;
 
 pub(super) const ABOUT: &str = "\
@@ -36,28 +36,29 @@ pub(super) struct Arguments {
 }
 
 pub(super) fn capture(arguments: &Arguments) -> ExitCode {
-    let loaded = match load(&arguments.file) {
-        Ok(loaded) => loaded,
+    let socket = match control_socket(&arguments.file) {
+        Ok(socket) => socket,
         Err(code) => return code,
     };
     if arguments.write.is_none() && io::stdout().is_terminal() {
         eprintln!("genkan: a capture is no text: give --write FILE, or pipe it into tcpdump -r -");
         return ExitCode::from(WRONG);
     }
-    let socket = &loaded.config.system.control;
-    let mut stream = match control::capture(socket, arguments.ports.clone(), arguments.filter.clone()) {
+    let mut stream = match control::capture(&socket, arguments.ports.clone(), arguments.filter.clone()) {
         Ok(stream) => stream,
         Err(error) => return failed(error),
     };
     let copied = match &arguments.write {
-        Some(path) => File::create(path).and_then(|mut file| copy(&mut stream, &mut file)),
-        None => copy(&mut stream, &mut io::stdout().lock()),
+        Some(path) => File::create(path)
+            .and_then(|mut file| copy(&mut stream, &mut file))
+            .map_err(|error| format!("{}: cannot write the capture: {error}", path.display())),
+        None => match copy(&mut stream, &mut io::stdout().lock()) {
+            // The reader has seen enough.
+            Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
+            copied => copied.map_err(|error| format!("cannot write the capture: {error}")),
+        },
     };
-    match copied {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => ExitCode::SUCCESS,
-        Err(error) => failed(format_args!("cannot write the capture: {error}")),
-    }
+    copied.map_or_else(failed, |()| ExitCode::SUCCESS)
 }
 
 /// Copies each piece as soon as it comes, so that a reader at the other end sees frames live.

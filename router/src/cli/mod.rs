@@ -10,7 +10,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
-use genkan_config::{Config, Loaded};
+use genkan_config::{Config, Loaded, Report};
 
 /// A router in one program: PPPoE, NAT, a stateful filter, DHCP and DNS for a LAN, from one TOML file.
 #[derive(Parser)]
@@ -84,10 +84,18 @@ fn failed(what: impl std::fmt::Display) -> ExitCode {
 
 /// Loads a configuration; on failure prints the whole report and gives the exit status.
 fn load(file: &std::path::Path) -> Result<Loaded, ExitCode> {
-    Config::load(file).map_err(|report| {
-        eprint!("{}", report.render(colour()));
-        ExitCode::from(WRONG)
-    })
+    Config::load(file).map_err(wrong)
+}
+
+/// Finds the control socket of the gateway that runs with this configuration; on failure prints what is wrong with the
+/// file and gives the exit status.
+fn control_socket(file: &std::path::Path) -> Result<PathBuf, ExitCode> {
+    Config::control_socket(file).map_err(wrong)
+}
+
+fn wrong(report: Report) -> ExitCode {
+    eprint!("{}", report.render(colour()));
+    ExitCode::from(WRONG)
 }
 
 /// True when standard error is a terminal that may be written to in colour.

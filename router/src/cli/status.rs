@@ -6,7 +6,7 @@ use std::process::ExitCode;
 
 use serde_json::Value;
 
-use super::{failed, load};
+use super::{control_socket, failed};
 use crate::control;
 
 pub(super) const ABOUT: &str = "\
@@ -16,11 +16,11 @@ its leases; the sessions of each concentrator; flows, and every dropped frame un
 The control socket is found in FILE. Exit status 0 when the gateway answered, 1 when it did not.";
 
 pub(super) fn status(file: &Path, json: bool) -> ExitCode {
-    let loaded = match load(file) {
-        Ok(loaded) => loaded,
+    let socket = match control_socket(file) {
+        Ok(socket) => socket,
         Err(code) => return code,
     };
-    match control::status(&loaded.config.system.control) {
+    match control::status(&socket) {
         Ok(status) if json => {
             println!("{status:#}");
             ExitCode::SUCCESS
