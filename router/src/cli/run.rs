@@ -4,11 +4,14 @@ use std::io;
 use std::path::Path;
 use std::process::ExitCode;
 use std::thread;
+use std::time::Duration;
 
 use genkan_config::{Config, Loaded, Report};
 use genkan_netstack::gateway::Gateway;
 use tokio::runtime::Runtime;
 use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::sync::oneshot;
+use tokio::task::LocalSet;
 use tracing::{error, info, warn};
 use tracing_subscriber::EnvFilter;
 
@@ -51,7 +54,11 @@ fn watch(file: &Path, loaded: &Loaded) -> Result<(), String> {
     // Before a card is taken: a signal that comes while ports are opened must not keep them from being given back.
     let signals = runtime.block_on(async { Signals::catch() });
     let signals = signals.map_err(|error| format!("cannot catch signals: {error}"))?;
-    serve(&runtime, signals, file, start(loaded)?)
+    let running = {
+        let _inside = runtime.enter();
+        start(loaded)?
+    };
+    serve(&runtime, signals, file, running)
 }
 
 /// What a report says, a warning a line.
@@ -97,11 +104,17 @@ impl Signals {
 struct Running {
     worker: Worker,
     handle: Handle,
+    server: Server,
     config: Config,
 }
 
+/// Opens and reads all that the gateway needs. A runtime must be entered.
 fn start(loaded: &Loaded) -> Result<Running, String> {
     let config = loaded.config.clone();
+    // First, so that a second gateway with the same configuration touches nothing.
+    let server = Server::bind(&config.system.control).map_err(|error| {
+        format!("{}: cannot listen for commands: {error}", config.system.control.display())
+    })?;
     let clock = Clock::start();
     let state = StateWriter::start(&config.system.state_dir).map_err(|error| {
         format!("{}: cannot use the state directory: {error}", config.system.state_dir.display())
@@ -131,7 +144,7 @@ fn start(loaded: &Loaded) -> Result<Running, String> {
     let gateway = Gateway::new(&settings(&config, &facts), &remembered, seed, now);
     let (worker, handle) = Worker::new(gateway, ports, clock, state)
         .map_err(|error| format!("cannot wait for the ports: {error}"))?;
-    Ok(Running { worker, handle, config })
+    Ok(Running { worker, handle, server, config })
 }
 
 fn random_seed() -> io::Result<[u8; 32]> {
@@ -140,10 +153,13 @@ fn random_seed() -> io::Result<[u8; 32]> {
     Ok(seed)
 }
 
+/// How long clients may take for what they are still to get when the gateway has stopped.
+const LAST_WORDS: Duration = Duration::from_secs(1);
+
 /// Starts the data thread and serves the control socket until a signal comes or the data thread ends.
 fn serve(runtime: &Runtime, signals: Signals, file: &Path, running: Running) -> Result<(), String> {
-    let Running { worker, handle, config } = running;
-    let (ended, mut end) = tokio::sync::oneshot::channel();
+    let Running { worker, handle, server, config } = running;
+    let (ended, mut end) = oneshot::channel();
     let data = thread::Builder::new()
         .name("data".into())
         .spawn(move || {
@@ -153,10 +169,9 @@ fn serve(runtime: &Runtime, signals: Signals, file: &Path, running: Running) -> 
         .map_err(|error| format!("cannot start the data thread: {error}"))?;
     let names: Vec<String> = config.ports.iter().map(|port| port.name.clone()).collect();
     let Signals { mut interrupt, mut terminate, mut hang_up } = signals;
-    let result = tokio::task::LocalSet::new().block_on(runtime, async {
-        let server = Server::bind(&config.system.control).map_err(|error| {
-            format!("{}: cannot listen for commands: {error}", config.system.control.display())
-        })?;
+    let clients = LocalSet::new();
+    // The data thread's result, when it ended first.
+    let ended = clients.block_on(runtime, async {
         tokio::select! {
             () = server.serve(&handle, &names) => {}
             () = async {
@@ -166,21 +181,27 @@ fn serve(runtime: &Runtime, signals: Signals, file: &Path, running: Running) -> 
             } => {}
             _ = interrupt.recv() => info!("interrupted; ending every session"),
             _ = terminate.recv() => info!("asked to stop; ending every session"),
-            result = &mut end => return match result {
-                Ok(Ok(())) => Ok(()),
-                Ok(Err(error)) => Err(format!("the data thread cannot go on: {error}")),
-                Err(_) => Err("the data thread has panicked: a fault of the router".into()),
-            },
+            result = &mut end => return Some(result),
         }
-        Ok(())
+        None
     });
-    if handle.send(Command::Stop).is_err() {
-        error!("the data thread had ended already");
+    // Nobody else is let in.
+    drop(server);
+    let result = ended.unwrap_or_else(|| {
+        if handle.send(Command::Stop).is_err() {
+            error!("the data thread had ended already");
+        }
+        runtime.block_on(end)
+    });
+    // Captures get the last frames, too; a client that stands still is not waited for.
+    runtime.block_on(async {
+        let _ = tokio::time::timeout(LAST_WORDS, clients).await;
+    });
+    match (data.join(), result) {
+        (Ok(()), Ok(Ok(()))) => Ok(()),
+        (Ok(()), Ok(Err(error))) => Err(format!("the data thread cannot go on: {error}")),
+        _ => Err("the data thread has panicked: a fault of the router".into()),
     }
-    if data.join().is_err() {
-        return Err("the data thread has panicked: a fault of the router".into());
-    }
-    result
 }
 
 /// Tells what the configuration file would change if the gateway were started now.

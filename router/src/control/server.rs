@@ -34,7 +34,8 @@ pub struct Server {
 
 impl Server {
     /// Makes the socket, which only the program's own user may use. A socket that a dead run left is replaced; one that
-    /// a live gateway answers on is an error.
+    /// a live gateway answers on is an error. Do this before anything of the machine is touched: what the other gateway
+    /// uses is its own. A runtime must be entered.
     pub fn bind(path: &Path) -> io::Result<Self> {
         if let Some(directory) = path.parent() {
             std::fs::DirBuilder::new().recursive(true).mode(0o755).create(directory)?;
