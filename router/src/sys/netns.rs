@@ -9,6 +9,7 @@ use std::fs::{self, File};
 use std::io;
 use std::os::fd::AsRawFd;
 use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::thread;
 
@@ -57,6 +58,22 @@ pub fn delete(name: &str) -> io::Result<()> {
         Err(error) if error.raw_os_error() == Some(libc::EINVAL) => Ok(()),
         other => other.map(drop),
     }
+}
+
+/// The processes whose first thread is in a namespace, as far as this process may see them.
+pub fn processes(name: &str) -> io::Result<Vec<i32>> {
+    let namespace = fs::metadata(path(name))?;
+    let mut found = Vec::new();
+    for entry in fs::read_dir("/proc")? {
+        let entry = entry?;
+        let Some(process) = entry.file_name().to_str().and_then(|name| name.parse().ok()) else { continue };
+        // It may have ended in the meantime.
+        let Ok(its) = fs::metadata(entry.path().join("ns/net")) else { continue };
+        if (its.dev(), its.ino()) == (namespace.dev(), namespace.ino()) {
+            found.push(process);
+        }
+    }
+    Ok(found)
 }
 
 /// Moves this thread, and what it starts and opens from now on, into a namespace.

@@ -3,11 +3,14 @@
 use std::fs::{self, File};
 use std::io;
 use std::net::Ipv4Addr;
+use std::os::linux::net::SocketAddrExt as _;
 use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
+use std::os::unix::net::{SocketAddr, UnixListener};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, ExitCode, Stdio};
+use std::process::{Child, Command, Output, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc;
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -24,14 +27,20 @@ pub(super) const ROUTER_ADDRESS: Ipv4Addr = Ipv4Addr::new(192, 168, 1, 1);
 pub(super) const LAN: &str = "192.168.1.0/24";
 pub(super) const MIB: u64 = 1024 * 1024;
 
+/// Longest time for a step of the client's.
+const PATIENCE: Duration = Duration::from_secs(60);
+
 const FAR: &str = "genkan-far";
 const ISP: &str = "genkan-isp";
 const GATEWAY: &str = "genkan-gateway";
 const CLIENT: &str = "genkan-client";
 const NAMESPACES: [&str; 4] = [FAR, ISP, GATEWAY, CLIENT];
 
-/// Tells the child of [`gain_privileges`] that it is the child.
-const INSIDE: &str = "GENKAN_DEMO_INSIDE";
+/// What the name of a demo's directory begins with; its process follows.
+const DIRECTORY: &str = "genkan-demo-";
+
+/// A name in the abstract socket space that a running demo holds: its namespaces are not another demo's to sweep.
+const ONLY_ONE: &str = "genkan-demo";
 
 const ISP_TOML: &str = r#"# The demo's ISP: a concentrator on one side, the Internet on the other.
 [system]
@@ -103,30 +112,13 @@ PREINIT) ip link set "$interface" up ;;
 esac
 "#;
 
-/// Makes sure that this process may make namespaces. `Ok(None)`: it may. `Ok(Some)`: it may not, but a child in a user
-/// namespace could, and has run the demo with this result. `Err`: neither, with what to do.
-pub(super) fn gain_privileges() -> Result<Option<ExitCode>, String> {
-    if std::env::var_os(INSIDE).is_some() || rustix::process::geteuid().is_root() {
-        return Ok(None);
+/// Makes sure that this process may make namespaces: root may, and anybody else becomes root of namespaces of its own
+/// where the kernel allows that. The error says what to do.
+pub(super) fn gain_privileges() -> Result<(), String> {
+    if rustix::process::geteuid().is_root() {
+        return Ok(());
     }
-    let refused = "the demo needs root to make network namespaces, and this kernel allows no user namespace: \
-                   run it as sudo genkan demo";
-    let allowed = Command::new("unshare").args(["--user", "--map-root-user", "--net", "true"]).output();
-    if !allowed.is_ok_and(|output| output.status.success()) {
-        return Err(refused.into());
-    }
-    let program = std::env::current_exe().map_err(|error| error.to_string())?;
-    // In its own mount namespace the child may hide /run and keep its namespaces' names there.
-    let status = Command::new("unshare")
-        .args(["--user", "--map-root-user", "--net", "--mount", "sh", "-c"])
-        .arg("mount -t tmpfs none /run && exec \"$@\"")
-        .arg("sh")
-        .arg(program)
-        .args(std::env::args_os().skip(1))
-        .env(INSIDE, "1")
-        .status()
-        .map_err(|error| error.to_string())?;
-    Ok(Some(status.code().and_then(|code| u8::try_from(code).ok()).map_or(ExitCode::FAILURE, ExitCode::from)))
+    netns::become_root_of_own().map_err(|error| format!("the demo cannot make its lab: {error}"))
 }
 
 /// A program that runs in the lab, killed when it is dropped.
@@ -184,21 +176,36 @@ pub(super) struct Lab {
     isp: Option<Program>,
     gateway: Option<Program>,
     recorder: Option<Program>,
+    _only_one: UnixListener,
 }
 
 impl Lab {
     /// Makes the namespaces, the cables, the far side and the files.
     pub(super) fn build(interrupted: &Arc<AtomicBool>) -> Result<Self, String> {
-        let directory = std::env::temp_dir().join(format!("genkan-demo-{}", std::process::id()));
+        let only_one = SocketAddr::from_abstract_name(ONLY_ONE)
+            .and_then(|name| UnixListener::bind_addr(&name))
+            .map_err(|_| "another demo is running on this machine")?;
+        let directory = std::env::temp_dir().join(format!("{DIRECTORY}{}", std::process::id()));
         fs::DirBuilder::new()
             .mode(0o700)
             .create(&directory)
             .map_err(|error| format!("{}: {error}", directory.display()))?;
-        let lab =
-            Lab { directory, interrupted: Arc::clone(interrupted), isp: None, gateway: None, recorder: None };
+        let lab = Lab {
+            directory,
+            interrupted: Arc::clone(interrupted),
+            isp: None,
+            gateway: None,
+            recorder: None,
+            _only_one: only_one,
+        };
         sweep();
         for name in NAMESPACES {
-            netns::create(name).map_err(|error| format!("network namespace {name}: {error}"))?;
+            netns::create(name).map_err(|error| match error.kind() {
+                io::ErrorKind::PermissionDenied => {
+                    format!("network namespace {name}: {error}; a container must be a privileged one")
+                }
+                _ => format!("network namespace {name}: {error}"),
+            })?;
             ip(&format!("-n {name} link set lo up"))?;
         }
         cable((FAR, "far0"), (ISP, "core0"))?;
@@ -327,27 +334,27 @@ impl Lab {
         let script = self.directory.join("lease.sh");
         let (name, mut command) = dhcp_client(&script, &self.directory)
             .ok_or("no DHCP client is installed: apt-get install udhcpc, or isc-dhcp-client")?;
-        let output = netns::run(CLIENT, || command.output())
-            .and_then(|output| output)
+        // It stays in the foreground, and ends with this step.
+        let mut client = Program::start(CLIENT, self.directory.join("client.log"), &mut command)
             .map_err(|error| format!("{name}: {error}"))?;
-        let lease = fs::read_to_string(self.directory.join("lease")).unwrap_or_default();
-        match lease.split_whitespace().collect::<Vec<_>>()[..] {
-            [address, router, dns, seconds, ..] => {
-                Ok(format!("{address} by {name}; router {router}, DNS {dns}, for {seconds} s"))
+        let lease = self.wait(Duration::from_secs(20), || {
+            let alive = client.alive();
+            let lease = fs::read_to_string(self.directory.join("lease")).unwrap_or_default();
+            match lease.split_whitespace().collect::<Vec<_>>()[..] {
+                [address, router, dns, seconds, ..] => {
+                    Some(Ok(format!("{address} by {name}; router {router}, DNS {dns}, for {seconds} s")))
+                }
+                _ if !alive => Some(Err(format!("{name} got none: {}", client.last_words()))),
+                _ => None,
             }
-            _ => Err(format!(
-                "{name} got none: {}",
-                String::from_utf8_lossy(&output.stderr).lines().last().unwrap_or_default()
-            )),
-        }
+        });
+        lease.unwrap_or_else(|| Err(format!("{name} got none: {}", client.last_words())))
     }
 
     pub(super) fn ping(&self) -> Step {
         let mut command = Command::new("ping");
         command.args(["-c", "3", "-i", "0.2", "-w", "10"]).arg(FAR_ADDRESS.to_string());
-        let output = netns::run(CLIENT, || command.output())
-            .and_then(|output| output)
-            .map_err(|error| format!("ping: {error}"))?;
+        let output = self.output(&mut command).map_err(|error| format!("ping: {error}"))?;
         let text = String::from_utf8_lossy(&output.stdout);
         let last = text.lines().last().unwrap_or_default();
         if output.status.success() {
@@ -358,12 +365,35 @@ impl Lab {
         }
     }
 
-    /// Runs a step as the client.
-    pub(super) fn on_client(&self, step: impl FnOnce() -> Step + Send) -> Step {
-        if self.interrupted.load(Ordering::Relaxed) {
-            return Err("interrupted".into());
+    /// Runs a command that says little as the client.
+    fn output(&self, command: &mut Command) -> io::Result<Output> {
+        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut child = netns::run(CLIENT, || command.spawn())??;
+        let ended = self.wait(PATIENCE, || child.try_wait().transpose());
+        if ended.is_none() {
+            child.kill()?;
         }
-        netns::run(CLIENT, step).map_err(|error| format!("network namespace {CLIENT}: {error}"))?
+        child.wait_with_output()
+    }
+
+    /// Runs a step as the client. It is left behind when the user has had enough.
+    pub(super) fn on_client(&self, step: impl FnOnce() -> Step + Send + 'static) -> Step {
+        let (done, result) = mpsc::channel();
+        thread::Builder::new()
+            .name("client".into())
+            .spawn(move || {
+                let outcome = netns::run(CLIENT, step)
+                    .unwrap_or_else(|error| Err(format!("network namespace {CLIENT}: {error}")));
+                // Nobody listens any more after an interruption.
+                let _ = done.send(outcome);
+            })
+            .map_err(|error| error.to_string())?;
+        let outcome = self.wait(PATIENCE, || match result.try_recv() {
+            Err(mpsc::TryRecvError::Empty) => None,
+            Ok(outcome) => Some(outcome),
+            Err(mpsc::TryRecvError::Disconnected) => Some(Err("ended with a panic".into())),
+        });
+        outcome.unwrap_or_else(|| Err(format!("not done within {} s", PATIENCE.as_secs())))
     }
 
     /// Ends the capture and says what is in it.
@@ -410,11 +440,23 @@ impl Drop for Lab {
     }
 }
 
-/// Removes the lab's namespaces, also those that a demo left that was killed.
+/// Removes the lab's namespaces and what runs in them, also what a demo has left that was killed.
 fn sweep() {
     for name in NAMESPACES {
+        for process in netns::processes(name).unwrap_or_default() {
+            if let Some(process) = Pid::from_raw(process) {
+                let _ = kill_process(process, Signal::KILL);
+            }
+        }
         if netns::path(name).exists() {
             let _ = netns::delete(name);
+        }
+    }
+    for entry in fs::read_dir(std::env::temp_dir()).into_iter().flatten().flatten() {
+        let name = entry.file_name();
+        let owner = name.to_str().and_then(|name| name.strip_prefix(DIRECTORY));
+        if owner.is_some_and(|owner| !Path::new("/proc").join(owner).exists()) {
+            let _ = fs::remove_dir_all(entry.path());
         }
     }
 }
@@ -436,7 +478,7 @@ fn ip(arguments: &str) -> Result<(), String> {
     Err(format!("ip {arguments}: {}", String::from_utf8_lossy(&output.stderr).trim()))
 }
 
-/// The machine's DHCP client, set to get one lease and end.
+/// The machine's DHCP client, set to get a lease and to stay in the foreground.
 fn dhcp_client(script: &Path, directory: &Path) -> Option<(&'static str, Command)> {
     let present = |name: &str| {
         ["/usr/sbin", "/sbin", "/usr/bin", "/bin"]
@@ -451,7 +493,7 @@ fn dhcp_client(script: &Path, directory: &Path) -> Option<(&'static str, Command
     }
     let path = present("dhclient")?;
     let mut command = Command::new(path);
-    command.args(["-1", "-sf"]).arg(script);
+    command.args(["-d", "-1", "-sf"]).arg(script);
     command
         .arg("-lf")
         .arg(directory.join("dhclient.leases"))

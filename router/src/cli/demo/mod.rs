@@ -33,6 +33,9 @@ for them (sudo genkan demo); without root it tries a user namespace.";
 /// Octets of each transfer.
 const TRANSFER: u64 = 100 * MIB;
 
+/// Exit status after a signal, as a shell gives it after Ctrl-C.
+const INTERRUPTED: u8 = 130;
+
 #[derive(Args)]
 pub(super) struct Arguments {
     /// Write the capture of the WAN's first seconds to this file
@@ -44,11 +47,8 @@ pub(super) struct Arguments {
 type Step = Result<String, String>;
 
 pub(super) fn demo(arguments: &Arguments) -> ExitCode {
-    match lab::gain_privileges() {
-        Ok(None) => {}
-        // A child with the privileges has run the demo.
-        Ok(Some(code)) => return code,
-        Err(why) => return failed(why),
+    if let Err(why) = lab::gain_privileges() {
+        return failed(why);
     }
     let interrupted = match watch_signals() {
         Ok(flag) => flag,
@@ -58,13 +58,13 @@ pub(super) fn demo(arguments: &Arguments) -> ExitCode {
     let outcome = show(arguments, &interrupted);
     let took = started.elapsed().as_secs();
     match outcome {
+        _ if interrupted.load(Ordering::Relaxed) => {
+            println!("\n{} Interrupted after {took} s; the lab is gone.", mark(false));
+            ExitCode::from(INTERRUPTED)
+        }
         Ok(()) => {
             println!("\n{} The demo worked, start to end, in {took} s.", mark(true));
             ExitCode::SUCCESS
-        }
-        Err(_) if interrupted.load(Ordering::Relaxed) => {
-            println!("\n{} Interrupted after {took} s; the lab is gone.", mark(false));
-            ExitCode::from(130)
         }
         Err(why) => {
             println!("\n{} The demo failed: {why}", mark(false));
