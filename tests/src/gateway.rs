@@ -86,7 +86,7 @@ impl Genkan {
             .command(&program.display().to_string())
             .arg("run")
             .arg(&config)
-            .env("RUST_LOG", std::env::var("RUST_LOG").unwrap_or_else(|_| "debug".into()))
+            .env("RUST_LOG", std::env::var("RUST_LOG").unwrap_or_else(|_| "trace".into()))
             .env("NO_COLOR", "1")
             .stdin(Stdio::null())
             .stdout(file.try_clone().expect("a file can be shared"))
@@ -103,6 +103,16 @@ impl Genkan {
             panic!("{role} ended at once, {status}: {}", genkan.log());
         }
         genkan
+    }
+
+    /// Its configuration.
+    pub fn config(&self) -> &Path {
+        &self.config
+    }
+
+    /// Its process.
+    pub fn process(&self) -> u32 {
+        self.child.id()
     }
 
     /// What it has logged so far.

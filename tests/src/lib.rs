@@ -19,6 +19,8 @@ pub mod lab;
 pub mod netns;
 pub mod packet_path;
 pub mod peers;
+pub mod recording;
+pub mod street;
 pub mod topology;
 pub mod watch;
 
