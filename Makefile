@@ -57,7 +57,7 @@ demo: setup-demo build
 test: setup-test build
 	@tests/guest/build.sh target/guest
 	@$(SUDO) true || { echo "make test: labs need root, and sudo does not give it" >&2; exit 1; }
-	$(CARGO) test --workspace $(if $(SUDO),--config "target.'cfg(all())'.runner = '$(SUDO)'"); \
+	$(CARGO) test --workspace --no-fail-fast $(if $(SUDO),--config "target.'cfg(all())'.runner = '$(SUDO)'"); \
 		status=$$?; $(SUDO) target/debug/genkan-lab sweep; exit $$status
 	@$(MAKE) --no-print-directory fuzz FUZZ_SECONDS=5
 
