@@ -127,6 +127,9 @@ impl House {
 fn far_host(namespace: &Namespace) -> Internet {
     namespace.ip(&["address", "add", &format!("{WEB}/24"), "dev", "eth0"]);
     namespace.ip(&["route", "add", "default", "via", &CORE.to_string()]);
+    // Every probe is to be answered, and as it is: datagrams leave without DF, so the way has to cut them.
+    namespace.sysctl("net.ipv4.icmp_ratelimit", "0");
+    namespace.sysctl("net.ipv4.ip_no_pmtu_disc", "1");
     Internet::start(namespace, WEB)
 }
 

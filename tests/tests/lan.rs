@@ -118,6 +118,8 @@ fn two_hundred_connections_at_once() {
 #[test]
 fn datagrams_pass_both_ways() {
     let street = Street::new("lan-udp", "");
+    // Datagrams without DF: those that do not fit are cut on the way.
+    street.house.desk.sysctl("net.ipv4.ip_no_pmtu_disc", "1");
     for size in [1, 512, 1464, 1465, 4000] {
         let whole = street.house.desk.inside(|| datagrams(web(7), 64, size)).expect("UDP can be sent");
         assert_eq!(whole, 64, "datagrams of {size} octets");
@@ -143,7 +145,10 @@ fn traceroute_and_icmp_errors() {
         socket.recv(&mut [0; 16]).map_err(|error| error.kind())
     });
     assert_eq!(refused, Err(std::io::ErrorKind::ConnectionRefused), "rfc5508_req_4");
-    // RFC 4787 REQ-13: too big with DF set.
+    // RFC 4787 REQ-13: too big with DF set. The sender is told, and knows better the next time.
+    let too_big = desk.inside(|| datagrams(web(7), 8, 1465));
+    assert!(too_big.as_ref().is_err_and(|error| error.contains("too long")), "rfc4787_req_13: {too_big:?}");
+    assert_eq!(desk.inside(|| datagrams(web(7), 8, 1465)), Ok(8));
     let output = text(&desk.try_run(&format!("ping -c 1 -W 2 -M do -s 1465 {WEB}")));
     assert!(output.contains("mtu = 1492") || output.contains("mtu=1492"), "rfc4787_req_13: {output}");
     desk.run(&format!("ping -c 1 -W 2 -M do -s 1464 {WEB}"));
