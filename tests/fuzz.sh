@@ -38,7 +38,7 @@ if "$program" "tests/fuzz/corpus/$target" -artifact_prefix="$folder/" -max_total
     echo "fuzz: $target: $(sed -n 's/^stat::number_of_executed_units: *//p' "$log") inputs, nothing found"
 else
     echo "fuzz: $target FAILS; the input is in $folder:" >&2
-    grep -A 3 -E 'panicked at|ERROR: libFuzzer|Test unit written' "$log" >&2
+    grep -A 1 -E 'panicked at|ERROR: libFuzzer|Test unit written' "$log" >&2
     exit 1
 fi
 END

@@ -71,6 +71,13 @@ pub struct Source {
     pub(crate) confidential: bool,
 }
 
+impl Source {
+    /// Its path, fit for a terminal.
+    fn shown(&self) -> String {
+        self.path.display().to_string().chars().map(printable).collect()
+    }
+}
+
 impl fmt::Debug for Source {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         out.debug_struct("Source").field("path", &self.path).finish_non_exhaustive()
@@ -104,7 +111,7 @@ impl Report {
     /// Every diagnostic as one line for a log: "gateway.toml:12:8: what is wrong (what to do)".
     pub fn lines(&self) -> impl Iterator<Item = String> {
         self.diagnostics.iter().map(|diagnostic| {
-            let path = self.sources.get(diagnostic.source).map(|source| source.path.display().to_string());
+            let path = self.sources.get(diagnostic.source).map(Source::shown);
             let place = diagnostic.place.as_ref().map(|place| format!(":{}:{}", place.line, place.column));
             let (path, place) = (path.unwrap_or_default(), place.unwrap_or_default());
             format!("{path}{place}: {} ({})", diagnostic.message, diagnostic.help)
@@ -139,7 +146,7 @@ impl Report {
         let severity = paint.severity(diagnostic.severity);
         text.push_str(&format!("{severity}{}\n", paint.bold(&format!(": {}", diagnostic.message))));
         let Some(source) = self.sources.get(diagnostic.source) else { return };
-        let path = source.path.display();
+        let path = source.shown();
         let mut gutter = 1;
         if let Some(place) = &diagnostic.place {
             let number = place.line.to_string();
