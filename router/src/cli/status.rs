@@ -67,9 +67,9 @@ pub(super) fn render(status: &Value) -> String {
             "{:<9} {:<12} {:>13} {:>11}  {} / {}",
             text(&port["name"]),
             text(&port["device"]),
-            port["rx"],
-            port["tx"],
-            lost(&port["rx_dropped"], &port["rx_kernel_drops"]),
+            count(&port["rx"]),
+            count(&port["tx"]),
+            count(&port["rx_dropped"]) + count(&port["rx_kernel_drops"]),
             port["tx_dropped"]
         );
         if let Some(trouble) = port["trouble"].as_str() {
@@ -88,8 +88,8 @@ pub(super) fn render(status: &Value) -> String {
     );
     match frames["dropped"].as_object() {
         Some(drops) if !drops.is_empty() => {
-            for (reason, count) in drops {
-                let _ = writeln!(out, "dropped {count:>10}  {reason}");
+            for (reason, dropped) in drops {
+                let _ = writeln!(out, "dropped {:>10}  {reason}", count(dropped));
             }
         }
         _ => out.push_str("dropped none\n"),
@@ -196,9 +196,8 @@ fn render_concentrator(out: &mut String, concentrator: &Value) {
     }
 }
 
-/// Frames lost on the way in: unusable ones, and those that were not fetched in time.
-fn lost(unusable: &Value, late: &Value) -> u64 {
-    unusable.as_u64().unwrap_or(0) + late.as_u64().unwrap_or(0)
+fn count(value: &Value) -> u64 {
+    value.as_u64().unwrap_or(0)
 }
 
 fn list(value: &Value) -> &[Value] {
