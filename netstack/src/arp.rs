@@ -236,15 +236,6 @@ impl Arp {
         arp
     }
 
-    /// Announces the router's addresses anew: a port's cable was plugged in.
-    pub fn announce(&mut self, cx: &mut Cx<'_>) {
-        for lan in &mut self.lans {
-            lan.announcements = ANNOUNCEMENTS;
-            lan.next_announcement = cx.now;
-        }
-        self.handle_timeout(cx);
-    }
-
     /// Something happened. An error says why a frame was of no use.
     pub fn handle(&mut self, cx: &mut Cx<'_>, input: Input<'_>) -> Result<(), DropReason> {
         match input {
@@ -294,16 +285,6 @@ impl Arp {
     /// The next fact.
     pub fn poll_event(&mut self) -> Option<Event> {
         self.events.pop_front()
-    }
-
-    /// Every station that is known, for the status.
-    pub fn neighbours(&self) -> impl Iterator<Item = (LanId, Ipv4Addr, Mac)> + '_ {
-        self.lans.iter().zip(0u16..).flat_map(|(lan, id)| {
-            lan.neighbours.iter().filter_map(move |(&address, state)| match *state {
-                State::Known { mac, .. } | State::Probing { mac, .. } => Some((LanId(id), address, mac)),
-                State::Incomplete { .. } => None,
-            })
-        })
     }
 
     fn receive(&mut self, cx: &mut Cx<'_>, id: LanId, packet: &Packet) -> Result<(), DropReason> {
