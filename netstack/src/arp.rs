@@ -17,11 +17,11 @@
 use alloc::collections::{BTreeSet, VecDeque};
 use alloc::vec::Vec;
 use core::fmt;
-use core::net::Ipv4Addr;
+use core::net::{IpAddr, Ipv4Addr};
 
 use crate::forward::{Resolve, Update};
 use crate::frame::Frame;
-use crate::id::{Ipv4Cidr, LanId, Mac};
+use crate::id::{Ipv4Cidr, LanId, Mac, Segment};
 use crate::ledger::DropReason;
 use crate::machine::Cx;
 use crate::table::{Map, Seed};
@@ -154,7 +154,7 @@ pub enum Input<'a> {
 }
 
 /// A fact of the machine.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Event {
     /// Tell the Forwarder: a neighbour was found or has failed.
     Neighbour(Update),
@@ -353,28 +353,47 @@ impl Arp {
             None => false,
         };
         if news {
-            self.tell(Event::Neighbour(Update::NeighbourFound { lan: id, address, mac }));
+            self.tell(Event::Neighbour(Update::NeighbourFound {
+                segment: Segment::Lan(id),
+                address: address.into(),
+                mac,
+            }));
         }
     }
 
-    fn resolve(&mut self, cx: &mut Cx<'_>, Resolve { lan: id, address }: Resolve) {
+    fn resolve(&mut self, cx: &mut Cx<'_>, Resolve { segment, address }: Resolve) {
+        let (Segment::Lan(id), IpAddr::V4(address)) = (segment, address) else { return };
         let Some(lan) = self.lans.get_mut(id.index()) else { return };
         if !is_host(lan.station.address, address) || address == lan.station.address.address {
-            return self.tell(Event::Neighbour(Update::NeighbourFailed { lan: id, address }));
+            return self.tell(Event::Neighbour(Update::NeighbourFailed {
+                segment: Segment::Lan(id),
+                address: address.into(),
+            }));
         }
         match lan.neighbours.get(&address).copied() {
             Some(State::Incomplete { .. }) => {}
             Some(State::Probing { mac, .. }) => {
-                self.tell(Event::Neighbour(Update::NeighbourFound { lan: id, address, mac }));
+                self.tell(Event::Neighbour(Update::NeighbourFound {
+                    segment: Segment::Lan(id),
+                    address: address.into(),
+                    mac,
+                }));
             }
             Some(State::Known { mac, heard }) => {
-                self.tell(Event::Neighbour(Update::NeighbourFound { lan: id, address, mac }));
+                self.tell(Event::Neighbour(Update::NeighbourFound {
+                    segment: Segment::Lan(id),
+                    address: address.into(),
+                    mac,
+                }));
                 if cx.now.since(heard) >= REACHABLE && self.pending.len() < PENDING {
                     self.ask(cx, id, address, Some(mac), 0);
                 }
             }
             None if self.pending.len() >= PENDING => {
-                self.tell(Event::Neighbour(Update::NeighbourFailed { lan: id, address }));
+                self.tell(Event::Neighbour(Update::NeighbourFailed {
+                    segment: Segment::Lan(id),
+                    address: address.into(),
+                }));
             }
             None => {
                 self.make_room(id);
@@ -393,7 +412,10 @@ impl Arp {
             }
             Some(State::Incomplete { .. } | State::Probing { .. }) => {
                 lan.neighbours.remove(&address);
-                self.tell(Event::Neighbour(Update::NeighbourFailed { lan: id, address }));
+                self.tell(Event::Neighbour(Update::NeighbourFailed {
+                    segment: Segment::Lan(id),
+                    address: address.into(),
+                }));
             }
             Some(State::Known { .. }) | None => {}
         }
@@ -538,7 +560,12 @@ mod tests {
 
         fn resolve(&mut self, address: Ipv4Addr) {
             let mut cx = Cx { now: self.now, rng: &mut self.rng };
-            self.arp.handle(&mut cx, Input::Resolve(Resolve { lan: LAN, address })).unwrap();
+            self.arp
+                .handle(
+                    &mut cx,
+                    Input::Resolve(Resolve { segment: Segment::Lan(LAN), address: address.into() }),
+                )
+                .unwrap();
         }
 
         fn wait(&mut self, time: Duration) {
@@ -573,11 +600,11 @@ mod tests {
     }
 
     fn found(address: Ipv4Addr, mac: Mac) -> Event {
-        Event::Neighbour(Update::NeighbourFound { lan: LAN, address, mac })
+        Event::Neighbour(Update::NeighbourFound { segment: Segment::Lan(LAN), address: address.into(), mac })
     }
 
     fn failed(address: Ipv4Addr) -> Event {
-        Event::Neighbour(Update::NeighbourFailed { lan: LAN, address })
+        Event::Neighbour(Update::NeighbourFailed { segment: Segment::Lan(LAN), address: address.into() })
     }
 
     #[test]
@@ -720,7 +747,11 @@ mod tests {
         for n in 0..20_000u32 {
             let address = Ipv4Addr::from(0x0a01_0000 + n);
             let mut cx = Cx { now, rng: &mut rng };
-            arp.handle(&mut cx, Input::Resolve(Resolve { lan: LAN, address })).unwrap();
+            arp.handle(
+                &mut cx,
+                Input::Resolve(Resolve { segment: Segment::Lan(LAN), address: address.into() }),
+            )
+            .unwrap();
             let target_mac = Mac::default();
             let target = Ipv4Addr::new(10, 0, 0, 1);
             let sender = Ipv4Addr::from(0x0a02_0000 + n);

@@ -139,6 +139,7 @@ impl Gateway {
             match control.poll_transmit(&mut frame) {
                 Some(Exit::Port(port)) => egress.transmit(port, frame),
                 Some(Exit::Lan(lan)) => forwarder.send_lan(cx.now, lan, frame, egress),
+                Some(Exit::Link(interface)) => forwarder.send_link(cx, interface, frame, egress),
                 Some(Exit::Routed) => forwarder.send_ip(cx, frame, egress),
                 None => {
                     egress.unused(frame);

@@ -1,6 +1,7 @@
 //! Names of things by number: each is an index into the list of the same name in [`crate::settings::Settings`].
 
 use core::fmt;
+use core::net::Ipv6Addr;
 
 use serde::{Deserialize, Serialize};
 
@@ -57,6 +58,24 @@ impl Interface {
             Interface::Wan(_) => Zone::Wan,
             Interface::Subscriber(_) => Zone::Concentrator,
             Interface::Router => Zone::Router,
+        }
+    }
+}
+
+/// An Ethernet segment on which the router has neighbours.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Segment {
+    /// A LAN.
+    Lan(LanId),
+    /// The network beyond an uplink without PPPoE.
+    Wan(WanId),
+}
+
+impl From<Segment> for Interface {
+    fn from(segment: Segment) -> Interface {
+        match segment {
+            Segment::Lan(lan) => Interface::Lan(lan),
+            Segment::Wan(wan) => Interface::Wan(wan),
         }
     }
 }
@@ -186,5 +205,136 @@ impl Ipv4Cidr {
 impl fmt::Display for Ipv4Cidr {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}/{}", self.address, self.prefix)
+    }
+}
+
+/// An IPv6 address with the length of its network's prefix. Written `2001:db8::/56`.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Ipv6Cidr {
+    /// The address.
+    pub address: Ipv6Addr,
+    /// Length of the network's prefix in bits, 0 to 128.
+    pub prefix: u8,
+}
+
+impl Ipv6Cidr {
+    /// The netmask as a number.
+    pub fn mask(self) -> u128 {
+        u128::MAX.checked_shl(128u32.saturating_sub(u32::from(self.prefix))).unwrap_or(0)
+    }
+
+    /// True when `address` lies in the network.
+    pub fn contains(self, address: Ipv6Addr) -> bool {
+        (self.address.to_bits() ^ address.to_bits()) & self.mask() == 0
+    }
+
+    /// True when all of `other` lies in the network.
+    pub fn covers(self, other: Ipv6Cidr) -> bool {
+        self.prefix <= other.prefix && self.contains(other.address)
+    }
+
+    /// The network alone: the bits after the prefix are zero.
+    pub fn network(self) -> Ipv6Cidr {
+        Ipv6Cidr { address: Ipv6Addr::from_bits(self.address.to_bits() & self.mask()), prefix: self.prefix }
+    }
+
+    /// The address in this network that ends like `suffix`.
+    pub fn with_suffix(self, suffix: Ipv6Addr) -> Ipv6Addr {
+        Ipv6Addr::from_bits(self.address.to_bits() & self.mask() | suffix.to_bits() & !self.mask())
+    }
+
+    /// The part with number `number` of the parts of length `prefix` that the network divides into, the first being 0.
+    /// `None` when there are not so many.
+    pub fn subnet(self, prefix: u8, number: u64) -> Option<Ipv6Cidr> {
+        let bits = u32::from(prefix.checked_sub(self.prefix)?);
+        if prefix > 128 || (bits < 64 && number >> bits != 0) {
+            return None;
+        }
+        let place = 128u32.saturating_sub(u32::from(prefix));
+        let address = self.network().address.to_bits() | u128::from(number).checked_shl(place).unwrap_or(0);
+        Some(Ipv6Cidr { address: Ipv6Addr::from_bits(address), prefix })
+    }
+}
+
+impl fmt::Display for Ipv6Cidr {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{}", self.address, self.prefix)
+    }
+}
+
+impl fmt::Debug for Ipv6Cidr {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+impl core::str::FromStr for Ipv6Cidr {
+    type Err = Ipv6CidrError;
+
+    fn from_str(text: &str) -> Result<Self, Ipv6CidrError> {
+        let (address, prefix) = text.split_once('/').ok_or(Ipv6CidrError)?;
+        let address = address.parse().map_err(|_| Ipv6CidrError)?;
+        let prefix = prefix.parse().ok().filter(|prefix| *prefix <= 128).ok_or(Ipv6CidrError)?;
+        Ok(Ipv6Cidr { address, prefix })
+    }
+}
+
+impl Serialize for Ipv6Cidr {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+impl<'de> Deserialize<'de> for Ipv6Cidr {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = <alloc::borrow::Cow<'de, str>>::deserialize(deserializer)?;
+        text.parse().map_err(serde::de::Error::custom)
+    }
+}
+
+/// The text is not an IPv6 network.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Ipv6CidrError;
+
+impl fmt::Display for Ipv6CidrError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("expected an IPv6 network like 2001:db8::/56")
+    }
+}
+
+impl core::error::Error for Ipv6CidrError {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use alloc::string::ToString;
+
+    fn cidr(text: &str) -> Ipv6Cidr {
+        text.parse().unwrap()
+    }
+
+    #[test]
+    fn rfc7084_wpd_2_a_prefix_divides_into_numbered_subnets() {
+        let delegated = cidr("2001:db8:0:ff00::/56");
+        assert_eq!(delegated.subnet(64, 0), Some(cidr("2001:db8:0:ff00::/64")));
+        assert_eq!(delegated.subnet(64, 255), Some(cidr("2001:db8:0:ffff::/64")));
+        assert_eq!(delegated.subnet(64, 256), None);
+        assert_eq!(cidr("2001:db8::/64").subnet(64, 0), Some(cidr("2001:db8::/64")));
+        assert_eq!(cidr("2001:db8::/64").subnet(64, 1), None);
+        assert_eq!(cidr("2001:db8::/65").subnet(64, 0), None);
+        assert_eq!(cidr("::/0").subnet(64, u64::MAX), Some(cidr("ffff:ffff:ffff:ffff::/64")));
+    }
+
+    #[test]
+    fn a_network_contains_what_begins_like_it() {
+        let network = cidr("2001:db8:1::5/48");
+        assert!(network.contains("2001:db8:1:ffff::1".parse().unwrap()));
+        assert!(!network.contains("2001:db8:2::1".parse().unwrap()));
+        assert!(cidr("::/0").contains("ff02::1".parse().unwrap()));
+        assert!(!cidr("::1/128").contains(Ipv6Addr::UNSPECIFIED));
+        assert_eq!(network.network(), cidr("2001:db8:1::/48"));
+        assert!(network.covers(cidr("2001:db8:1:2::/64")) && !network.covers(cidr("2001:db8::/32")));
+        let suffix = "ffff::10".parse().unwrap();
+        assert_eq!(cidr("2001:db8:1:2::/64").with_suffix(suffix).to_string(), "2001:db8:1:2::10");
     }
 }

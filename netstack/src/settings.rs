@@ -5,10 +5,10 @@
 
 use alloc::string::String;
 use alloc::vec::Vec;
-use core::net::Ipv4Addr;
+use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use core::ops::RangeInclusive;
 
-use crate::id::{Ipv4Cidr, LanId, Mac, PortId, WanId, Zone};
+use crate::id::{Ipv4Cidr, Ipv6Cidr, LanId, Mac, PortId, WanId, Zone};
 use crate::secret::Secret;
 use crate::time::Duration;
 
@@ -17,6 +17,8 @@ use crate::time::Duration;
 pub struct Settings {
     /// The router's own name, without a domain.
     pub hostname: String,
+    /// The site's own addresses (RFC 4193).
+    pub ula: Ula,
     /// Where frames come from, indexed by [`PortId`].
     pub ports: Vec<Port>,
     /// Uplinks, indexed by [`WanId`]. The first that is up carries the default route.
@@ -33,6 +35,18 @@ pub struct Settings {
     pub rules: Vec<Rule>,
 }
 
+/// Where the site's unique local addresses come from (RFC 7084 ULA-1 to ULA-3).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Ula {
+    /// From a prefix that is drawn once and kept.
+    #[default]
+    Generated,
+    /// From this /48.
+    Given(Ipv6Cidr),
+    /// There are none.
+    Off,
+}
+
 /// A port.
 #[derive(Debug, Clone)]
 pub struct Port {
@@ -42,22 +56,107 @@ pub struct Port {
     pub mac: Mac,
     /// Largest Ethernet payload that it can send, in octets. 1500 unless the device can do more.
     pub mtu: u16,
+    /// Its frames bear a tag.
+    pub vlan: Option<Vlan>,
     /// The device takes large segments and partial checksums (virtio-net header); otherwise the router cuts and
     /// completes them before transmission.
     pub offload: bool,
 }
 
-/// An uplink by PPPoE.
+/// A tag of IEEE 802.1Q.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Vlan {
+    /// The VLAN's identifier, 1 to 4094.
+    pub id: u16,
+    /// Priority of the control frames of PPPoE and PPP, 0 to 7. All others have 0.
+    pub control_priority: u8,
+}
+
+/// An uplink.
 #[derive(Debug, Clone)]
 pub struct Wan {
     /// Its name in the configuration.
     pub name: String,
-    /// The port it dials on. Several uplinks may share one.
+    /// The port it runs on. Several uplinks may share one, but at most one without PPPoE.
     pub port: PortId,
-    /// The session.
-    pub pppoe: PppoeClient,
-    /// Negotiate IPv4 (IPCP).
+    /// How it gets its addresses.
+    pub uplink: Uplink,
+    /// It carries IPv4 (by PPPoE: IPCP).
     pub ipv4: bool,
+    /// It carries IPv6 (by PPPoE: IPV6CP).
+    pub ipv6: Option<WanIpv6>,
+}
+
+impl Wan {
+    /// Which families it carries.
+    pub fn families(&self) -> Families {
+        Families { ipv4: self.ipv4, ipv6: self.ipv6.is_some() }
+    }
+}
+
+/// Which families a session carries.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Families {
+    /// IPv4.
+    pub ipv4: bool,
+    /// IPv6.
+    pub ipv6: bool,
+}
+
+/// How an uplink gets its addresses.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Uplink {
+    /// By a PPPoE session.
+    Pppoe(PppoeClient),
+    /// On plain Ethernet, by DHCP; IPv6 by Router Advertisements and DHCPv6.
+    Dhcp,
+    /// On plain Ethernet, as given.
+    Static(StaticUplink),
+}
+
+/// The addresses of an uplink that asks nobody.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct StaticUplink {
+    /// IPv4.
+    pub ipv4: Option<StaticIpv4>,
+    /// IPv6.
+    pub ipv6: Option<StaticIpv6>,
+    /// DNS servers of either family.
+    pub dns: Vec<IpAddr>,
+}
+
+/// IPv4 on an uplink that asks nobody.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct StaticIpv4 {
+    /// Our address and the network.
+    pub address: Ipv4Cidr,
+    /// The default router, in that network.
+    pub gateway: Ipv4Addr,
+}
+
+/// IPv6 on an uplink that asks nobody.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct StaticIpv6 {
+    /// Our address and the network.
+    pub address: Ipv6Cidr,
+    /// The default router, in that network or link-local.
+    pub gateway: Ipv6Addr,
+    /// The prefix that is routed to us.
+    pub prefix: Option<Ipv6Cidr>,
+}
+
+/// IPv6 on an uplink.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct WanIpv6 {
+    /// What prefix to ask for (RFC 8415 §6.3); `None` asks for none.
+    pub prefix: Option<PrefixRequest>,
+}
+
+/// A prefix to ask for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct PrefixRequest {
+    /// The length to hint at, in bits (RFC 8415 §18.2.1).
+    pub length: Option<u8>,
 }
 
 /// An authentication protocol.
@@ -118,6 +217,10 @@ pub struct Lan {
     pub address: Ipv4Cidr,
     /// The DHCP server's part, when it serves here.
     pub dhcp: Option<Dhcp4>,
+    /// Where its IPv6 prefixes come from.
+    pub prefix: Option<LanPrefix>,
+    /// What the DHCPv6 server does.
+    pub dhcp6: Dhcp6,
     /// Domain of the LAN's names, without a leading or trailing dot.
     pub domain: String,
     /// Hosts with fixed leases and names.
@@ -133,6 +236,27 @@ pub struct Dhcp4 {
     pub lease: Duration,
 }
 
+/// A LAN's part of a delegated prefix.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct LanPrefix {
+    /// The uplink that it is delegated over.
+    pub from: WanId,
+    /// Number of the /64 in the delegated prefix.
+    pub subnet: u64,
+}
+
+/// What the DHCPv6 server does on a LAN (RFC 7084 L-8).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Dhcp6 {
+    /// Tells DNS servers and the like; hosts make their addresses themselves.
+    #[default]
+    Stateless,
+    /// Gives addresses, too.
+    Stateful,
+    /// Nothing.
+    Off,
+}
+
 /// A host that the configuration names.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Host {
@@ -142,6 +266,9 @@ pub struct Host {
     pub mac: Option<Mac>,
     /// Its address.
     pub ipv4: Option<Ipv4Addr>,
+    /// The end of its IPv6 addresses, the first 64 bits being zero: it has a name in every prefix of the LAN, and gets the
+    /// address from a DHCPv6 server that gives any.
+    pub ipv6: Option<Ipv6Addr>,
 }
 
 /// Which packets from outside may use a mapping (RFC 4787 §5).
@@ -243,7 +370,7 @@ pub enum RuleProtocol {
     Tcp,
     /// UDP.
     Udp,
-    /// ICMP.
+    /// ICMP, and ICMPv6.
     Icmp,
     /// An IP protocol by number.
     Number(u8),
@@ -260,6 +387,17 @@ pub enum Action {
     Reject,
 }
 
+/// What a filter rule compares an address with. A rule with one is for packets of its family alone.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Network {
+    /// An IPv4 network.
+    V4(Ipv4Cidr),
+    /// An IPv6 network.
+    V6(Ipv6Cidr),
+    /// The part of an IPv6 address after the prefix, whatever the prefix is just now.
+    V6Suffix(Ipv6Cidr),
+}
+
 /// A filter rule, evaluated once for each flow.
 #[derive(Debug, Clone)]
 pub struct Rule {
@@ -272,9 +410,9 @@ pub struct Rule {
     /// Destination ports (after a port forward: the inside port); empty is any.
     pub ports: Vec<RangeInclusive<u16>>,
     /// Source network; `None` is any.
-    pub source: Option<Ipv4Cidr>,
+    pub source: Option<Network>,
     /// Destination network (after a port forward: the inside address); `None` is any.
-    pub destination: Option<Ipv4Cidr>,
+    pub destination: Option<Network>,
     /// What to do.
     pub action: Action,
 }
@@ -294,8 +432,10 @@ pub struct Concentrator {
     pub address: Ipv4Addr,
     /// Addresses for subscribers; `address` is not given out.
     pub pool: Ipv4Cidr,
-    /// Up to two DNS servers to tell subscribers.
-    pub dns: Vec<Ipv4Addr>,
+    /// Prefixes for subscribers; `None` gives no IPv6.
+    pub prefix_pool: Option<PrefixPool>,
+    /// DNS servers to tell subscribers; of IPv4, the first two are told.
+    pub dns: Vec<IpAddr>,
     /// Authentication protocols to ask for, the first one first. Never empty.
     pub authentication: Vec<Authentication>,
     /// Who may come in.
@@ -310,6 +450,15 @@ pub struct Concentrator {
     pub sessions_per_mac: u32,
 }
 
+/// IPv6 prefixes to delegate.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct PrefixPool {
+    /// The prefix that they are taken from.
+    pub prefix: Ipv6Cidr,
+    /// Length of each delegated prefix in bits, from that of `prefix` to 64.
+    pub delegate: u8,
+}
+
 /// A subscriber of a concentrator.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct User {
@@ -319,6 +468,8 @@ pub struct User {
     pub password: Secret,
     /// Address that the subscriber always gets.
     pub ipv4: Option<Ipv4Addr>,
+    /// Prefix that the subscriber always gets.
+    pub prefix: Option<Ipv6Cidr>,
 }
 
 impl Settings {

@@ -7,7 +7,9 @@
 use genkan_config::is_dialled;
 use genkan_config::schema::{self, Config, Network, Uplink, Zone};
 use genkan_netstack::id::{self, Mac, PortId, WanId};
-use genkan_netstack::settings::{Concentrator, Lan, Port, PortForward, PppoeClient, Rule, Settings, Wan};
+use genkan_netstack::settings::{
+    Concentrator, Dhcp6, Lan, Port, PortForward, PppoeClient, Rule, Settings, Wan,
+};
 
 use crate::port::{Device, Port as OpenPort, Spec};
 
@@ -62,6 +64,7 @@ fn spec(config: &Config, port: &schema::Port) -> Spec {
 pub fn settings(config: &Config, facts: &[PortFacts]) -> Settings {
     Settings {
         hostname: config.system.hostname.clone(),
+        ula: genkan_netstack::settings::Ula::Off,
         ports: config.ports.iter().zip(facts).map(|(port, facts)| open_port(port, *facts)).collect(),
         wans: dialled(config).filter_map(|(wan, pppoe)| uplink(config, wan, pppoe)).collect(),
         lans: config.lans.iter().map(|lan| local(config, lan)).collect(),
@@ -73,7 +76,7 @@ pub fn settings(config: &Config, facts: &[PortFacts]) -> Settings {
 }
 
 fn open_port(port: &schema::Port, facts: PortFacts) -> Port {
-    Port { name: port.name.clone(), mac: facts.mac, mtu: facts.mtu, offload: facts.offload }
+    Port { name: port.name.clone(), mac: facts.mac, mtu: facts.mtu, vlan: None, offload: facts.offload }
 }
 
 /// The uplinks that this version dials; a [`WanId`] counts these.
@@ -86,7 +89,8 @@ fn dialled(config: &Config) -> impl Iterator<Item = (&schema::Wan, &PppoeClient)
 
 fn uplink(config: &Config, wan: &schema::Wan, pppoe: &PppoeClient) -> Option<Wan> {
     let port = port_id(config, &wan.port)?;
-    Some(Wan { name: wan.name.clone(), port, pppoe: pppoe.clone(), ipv4: wan.ipv4 })
+    let uplink = genkan_netstack::settings::Uplink::Pppoe(pppoe.clone());
+    Some(Wan { name: wan.name.clone(), port, uplink, ipv4: wan.ipv4, ipv6: None })
 }
 
 fn local(config: &Config, lan: &schema::Lan) -> Lan {
@@ -95,6 +99,8 @@ fn local(config: &Config, lan: &schema::Lan) -> Lan {
         ports: lan.ports.iter().filter_map(|port| port_id(config, port)).collect(),
         address: lan.address,
         dhcp: lan.dhcp.clone(),
+        prefix: None,
+        dhcp6: Dhcp6::Off,
         domain: lan.domain.clone(),
         hosts: lan.hosts.clone(),
     }
@@ -108,7 +114,8 @@ fn concentrator(config: &Config, from: &schema::Concentrator) -> Option<Concentr
         service_names: from.service_names.clone(),
         address: from.address,
         pool: from.pool,
-        dns: from.dns.clone(),
+        prefix_pool: None,
+        dns: from.dns.iter().copied().map(Into::into).collect(),
         authentication: from.authentication.clone(),
         users: from.users.clone(),
         mtu: from.mtu,
@@ -156,10 +163,10 @@ fn zone(zone: Zone) -> Option<Option<id::Zone>> {
 }
 
 /// A network as the core knows it, any being `None`; nothing for one that no IPv4 address is in.
-fn network(network: Option<Network>) -> Option<Option<id::Ipv4Cidr>> {
+fn network(network: Option<Network>) -> Option<Option<genkan_netstack::settings::Network>> {
     match network {
         None => Some(None),
-        Some(Network::V4(cidr)) => Some(Some(cidr)),
+        Some(Network::V4(cidr)) => Some(Some(genkan_netstack::settings::Network::V4(cidr))),
         Some(Network::V6 { .. } | Network::V6Suffix { .. }) => None,
     }
 }
@@ -284,14 +291,21 @@ mod tests {
         assert_eq!(settings.concentrators[0].sessions, 253);
     }
 
+    fn pppoe(wan: &Wan) -> &PppoeClient {
+        match &wan.uplink {
+            genkan_netstack::settings::Uplink::Pppoe(pppoe) => pppoe,
+            other => panic!("{other:?} is not dialled"),
+        }
+    }
+
     #[test]
     fn uplinks_that_are_not_dialled_have_no_number() {
         let config = config(GATEWAY);
         let settings = settings(&config, &facts(&config));
-        let wans: Vec<&str> = settings.wans.iter().map(|wan| wan.pppoe.username.as_str()).collect();
+        let wans: Vec<&str> = settings.wans.iter().map(|wan| pppoe(wan).username.as_str()).collect();
         assert_eq!(wans, ["four", "other"]);
         assert_eq!(settings.wans[0].port, PortId(2));
-        assert_eq!(settings.wans[0].pppoe.password.expose(), b"secret");
+        assert_eq!(pppoe(&settings.wans[0]).password.expose(), b"secret");
         let forwards: Vec<(WanId, u16)> = settings.port_forwards.iter().map(|f| (f.wan, f.to_port)).collect();
         assert_eq!(forwards, [(WanId(1), 5353)]);
     }
@@ -304,7 +318,8 @@ mod tests {
         assert_eq!((rule.from, rule.to), (Some(id::Zone::Concentrator), Some(id::Zone::Lan)));
         assert_eq!((rule.protocol, rule.action), (RuleProtocol::Tcp, Action::Reject));
         assert_eq!(rule.ports, [22..=22, 80..=90]);
-        assert_eq!(rule.source.map(|cidr| cidr.to_string()).as_deref(), Some("100.64.0.0/24"));
+        let source = id::Ipv4Cidr { address: "100.64.0.0".parse().unwrap(), prefix: 24 };
+        assert_eq!(rule.source, Some(genkan_netstack::settings::Network::V4(source)));
         assert_eq!(rule.destination, None);
     }
 

@@ -5,8 +5,8 @@ use std::net::Ipv4Addr;
 use genkan_netstack::id::{Ipv4Cidr, Mac, PortId};
 use genkan_netstack::secret::Secret;
 use genkan_netstack::settings::{
-    Action, Authentication, Concentrator, Dhcp4, Echo, Lan, Port, PppoeClient, Rule, RuleProtocol, Settings,
-    User, Wan,
+    Action, Authentication, Concentrator, Dhcp4, Dhcp6, Echo, Lan, Port, PppoeClient, Rule, RuleProtocol,
+    Settings, Uplink, User, Wan,
 };
 use genkan_netstack::sim::{CableId, End, HostSettings, NodeId, World};
 use genkan_netstack::time::Duration;
@@ -29,7 +29,7 @@ fn cidr(address: [u8; 4], prefix: u8) -> Ipv4Cidr {
 }
 
 fn port(name: &str, mac: Mac) -> Port {
-    Port { name: name.into(), mac, mtu: 1500, offload: false }
+    Port { name: name.into(), mac, mtu: 1500, vlan: None, offload: false }
 }
 
 /// A gateway with one uplink on [`LINE`] and a LAN with DHCP on [`INSIDE`].
@@ -40,7 +40,7 @@ pub fn gateway() -> Settings {
         wans: vec![Wan {
             name: "isp".into(),
             port: LINE,
-            pppoe: PppoeClient {
+            uplink: Uplink::Pppoe(PppoeClient {
                 username: "user@isp.example".into(),
                 password: Secret::new("correct horse"),
                 service_name: Vec::new(),
@@ -49,8 +49,9 @@ pub fn gateway() -> Settings {
                 authentication: vec![Authentication::ChapMd5, Authentication::MsChapV2, Authentication::Pap],
                 mtu: 1492,
                 echo: Echo::default(),
-            },
+            }),
             ipv4: true,
+            ipv6: None,
         }],
         lans: vec![Lan {
             name: "home".into(),
@@ -60,6 +61,8 @@ pub fn gateway() -> Settings {
                 range: Ipv4Addr::new(192, 168, 1, 100)..=Ipv4Addr::new(192, 168, 1, 199),
                 lease: Duration::from_secs(12 * 3600),
             }),
+            prefix: None,
+            dhcp6: Dhcp6::Off,
             domain: "home.arpa".into(),
             hosts: Vec::new(),
         }],
@@ -77,6 +80,8 @@ pub fn isp() -> Settings {
             ports: vec![INSIDE],
             address: cidr([203, 0, 113, 1], 24),
             dhcp: None,
+            prefix: None,
+            dhcp6: Dhcp6::Off,
             domain: "isp.example".into(),
             hosts: Vec::new(),
         }],
@@ -87,12 +92,14 @@ pub fn isp() -> Settings {
             service_names: Vec::new(),
             address: Ipv4Addr::new(198, 51, 100, 1),
             pool: cidr([198, 51, 100, 0], 24),
-            dns: vec![SERVER],
+            prefix_pool: None,
+            dns: vec![SERVER.into()],
             authentication: vec![Authentication::ChapMd5],
             users: vec![User {
                 name: "user@isp.example".into(),
                 password: Secret::new("correct horse"),
                 ipv4: None,
+                prefix: None,
             }],
             mtu: 1500,
             echo: Echo::default(),

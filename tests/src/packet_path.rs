@@ -4,9 +4,9 @@ use std::collections::VecDeque;
 use std::net::Ipv4Addr;
 
 use etherparse::PacketBuilder;
-use genkan_netstack::forward::{Forwarder, Session, SessionOwner, Update};
+use genkan_netstack::forward::{Forwarder, Session, SessionOwner, Update, WanIpv4};
 use genkan_netstack::frame::{Batch, Egress};
-use genkan_netstack::id::{LanId, Mac, PortId, WanId};
+use genkan_netstack::id::{LanId, Mac, PortId, Segment, WanId};
 use genkan_netstack::machine::Cx;
 use genkan_netstack::rng::SeededRng;
 use genkan_netstack::settings::{Action, Rule, RuleProtocol};
@@ -103,11 +103,11 @@ impl PacketPath {
         let address = Ipv4Addr::new(198, 51, 100, 9);
         let line = [
             Update::SessionOpened { owner, session },
-            Update::WanIpv4Up { wan: WanId(0), address, mtu: 1492 },
+            Update::WanIpv4Up { wan: WanId(0), ipv4: WanIpv4 { address, mtu: 1492, segment: None } },
         ];
         let hosts = (0..100).map(|host| Update::NeighbourFound {
-            lan: LanId(0),
-            address: Ipv4Addr::new(192, 168, 1, 100 + host),
+            segment: Segment::Lan(LanId(0)),
+            address: Ipv4Addr::new(192, 168, 1, 100 + host).into(),
             mac: STATION_MAC,
         });
         for update in line.into_iter().chain(hosts) {

@@ -142,7 +142,7 @@ fn host(table: &Table, lan: Option<Ipv4Cidr>) -> Option<Host> {
         let message = format!("`{}` has neither `mac` nor `ipv4`", table.path);
         table.sink.absence(&table.span, message, help.to_owned());
     }
-    Some(Host { name: name?, mac, ipv4 })
+    Some(Host { name: name?, mac, ipv4, ipv6: None })
 }
 
 /// Values that may occur once in a list of tables.

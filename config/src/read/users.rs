@@ -79,5 +79,5 @@ fn user(table: &Table, concentrator: Option<Ipv4Addr>, cx: &Cx) -> Option<User> 
         }
         Some(address)
     });
-    Some(User { name: name?, password: password?, ipv4 })
+    Some(User { name: name?, password: password?, ipv4, prefix: None })
 }

@@ -21,7 +21,7 @@ use uplink::Uplink;
 use crate::dns::Upstream;
 use crate::forward::{Forwarder, Punt, PuntKind, Resolve, SessionOwner, Update, Usage};
 use crate::frame::Frame;
-use crate::id::{LanId, PortId, SubscriberId, WanId};
+use crate::id::{Interface, LanId, PortId, Segment, SubscriberId, WanId};
 use crate::ledger::{DropReason, Ledger};
 use crate::machine::Cx;
 use crate::pppoe::{DiscoveryFrame, Remembered};
@@ -39,7 +39,9 @@ pub enum Exit {
     Port(PortId),
     /// To a station or all stations of a LAN: a whole Ethernet frame.
     Lan(LanId),
-    /// By the routing table: an IPv4 packet of the router's own.
+    /// To a neighbour or a group on a link, and no further: an IPv6 packet of the router's own.
+    Link(Interface),
+    /// By the routing table: an IP packet of the router's own.
     Routed,
 }
 
@@ -73,7 +75,7 @@ impl Control {
             .filter_map(|(index, wan)| {
                 let port = settings.ports.get(wan.port.index())?;
                 let remembered = state.sessions.iter().find(|old| old.wan == wan.name).map(|old| old.session);
-                Some(Uplink::new(cx, WanId(index), wan, port, remembered))
+                Uplink::new(cx, WanId(index), wan, port, remembered)
             })
             .collect();
         let mut base = 0u32;
@@ -116,8 +118,12 @@ impl Control {
             PuntKind::Stray { port, peer, session } => {
                 self.handle_stray(cx, port, Remembered { peer, session }, bytes)
             }
-            PuntKind::Arp { lan } => self.services.handle_arp(cx, lan, bytes),
-            PuntKind::Dhcp { lan } => self.services.handle_dhcp(cx, lan, bytes),
+            PuntKind::Arp { segment: Segment::Lan(lan) } => self.services.handle_arp(cx, lan, bytes),
+            PuntKind::Dhcp4 { segment: Segment::Lan(lan) } => self.services.handle_dhcp(cx, lan, bytes),
+            PuntKind::Arp { segment: Segment::Wan(_) } | PuntKind::Dhcp4 { segment: Segment::Wan(_) } => {
+                Err(DropReason::NotListening)
+            }
+            PuntKind::Ndp { .. } | PuntKind::Dhcp6 { .. } => Err(DropReason::NotListening),
             PuntKind::Local { .. } => self.services.handle_local(cx, &punt.frame),
         };
         self.drain(cx);

@@ -4,7 +4,7 @@ use alloc::string::{String, ToString};
 use alloc::sync::Arc;
 
 use super::{Event, Outbox};
-use crate::forward::{Session, SessionOwner, Update, Usage};
+use crate::forward::{Session, SessionOwner, Update, Usage, WanIpv4};
 use crate::frame::Frame;
 use crate::id::{Mac, PortId, WanId};
 use crate::ledger::DropReason;
@@ -31,14 +31,15 @@ impl Uplink {
         wan: &settings::Wan,
         port: &settings::Port,
         remembered: Option<Remembered>,
-    ) -> Self {
-        Uplink {
+    ) -> Option<Self> {
+        let settings::Uplink::Pppoe(pppoe) = &wan.uplink else { return None };
+        Some(Uplink {
             id,
             name: wan.name.as_str().into(),
             port: wan.port,
             local: port.mac,
-            client: Client::new(cx, wan, port, remembered),
-        }
+            client: Client::new(cx, pppoe, wan.families(), port, remembered),
+        })
     }
 
     pub(super) fn id(&self) -> WanId {
@@ -122,12 +123,12 @@ impl Uplink {
                 }),
                 pppoe::Event::SessionClosed(_) => Some(Update::SessionClosed { owner }),
                 pppoe::Event::Ipv4Up { address, mtu, .. } => {
-                    Some(Update::WanIpv4Up { wan: self.id, address: *address, mtu: *mtu })
+                    let ipv4 = WanIpv4 { address: *address, mtu: *mtu, segment: None };
+                    Some(Update::WanIpv4Up { wan: self.id, ipv4 })
                 }
                 pppoe::Event::MtuChanged { mtu, .. } => self.ipv4().map(|ipv4| Update::WanIpv4Up {
                     wan: self.id,
-                    address: ipv4.address,
-                    mtu: *mtu,
+                    ipv4: WanIpv4 { address: ipv4.address, mtu: *mtu, segment: None },
                 }),
                 pppoe::Event::Ipv4Down(_) => Some(Update::WanIpv4Down { wan: self.id }),
                 _ => None,

@@ -30,8 +30,10 @@ fn lan() -> settings::Lan {
         ports: vec![crate::id::PortId(0)],
         address: Ipv4Cidr { address: ip(1), prefix: 24 },
         dhcp: Some(Range { range: ip(100)..=ip(103), lease: Duration::from_secs(u64::from(HOUR)) }),
+        prefix: None,
+        dhcp6: settings::Dhcp6::Off,
         domain: "home.arpa".to_string(),
-        hosts: vec![Host { name: "nas".to_string(), mac: Some(mac(200)), ipv4: Some(ip(10)) }],
+        hosts: vec![Host { name: "nas".to_string(), mac: Some(mac(200)), ipv4: Some(ip(10)), ipv6: None }],
     }
 }
 

@@ -55,12 +55,15 @@ fn settings() -> Settings {
         name: name.to_string(),
         mac: Some(Mac([2, 0, 0, 0, 0, last])),
         ipv4: Some(Ipv4Addr::new(192, 168, 1, last)),
+        ipv6: None,
     };
     let lan = settings::Lan {
         name: "home".to_string(),
         ports: vec![PortId(0)],
         address: Ipv4Cidr { address: ROUTER, prefix: 24 },
         dhcp: None,
+        prefix: None,
+        dhcp6: settings::Dhcp6::Off,
         domain: "home.arpa".to_string(),
         hosts: vec![host("NAS", 10), host("printer", 11)],
     };

@@ -14,7 +14,7 @@
 use core::net::Ipv4Addr;
 
 use crate::id::Zone;
-use crate::settings::{Action, Rule, RuleProtocol};
+use crate::settings::{Action, Network, Rule, RuleProtocol};
 use crate::wire::ipv4::{ICMP, TCP, UDP};
 
 /// A flow that is about to begin, as the rules see it: addresses and ports are those inside, where there is translation.
@@ -83,10 +83,17 @@ fn matches(rule: &Rule, flow: &Candidate) -> bool {
     protocol
         && rule.from.is_none_or(|zone| zone == flow.from)
         && rule.to.is_none_or(|zone| zone == flow.to)
-        && rule.source.is_none_or(|network| network.contains(flow.source))
-        && rule.destination.is_none_or(|network| network.contains(flow.destination))
+        && rule.source.is_none_or(|network| holds(network, flow.source))
+        && rule.destination.is_none_or(|network| holds(network, flow.destination))
         && (rule.ports.is_empty()
             || flow.port.is_some_and(|port| rule.ports.iter().any(|range| range.contains(&port))))
+}
+
+fn holds(network: Network, address: Ipv4Addr) -> bool {
+    match network {
+        Network::V4(network) => network.contains(address),
+        Network::V6(_) | Network::V6Suffix(_) => false,
+    }
 }
 
 #[cfg(test)]
@@ -160,7 +167,9 @@ mod tests {
 
     #[test]
     fn every_condition_must_hold() {
-        let network = |a, prefix| Some(crate::id::Ipv4Cidr { address: Ipv4Addr::from([a, 0, 2, 0]), prefix });
+        let network = |a, prefix| {
+            Some(Network::V4(crate::id::Ipv4Cidr { address: Ipv4Addr::from([a, 0, 2, 0]), prefix }))
+        };
         for rule in [
             Rule { from: Some(Zone::Lan), ..any(Action::Drop) },
             Rule { to: Some(Zone::Router), ..any(Action::Drop) },

@@ -11,7 +11,7 @@ use crate::forward::parse::{Carries, Packet};
 use crate::forward::segment::complete_checksum;
 use crate::forward::{Forwarder, Ingress, Turn};
 use crate::frame::Frame;
-use crate::id::{LanId, Mac, PortId};
+use crate::id::{LanId, Mac, PortId, Segment};
 use crate::ledger::DropReason;
 use crate::wire::checksum::Sum;
 use crate::wire::ethernet::{Header, ethertype};
@@ -82,7 +82,9 @@ impl Forwarder {
                     self.ipv4(turn, ingress, frame);
                 }
             }
-            ethertype::ARP => turn.punts.push_back(Punt { kind: PuntKind::Arp { lan }, frame }),
+            ethertype::ARP => {
+                turn.punts.push_back(Punt { kind: PuntKind::Arp { segment: Segment::Lan(lan) }, frame })
+            }
             ethertype::IPV6 => turn.egress.drop(frame, DropReason::Ipv6Off),
             _ => turn.egress.drop(frame, DropReason::UnknownEthertype),
         }
@@ -108,7 +110,9 @@ impl Forwarder {
         }
         // The Ethernet header was pulled, not overwritten: it comes back as it was.
         match frame.push(Header::LEN) {
-            Some(_) => turn.punts.push_back(Punt { kind: PuntKind::Dhcp { lan }, frame }),
+            Some(_) => {
+                turn.punts.push_back(Punt { kind: PuntKind::Dhcp4 { segment: Segment::Lan(lan) }, frame })
+            }
             None => turn.egress.drop(frame, DropReason::Internal),
         }
     }

@@ -3,10 +3,11 @@
 //! Control sends an [`Update`] when something was negotiated. The Forwarder sends a [`Punt`] for every frame that is not
 //! plain traffic.
 
-use core::net::Ipv4Addr;
+use alloc::vec::Vec;
+use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use crate::frame::Frame;
-use crate::id::{Interface, LanId, Mac, PortId, SubscriberId, WanId};
+use crate::id::{Interface, Ipv4Cidr, Ipv6Cidr, LanId, Mac, PortId, Segment, SubscriberId, WanId};
 use crate::time::Instant;
 
 /// Whose PPPoE session it is.
@@ -31,8 +32,79 @@ pub struct Session {
     pub peer: Mac,
 }
 
-/// A fact that Control has negotiated.
+/// IPv4 on an uplink.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct WanIpv4 {
+    /// Our address on it.
+    pub address: Ipv4Addr,
+    /// Largest IP packet that it carries, in octets.
+    pub mtu: u16,
+    /// On plain Ethernet: the network there and the default router in it. A PPP session has neither.
+    pub segment: Option<Ipv4Segment>,
+}
+
+/// An Ethernet segment beyond an uplink, as IPv4 sees it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Ipv4Segment {
+    /// Whose addresses are reached without a router.
+    pub network: Ipv4Cidr,
+    /// The default router.
+    pub gateway: Ipv4Addr,
+}
+
+/// IPv6 on an uplink, whole.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct WanIpv6 {
+    /// Our link-local address: the only one of its kind that is used there.
+    pub link_local: Ipv6Addr,
+    /// Largest IP packet that it carries, in octets.
+    pub mtu: u16,
+    /// Our further addresses on it: by SLAAC, DHCPv6 or configuration.
+    pub addresses: Vec<Ipv6Addr>,
+    /// Prefixes whose addresses are reached there without a router. Empty on a PPP session.
+    pub on_link: Vec<Ipv6Cidr>,
+    /// Where everything else goes.
+    pub default_router: Option<NextHop>,
+    /// Prefixes delegated to us over it: sources that may leave by it. What no LAN has of them is unreachable (RFC 7084
+    /// WPD-5).
+    pub delegated: Vec<Ipv6Cidr>,
+}
+
+/// The next hop of a route over an uplink.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum NextHop {
+    /// The other end of the PPP session.
+    Peer,
+    /// The router with this address on the segment.
+    Router(Ipv6Addr),
+}
+
+/// IPv6 on a LAN, whole.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct LanIpv6 {
+    /// The router's addresses: link-local first, then one in each prefix.
+    pub addresses: Vec<Ipv6Addr>,
+    /// The LAN's prefixes, deprecated ones included.
+    pub prefixes: Vec<Ipv6Cidr>,
+    /// Prefixes that the LAN had and that are no longer ours: whoever still uses one is told (RFC 7084 L-14).
+    pub stale: Vec<Ipv6Cidr>,
+}
+
+/// IPv6 on a subscriber's session, whole.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SubscriberIpv6 {
+    /// Our link-local address.
+    pub local: Ipv6Addr,
+    /// The subscriber's.
+    pub peer: Ipv6Addr,
+    /// Largest IP packet that the session carries, in octets.
+    pub mtu: u16,
+    /// What was delegated to the subscriber: routed to it, and the only sources that its packets may bear.
+    pub delegated: Vec<Ipv6Cidr>,
+}
+
+/// A fact that Control has negotiated.
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Update {
     /// A session exists. PPP control passes; network data does not yet.
     SessionOpened {
@@ -46,17 +118,15 @@ pub enum Update {
         /// Whose it was.
         owner: SessionOwner,
     },
-    /// IPCP is open on an uplink. When `address` differs from the uplink's last one, its epoch is bumped and all that
-    /// was translated to the old address ends.
+    /// An uplink has IPv4. When its address differs from the last one that it had, its epoch is bumped and all that was
+    /// translated to the old address ends.
     WanIpv4Up {
         /// The uplink.
         wan: WanId,
-        /// Our address on it, from IPCP.
-        address: Ipv4Addr,
-        /// Largest IP packet that the session carries, in octets.
-        mtu: u16,
+        /// What it has.
+        ipv4: WanIpv4,
     },
-    /// IPCP has closed on an uplink. Its flows stay, for the case that the same address comes back.
+    /// An uplink has no IPv4 any more. Its flows stay, for the case that the same address comes back.
     WanIpv4Down {
         /// The uplink.
         wan: WanId,
@@ -75,21 +145,43 @@ pub enum Update {
         /// The subscriber's session.
         subscriber: SubscriberId,
     },
-    /// A station on a LAN has this address; packets that wait for it can go.
-    NeighbourFound {
+    /// An uplink's IPv6 is this now; `None` is none. When a delegated prefix or an address is gone, the epoch of the
+    /// uplink's IPv6 is bumped.
+    WanIpv6 {
+        /// The uplink.
+        wan: WanId,
+        /// All that it has.
+        ipv6: Option<WanIpv6>,
+    },
+    /// A LAN's IPv6 is this now.
+    LanIpv6 {
         /// The LAN.
         lan: LanId,
-        /// The station's IPv4 address.
-        address: Ipv4Addr,
+        /// All that it has.
+        ipv6: LanIpv6,
+    },
+    /// The IPv6 of a subscriber's session is this now; `None` is none.
+    SubscriberIpv6 {
+        /// The subscriber's session.
+        subscriber: SubscriberId,
+        /// All that it has.
+        ipv6: Option<SubscriberIpv6>,
+    },
+    /// A station has this address; packets that wait for it can go.
+    NeighbourFound {
+        /// Where it is.
+        segment: Segment,
+        /// The station's address.
+        address: IpAddr,
         /// Its Ethernet address.
         mac: Mac,
     },
-    /// No station on the LAN answers for this address; packets that wait for it end.
+    /// No station answers for this address; packets that wait for it end.
     NeighbourFailed {
-        /// The LAN.
-        lan: LanId,
+        /// Where it was asked for.
+        segment: Segment,
         /// The address that was asked for.
-        address: Ipv4Addr,
+        address: IpAddr,
     },
 }
 
@@ -101,7 +193,7 @@ pub enum PuntKind {
         /// The port that it came by.
         port: PortId,
     },
-    /// A PPP packet other than plain IPv4 of an open session; the frame begins at the PPP protocol field, padding cut.
+    /// A PPP packet other than plain IP of an open network protocol; the frame begins at the PPP protocol field, padding cut.
     Ppp {
         /// Whose session it came by.
         owner: SessionOwner,
@@ -117,15 +209,28 @@ pub enum PuntKind {
     },
     /// ARP; the frame begins at its Ethernet header.
     Arp {
-        /// The LAN that it came by.
-        lan: LanId,
+        /// The segment that it came by.
+        segment: Segment,
     },
-    /// A message to the DHCPv4 server; the frame begins at its Ethernet header. IPv4 and UDP have been checked.
-    Dhcp {
-        /// The LAN that it came by.
-        lan: LanId,
+    /// Neighbor Discovery or Multicast Listener Discovery; the frame begins at its IPv6 header. Header, length and
+    /// checksum have been checked, and for Neighbor Discovery that it has made no hop (RFC 4861 §6.1).
+    Ndp {
+        /// What it came in by.
+        interface: Interface,
     },
-    /// A packet to one of the router's own addresses that the filter lets in; the frame begins at its IPv4 header.
+    /// A DHCPv6 message, to a client on an uplink or to a server elsewhere; the frame begins at its IPv6 header. IPv6 and
+    /// UDP have been checked.
+    Dhcp6 {
+        /// What it came in by.
+        interface: Interface,
+    },
+    /// A message to the DHCPv4 server of a LAN or the client of an uplink; the frame begins at its Ethernet header. IPv4
+    /// and UDP have been checked.
+    Dhcp4 {
+        /// The segment that it came by.
+        segment: Segment,
+    },
+    /// A packet to one of the router's own addresses that the filter lets in; the frame begins at its IP header.
     Local {
         /// What it came in by.
         interface: Interface,
@@ -141,13 +246,13 @@ pub struct Punt {
     pub frame: Frame,
 }
 
-/// An address on a LAN for which the Forwarder has packets and no station.
+/// An address for which the Forwarder has packets and no station.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Resolve {
-    /// The LAN.
-    pub lan: LanId,
+    /// Where it is asked for.
+    pub segment: Segment,
     /// The address.
-    pub address: Ipv4Addr,
+    pub address: IpAddr,
 }
 
 /// How much a session has carried, and when last.

@@ -49,11 +49,14 @@ mod wheel;
 #[cfg(test)]
 mod tests;
 
-pub use message::{Punt, PuntKind, Resolve, Session, SessionOwner, Update, Usage};
+pub use message::{
+    Ipv4Segment, LanIpv6, NextHop, Punt, PuntKind, Resolve, Session, SessionOwner, SubscriberIpv6, Update,
+    Usage, WanIpv4, WanIpv6,
+};
 
 use alloc::collections::VecDeque;
 use alloc::vec::Vec;
-use core::net::Ipv4Addr;
+use core::net::{IpAddr, Ipv4Addr};
 
 use crate::forward::bridge::Bridge;
 use crate::forward::flow::{Account, FlowId, FlowTable, Pair};
@@ -68,7 +71,7 @@ use crate::forward::neighbour::{Neighbours, Origin};
 use crate::forward::reassemble::Reassembler;
 use crate::forward::route::Networks;
 use crate::frame::{Batch, Egress, Frame};
-use crate::id::{Interface, LanId, Mac, PortId, WanId};
+use crate::id::{Interface, LanId, Mac, PortId, Segment, WanId};
 use crate::ledger::DropReason;
 use crate::machine::Cx;
 use crate::rng::Rng;
@@ -303,8 +306,8 @@ impl Forwarder {
                     self.start_sweep(cx.now);
                 }
             }
-            Update::WanIpv4Up { wan, address, mtu } => {
-                if self.links.wan_up(wan, address, mtu) {
+            Update::WanIpv4Up { wan, ipv4 } => {
+                if self.links.wan_up(wan, ipv4.address, ipv4.mtu) {
                     self.start_sweep(cx.now);
                 }
             }
@@ -318,14 +321,18 @@ impl Forwarder {
                     self.start_sweep(cx.now);
                 }
             }
-            Update::NeighbourFound { lan, address, mac } => {
+            // The IPv6 path's.
+            Update::WanIpv6 { .. } | Update::LanIpv6 { .. } | Update::SubscriberIpv6 { .. } => {}
+            Update::NeighbourFound { segment, address, mac } => {
+                let (Segment::Lan(lan), IpAddr::V4(address)) = (segment, address) else { return };
                 let Some(state) = self.lans.get_mut(lan.index()) else { return };
                 let waiting = state.neighbours.found(cx.now, address, mac);
                 for frame in waiting {
                     self.transmit_to_station(cx.now, lan, mac, frame, egress);
                 }
             }
-            Update::NeighbourFailed { lan, address } => {
+            Update::NeighbourFailed { segment, address } => {
+                let (Segment::Lan(lan), IpAddr::V4(address)) = (segment, address) else { return };
                 let Some(state) = self.lans.get_mut(lan.index()) else { return };
                 let waiting = state.neighbours.failed(address);
                 let mut punts = VecDeque::new();
@@ -346,6 +353,11 @@ impl Forwarder {
         for punt in punts {
             egress.drop(punt.frame, DropReason::NotListening);
         }
+    }
+
+    /// Sends an IPv6 packet of the router's own to a neighbour or a group on a link.
+    pub fn send_link(&mut self, _cx: &mut Cx<'_>, _interface: Interface, packet: Frame, egress: &mut Egress) {
+        egress.drop(packet, DropReason::Ipv6Off);
     }
 
     /// Sends an Ethernet frame of the router's own on a LAN: by the port behind which its destination is, or by all.
@@ -379,7 +391,8 @@ impl Forwarder {
     /// The next address that ARP is to ask for.
     pub fn poll_resolve(&mut self) -> Option<Resolve> {
         (0u16..).zip(&mut self.lans).find_map(|(index, lan)| {
-            lan.neighbours.poll_resolve().map(|address| Resolve { lan: LanId(index), address })
+            let address = lan.neighbours.poll_resolve()?;
+            Some(Resolve { segment: Segment::Lan(LanId(index)), address: address.into() })
         })
     }
 

@@ -11,7 +11,9 @@ use crate::id::{Ipv4Cidr, Mac, PortId};
 use crate::ledger::DropReason;
 use crate::pppoe::DiscoveryFrame;
 use crate::secret::Secret;
-use crate::settings::{Authentication, Concentrator, Echo, Lan, Port, PppoeClient, Settings, User, Wan};
+use crate::settings::{
+    Authentication, Concentrator, Dhcp6, Echo, Lan, Port, PppoeClient, Settings, Uplink, User, Wan,
+};
 use crate::state::State;
 use crate::time::{Duration, Instant};
 use crate::wire::pppoe::{Code, DiscoveryWriter, tag};
@@ -21,14 +23,14 @@ const OURS: Mac = Mac([2, 0, 0, 0, 0, 0]);
 const BRAS: Mac = Mac([2, 0, 0, 0, 9, 0]);
 
 fn port(mac: Mac) -> Port {
-    Port { name: String::from("port"), mac, mtu: 1500, offload: false }
+    Port { name: String::from("port"), mac, mtu: 1500, vlan: None, offload: false }
 }
 
 fn wan(name: &str) -> Wan {
     Wan {
         name: name.into(),
         port: LINE,
-        pppoe: PppoeClient {
+        uplink: Uplink::Pppoe(PppoeClient {
             username: "alice".into(),
             password: Secret::new("right"),
             service_name: vec![],
@@ -37,8 +39,9 @@ fn wan(name: &str) -> Wan {
             authentication: vec![Authentication::ChapMd5],
             mtu: 1492,
             echo: Echo::default(),
-        },
+        }),
         ipv4: true,
+        ipv6: None,
     }
 }
 
@@ -60,9 +63,15 @@ fn isp() -> Settings {
             service_names: vec![],
             address: [100, 64, 0, 1].into(),
             pool: Ipv4Cidr { address: [100, 64, 0, 0].into(), prefix: 16 },
+            prefix_pool: None,
             dns: vec![],
             authentication: vec![Authentication::ChapMd5],
-            users: vec![User { name: "alice".into(), password: Secret::new("right"), ipv4: None }],
+            users: vec![User {
+                name: "alice".into(),
+                password: Secret::new("right"),
+                ipv4: None,
+                prefix: None,
+            }],
             mtu: 1492,
             echo: Echo::default(),
             sessions: 100,
@@ -219,6 +228,8 @@ fn two_lans() -> Settings {
         ports: vec![PortId(port)],
         address: Ipv4Cidr { address: [192, 168, third, 1].into(), prefix: 24 },
         dhcp: None,
+        prefix: None,
+        dhcp6: Dhcp6::Off,
         domain: String::from("home.arpa"),
         hosts: vec![],
     };

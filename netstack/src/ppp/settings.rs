@@ -3,7 +3,7 @@
 use alloc::vec::Vec;
 
 use crate::secret::Secret;
-use crate::settings::{Authentication, Concentrator, Echo, Wan};
+use crate::settings::{Authentication, Concentrator, Echo, Families, PppoeClient};
 use crate::time::Duration;
 
 /// Timers and counters of the automaton (RFC 1661 §4.6).
@@ -44,15 +44,16 @@ pub struct ClientSettings {
     pub timing: Timing,
 }
 
-impl From<&Wan> for ClientSettings {
-    fn from(wan: &Wan) -> Self {
+impl ClientSettings {
+    /// Those of a PPPoE uplink that carries `families`.
+    pub fn new(pppoe: &PppoeClient, families: Families) -> Self {
         ClientSettings {
-            username: wan.pppoe.username.clone().into_bytes(),
-            password: wan.pppoe.password.clone(),
-            authentication: wan.pppoe.authentication.clone(),
-            mru: wan.pppoe.mtu,
-            echo: wan.pppoe.echo,
-            ipv4: wan.ipv4,
+            username: pppoe.username.clone().into_bytes(),
+            password: pppoe.password.clone(),
+            authentication: pppoe.authentication.clone(),
+            mru: pppoe.mtu,
+            echo: pppoe.echo,
+            ipv4: families.ipv4,
             timing: Timing::default(),
         }
     }

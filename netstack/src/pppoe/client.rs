@@ -25,7 +25,7 @@ use crate::ledger::DropReason;
 use crate::machine::Cx;
 use crate::ppp::text::printable;
 use crate::ppp::{self, ClientSettings, Ipv4DownReason, Link};
-use crate::settings::{Port, Wan};
+use crate::settings::{Families, Port, PppoeClient};
 use crate::time::Instant;
 use crate::wire::pppoe::{Code, OVERHEAD, STANDARD_MRU, tag};
 
@@ -171,21 +171,27 @@ pub struct Client {
 }
 
 impl Client {
-    /// The client of `wan`, which dials on `port` after a short random wait. `remembered` is the session that an earlier
-    /// life has left open.
-    pub fn new(cx: &mut Cx<'_>, wan: &Wan, port: &Port, remembered: Option<Remembered>) -> Self {
+    /// A client that dials as `pppoe` says, for `families`, on `port`, after a short random wait. `remembered` is the session
+    /// that an earlier life has left open.
+    pub fn new(
+        cx: &mut Cx<'_>,
+        pppoe: &PppoeClient,
+        families: Families,
+        port: &Port,
+        remembered: Option<Remembered>,
+    ) -> Self {
         let most = port.mtu.saturating_sub(OVERHEAD);
-        let max_payload = Some(wan.pppoe.mtu.min(most)).filter(|&payload| payload > STANDARD_MRU);
+        let max_payload = Some(pppoe.mtu.min(most)).filter(|&payload| payload > STANDARD_MRU);
         let mut client = Client {
             wanted: Wanted {
                 local: port.mac,
-                service_name: wan.pppoe.service_name.clone(),
-                ac_name: wan.pppoe.ac_name.clone(),
-                host_uniq: wan.pppoe.host_uniq.clone(),
+                service_name: pppoe.service_name.clone(),
+                ac_name: pppoe.ac_name.clone(),
+                host_uniq: pppoe.host_uniq.clone(),
                 max_payload,
             },
-            link_settings: Arc::new(ClientSettings::from(wan)),
-            mtu: (wan.pppoe.mtu, most),
+            link_settings: Arc::new(ClientSettings::new(pppoe, families)),
+            mtu: (pppoe.mtu, most),
             state: State::Waiting { until: cx.now + Retry::first(cx.rng) },
             retry: Retry::default(),
             orphan: None,

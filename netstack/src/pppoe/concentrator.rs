@@ -17,7 +17,7 @@ use alloc::collections::{BTreeSet, VecDeque};
 use alloc::string::String;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
-use core::net::Ipv4Addr;
+use core::net::{IpAddr, Ipv4Addr};
 
 use super::cookie;
 use super::pool::Pool;
@@ -111,7 +111,10 @@ impl Concentrator {
         let reserved = users.fixed_addresses().chain([settings.address]);
         let pool = Pool::new(settings.pool, reserved, cx.rng);
         let mtu = settings.mtu.min(port.mtu.saturating_sub(OVERHEAD));
-        let mut dns = settings.dns.iter().copied();
+        let mut dns = settings.dns.iter().filter_map(|server| match server {
+            IpAddr::V4(server) => Some(*server),
+            IpAddr::V6(_) => None,
+        });
         Concentrator {
             local: port.mac,
             ac_name: settings.ac_name.clone().into_bytes(),

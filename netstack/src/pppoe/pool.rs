@@ -118,7 +118,7 @@ mod tests {
     }
 
     fn ids(count: usize) -> Vec<UserId> {
-        let user = |n| User { name: format!("u{n}"), password: Secret::new("x"), ipv4: None };
+        let user = |n| User { name: format!("u{n}"), password: Secret::new("x"), ipv4: None, prefix: None };
         let list: Vec<_> = (0..count).map(user).collect();
         let users = Users::new(&list, &mut SeededRng::from_u64(1));
         list.iter().map(|user| users.find(user.name.as_bytes()).unwrap()).collect()

@@ -73,7 +73,7 @@ mod tests {
     use crate::rng::SeededRng;
 
     fn user(name: &str, password: &str) -> User {
-        User { name: name.into(), password: Secret::new(password), ipv4: None }
+        User { name: name.into(), password: Secret::new(password), ipv4: None, prefix: None }
     }
 
     #[test]

@@ -3,13 +3,13 @@
 #![no_main]
 
 use std::collections::BTreeSet;
-use std::net::Ipv4Addr;
+use std::net::{IpAddr, Ipv4Addr};
 
 use genkan_fuzz::{Numbers, Script, World};
 use genkan_netstack::arp::{Arp, Event, Input, Operation, Packet, Station};
 use genkan_netstack::forward::{Resolve, Update};
 use genkan_netstack::frame::Frame;
-use genkan_netstack::id::{Ipv4Cidr, LanId, Mac};
+use genkan_netstack::id::{Ipv4Cidr, LanId, Mac, Segment};
 use libfuzzer_sys::fuzz_target;
 
 fn station(lan: u16) -> Station {
@@ -33,7 +33,7 @@ fuzz_target!(|data: &[u8]| {
                 let Some(octets) = step.data.first_chunk::<2>() else { continue };
                 let address = Ipv4Addr::new(192, 168, octets[0] & 1, octets[1]);
                 asked.insert((lan, address));
-                let _ = arp.handle(&mut world.cx(), Input::Resolve(Resolve { lan, address }));
+                let _ = arp.handle(&mut world.cx(), Input::Resolve(Resolve { segment: Segment::Lan(lan), address: address.into() }));
             }
             _ => {
                 world.pass(step.data, arp.poll_timeout());
@@ -54,7 +54,11 @@ fuzz_target!(|data: &[u8]| {
         while let Some(event) = arp.poll_event() {
             let _ = event.to_string();
             match event {
-                Event::Neighbour(Update::NeighbourFound { lan, address, mac }) => {
+                Event::Neighbour(Update::NeighbourFound {
+                    segment: Segment::Lan(lan),
+                    address: IpAddr::V4(address),
+                    mac,
+                }) => {
                     let own = station(lan.0);
                     assert!(
                         own.address.contains(address) && address != own.address.address,
@@ -63,7 +67,7 @@ fuzz_target!(|data: &[u8]| {
                     assert!(mac.is_station() && mac != own.mac);
                     assert!(asked.contains(&(lan, address)), "{address} was taken in unasked");
                 }
-                Event::Neighbour(Update::NeighbourFailed { lan, address }) => {
+                Event::Neighbour(Update::NeighbourFailed { segment: Segment::Lan(lan), address: IpAddr::V4(address) }) => {
                     assert!(asked.contains(&(lan, address)));
                 }
                 Event::Neighbour(other) => panic!("ARP does not say {other:?}"),

@@ -29,11 +29,13 @@ fuzz_target!(|data: &[u8]| {
         ports: vec![PortId(0)],
         address: Ipv4Cidr { address: ROUTER, prefix: 24 },
         dhcp: Some(settings::Dhcp4 { range: FIRST..=LAST, lease: Duration::from_secs(600) }),
+        prefix: None,
+        dhcp6: settings::Dhcp6::Off,
         domain: "home.arpa".into(),
         hosts: vec![settings::Host {
             name: "nas".into(),
             mac: Some(Mac([2, 0, 0, 0, 0, 9])),
-            ipv4: Some(NAS),
+            ipv4: Some(NAS), ipv6: None,
         }],
     };
     let mut world = World::default();

@@ -99,11 +99,13 @@ impl Lab {
             ports: vec![PortId(0)],
             address: Ipv4Cidr { address: ROUTER, prefix: 24 },
             dhcp: None,
+            prefix: None,
+            dhcp6: settings::Dhcp6::Off,
             domain: "home.arpa".into(),
             hosts: vec![settings::Host {
                 name: "nas".into(),
                 mac: None,
-                ipv4: Some(Ipv4Addr::new(192, 168, 1, 10)),
+                ipv4: Some(Ipv4Addr::new(192, 168, 1, 10)), ipv6: None,
             }],
         };
         let settings = Settings { hostname: "genkan".into(), lans: vec![lan], ..Settings::default() };

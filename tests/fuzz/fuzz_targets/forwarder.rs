@@ -4,17 +4,17 @@
 #![no_main]
 
 use std::collections::VecDeque;
-use std::net::Ipv4Addr;
+use std::net::{IpAddr, Ipv4Addr};
 
 use genkan_fuzz::{Numbers, Script, World, damage, packet, sound};
-use genkan_netstack::forward::{Forwarder, PuntKind, Session, SessionOwner, Update};
+use genkan_netstack::forward::{Forwarder, PuntKind, Session, SessionOwner, Update, WanIpv4};
 use genkan_netstack::frame::{Batch, Checksum, Egress, Frame, Gso, GsoKind};
-use genkan_netstack::id::{Ipv4Cidr, LanId, Mac, PortId, SubscriberId, WanId};
+use genkan_netstack::id::{Ipv4Cidr, LanId, Mac, PortId, Segment, SubscriberId, WanId};
 use genkan_netstack::ledger::DropReason;
 use genkan_netstack::rng::SeededRng;
 use genkan_netstack::secret::Secret;
 use genkan_netstack::settings::{
-    Action, Authentication, Concentrator, Dhcp4, Echo, Filtering, Lan, Port, PortForward, PppoeClient, Rule,
+    Action, Authentication, Concentrator, Dhcp4, Echo, Filtering, Lan, Port, PortForward, PppoeClient, Uplink, Dhcp6, Rule,
     RuleProtocol, Settings, Transport, Wan,
 };
 use genkan_netstack::time::Duration;
@@ -53,7 +53,7 @@ fn settings(how: u8) -> Settings {
         name: "port".into(),
         mac: port_mac(PortId(index)),
         mtu: 1500,
-        offload: PortId(index) == OFFLOAD,
+        vlan: None, offload: PortId(index) == OFFLOAD,
     };
     let mut settings = Settings {
         hostname: "genkan".into(),
@@ -61,7 +61,7 @@ fn settings(how: u8) -> Settings {
         wans: vec![Wan {
             name: "isp".into(),
             port: WAN,
-            pppoe: PppoeClient {
+            uplink: Uplink::Pppoe(PppoeClient {
                 username: "alice".into(),
                 password: Secret::new(*b"x"),
                 service_name: vec![],
@@ -70,8 +70,9 @@ fn settings(how: u8) -> Settings {
                 authentication: vec![Authentication::Pap],
                 mtu: 1492,
                 echo: Echo::default(),
-            },
+            }),
             ipv4: true,
+            ipv6: None,
         }],
         lans: vec![Lan {
             name: "home".into(),
@@ -81,6 +82,8 @@ fn settings(how: u8) -> Settings {
                 range: Ipv4Addr::new(192, 168, 1, 2)..=Ipv4Addr::new(192, 168, 1, 9),
                 lease: Duration::from_secs(600),
             }),
+            prefix: None,
+            dhcp6: Dhcp6::Off,
             domain: "home.arpa".into(),
             hosts: vec![],
         }],
@@ -91,6 +94,7 @@ fn settings(how: u8) -> Settings {
             service_names: vec![],
             address: Ipv4Addr::new(100, 64, 0, 1),
             pool: Ipv4Cidr { address: Ipv4Addr::new(100, 64, 0, 0), prefix: 24 },
+            prefix_pool: None,
             dns: vec![],
             authentication: vec![Authentication::Pap],
             users: vec![],
@@ -159,7 +163,7 @@ fuzz_target!(|data: &[u8]| {
     for owner in [ISP, ALICE] {
         net.apply(Update::SessionOpened { owner, session: session(owner) });
     }
-    net.apply(Update::WanIpv4Up { wan: WanId(0), address: OURS[0], mtu: 1492 });
+    net.apply(Update::WanIpv4Up { wan: WanId(0), ipv4: WanIpv4 { address: OURS[0], mtu: 1492, segment: None } });
     net.apply(Update::SubscriberIpv4Up { subscriber: SubscriberId(5), address: ALICE_IP, mtu: 1400 });
     for step in Script(script) {
         let port = PortId(u16::from(step.operation >> 6));
@@ -323,14 +327,14 @@ impl Net {
     fn change(&mut self, data: &[u8]) {
         let mut input = Numbers(data);
         let (what, which) = (input.u8(), input.u8());
-        let (wan, subscriber, lan) = (WanId(0), SubscriberId(5), LanId(0));
+        let (wan, subscriber, segment) = (WanId(0), SubscriberId(5), Segment::Lan(LanId(0)));
         let address = Ipv4Addr::new(192, 168, 1, which & 15);
         let mtu = [1492, 1500, 576, 1280][usize::from(which >> 1) % 4];
         let update = match what % 10 {
             0 => Update::WanIpv4Down { wan },
             1 | 2 => {
                 self.ours = OURS[usize::from(which) & 1];
-                Update::WanIpv4Up { wan, address: self.ours, mtu }
+                Update::WanIpv4Up { wan, ipv4: WanIpv4 { address: self.ours, mtu, segment: None } }
             }
             3 => Update::SubscriberIpv4Down { subscriber },
             4 => Update::SubscriberIpv4Up { subscriber, address: ALICE_IP, mtu },
@@ -339,8 +343,8 @@ impl Net {
                 let owner = if which & 1 == 0 { ISP } else { ALICE };
                 Update::SessionOpened { owner, session: session(owner) }
             }
-            8 => Update::NeighbourFound { lan, address, mac: host_mac(address) },
-            _ => Update::NeighbourFailed { lan, address },
+            8 => Update::NeighbourFound { segment, address: address.into(), mac: host_mac(address) },
+            _ => Update::NeighbourFailed { segment, address: address.into() },
         };
         self.apply(update);
     }
@@ -353,10 +357,10 @@ impl Net {
     /// Answers for the stations, looks at what left, and at the books.
     fn settle(&mut self) {
         while let Some(resolve) = self.forwarder.poll_resolve() {
-            let (lan, address) = (resolve.lan, resolve.address);
+            let (segment, IpAddr::V4(address)) = (resolve.segment, resolve.address) else { continue };
             // Station 4 is slow.
             if address.octets()[3] != 4 {
-                let update = Update::NeighbourFound { lan, address, mac: host_mac(address) };
+                let update = Update::NeighbourFound { segment, address: address.into(), mac: host_mac(address) };
                 self.forwarder.apply(&mut self.world.cx(), update, &mut self.egress);
             }
         }

@@ -167,14 +167,14 @@ fuzz_target!(|data: &[u8]| {
     let Some((&[how, order], script)) = data.split_first_chunk() else { return };
     let knows = how & 1 == 0;
     let mtu = if how & 2 == 0 { 1500 } else { 1508 };
-    let port = |mac| settings::Port { name: "port".into(), mac, mtu, offload: false };
+    let port = |mac| settings::Port { name: "port".into(), mac, mtu, vlan: None, offload: false };
     let mut methods = METHODS.to_vec();
     methods.rotate_left(usize::from(order) % 3);
     let echo = Echo { failures: 2, ..Echo::default() };
     let wan = settings::Wan {
         name: "isp".into(),
         port: PortId(0),
-        pppoe: settings::PppoeClient {
+        uplink: settings::Uplink::Pppoe(settings::PppoeClient {
             username: "alice".into(),
             password: Secret::new(if knows { PASSWORD } else { b"wrong" }),
             service_name: if how & 4 == 0 { vec![] } else { b"gold".to_vec() },
@@ -183,8 +183,9 @@ fuzz_target!(|data: &[u8]| {
             authentication: METHODS.to_vec(),
             mtu: if how & 32 == 0 { 1492 } else { 1500 },
             echo,
-        },
+        }),
         ipv4: true,
+        ipv6: None,
     };
     let bras = settings::Concentrator {
         name: "bras".into(),
@@ -193,21 +194,24 @@ fuzz_target!(|data: &[u8]| {
         service_names: vec!["gold".into()],
         address: Ipv4Addr::new(100, 64, 0, 1),
         pool: POOL,
-        dns: vec![Ipv4Addr::new(192, 0, 2, 53)],
+        prefix_pool: None,
+        dns: vec![Ipv4Addr::new(192, 0, 2, 53).into()],
         authentication: methods,
         users: vec![settings::User {
             name: "alice".into(),
             password: Secret::new(PASSWORD),
             ipv4: (order & 0x80 != 0).then_some(Ipv4Addr::new(100, 64, 0, 5)),
+        prefix: None,
         }],
         mtu: if how & 64 == 0 { 1492 } else { 1500 },
         echo,
         sessions: SESSIONS,
         sessions_per_mac: 2,
     };
+    let settings::Uplink::Pppoe(pppoe) = &wan.uplink else { unreachable!("it is one") };
     let mut world = World::default();
     let remembered = (how & 128 != 0).then_some(Remembered { peer: SERVER, session: 7 });
-    let machine = Client::new(&mut world.cx(), &wan, &port(CLIENT), remembered);
+    let machine = Client::new(&mut world.cx(), pppoe, wan.families(), &port(CLIENT), remembered);
     let mut dialler = Dialler { machine, sent: VecDeque::new(), session: None, ipv4: false };
     let machine = Concentrator::new(&mut world.cx(), &bras, &port(SERVER), SubscriberId(100));
     let mut access =

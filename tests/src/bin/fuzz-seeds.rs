@@ -264,11 +264,11 @@ fn conversations() -> Vec<Vec<u8>> {
 
 fn conversation(authentication: Authentication, password: &[u8]) -> Vec<Vec<u8>> {
     let (near, far) = (Mac([2, 0, 0, 0, 0, 1]), Mac([2, 0, 0, 0, 0, 2]));
-    let port = |mac| settings::Port { name: "port".into(), mac, mtu: 1508, offload: false };
+    let port = |mac| settings::Port { name: "port".into(), mac, mtu: 1508, vlan: None, offload: false };
     let wan = settings::Wan {
         name: "isp".into(),
         port: PortId(0),
-        pppoe: settings::PppoeClient {
+        uplink: settings::Uplink::Pppoe(settings::PppoeClient {
             username: "alice".into(),
             password: Secret::new(password),
             service_name: vec![],
@@ -277,8 +277,9 @@ fn conversation(authentication: Authentication, password: &[u8]) -> Vec<Vec<u8>>
             authentication: vec![authentication],
             mtu: 1500,
             echo: Echo::default(),
-        },
+        }),
         ipv4: true,
+        ipv6: None,
     };
     let bras = settings::Concentrator {
         name: "bras".into(),
@@ -287,9 +288,15 @@ fn conversation(authentication: Authentication, password: &[u8]) -> Vec<Vec<u8>>
         service_names: vec!["gold".into()],
         address: Ipv4Addr::new(100, 64, 0, 1),
         pool: Ipv4Cidr { address: Ipv4Addr::new(100, 64, 0, 0), prefix: 24 },
-        dns: vec![Ipv4Addr::new(192, 0, 2, 53)],
+        prefix_pool: None,
+        dns: vec![Ipv4Addr::new(192, 0, 2, 53).into()],
         authentication: vec![authentication],
-        users: vec![settings::User { name: "alice".into(), password: Secret::new(*b"secret"), ipv4: None }],
+        users: vec![settings::User {
+            name: "alice".into(),
+            password: Secret::new(*b"secret"),
+            ipv4: None,
+            prefix: None,
+        }],
         mtu: 1500,
         echo: Echo::default(),
         sessions: 4,

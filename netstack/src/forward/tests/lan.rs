@@ -7,7 +7,7 @@ use super::net::*;
 use super::packet::{Packet, SYN};
 use crate::forward::{PuntKind, Resolve, Update};
 use crate::frame::Frame;
-use crate::id::{Interface, Mac, PortId};
+use crate::id::{Interface, Mac, PortId, Segment};
 use crate::ledger::DropReason;
 use crate::settings::{Settings, Transport};
 
@@ -50,7 +50,7 @@ fn packets_for_a_station_leave_by_its_port() {
     let mut net = Net::with(bridged());
     let arp = frame(Mac::BROADCAST, mac_of(HOST), 0x0806);
     assert_eq!(net.bridge(LAN_PORT_2, &arp), [LAN_PORT], "ARP is flooded");
-    assert_eq!(net.punts.pop(), Some((PuntKind::Arp { lan: HOME }, arp)), "and handed up");
+    assert_eq!(net.punts.pop(), Some((PuntKind::Arp { segment: Segment::Lan(HOME) }, arp)), "and handed up");
     net.egress.received(1);
     let syn = Packet::tcp((SERVER, 9), (OURS, 80), SYN, b"").build();
     let mut batch = crate::frame::Batch::from([Frame::from_bytes(&Net::pppoe(
@@ -61,9 +61,9 @@ fn packets_for_a_station_leave_by_its_port() {
     let mut cx = crate::machine::Cx { now: net.now, rng: &mut rng };
     let mut punts = alloc::collections::VecDeque::new();
     net.forwarder.receive(&mut cx, WAN_PORT, &mut batch, &mut net.egress, &mut punts);
-    let Resolve { lan, address } = net.forwarder.poll_resolve().unwrap();
-    assert_eq!((lan, address, net.forwarder.held()), (HOME, HOST, 1));
-    let found = Update::NeighbourFound { lan, address, mac: mac_of(HOST) };
+    let Resolve { segment, address } = net.forwarder.poll_resolve().unwrap();
+    assert_eq!((segment, address, net.forwarder.held()), (Segment::Lan(HOME), HOST.into(), 1));
+    let found = Update::NeighbourFound { segment, address, mac: mac_of(HOST) };
     net.forwarder.apply(&mut cx, found, &mut net.egress);
     assert_eq!(net.egress.outgoing(LAN_PORT).unwrap().0.len(), 0);
     assert_eq!(net.egress.outgoing(LAN_PORT_2).unwrap().0.len(), 1);
@@ -131,7 +131,7 @@ fn dhcp_is_handed_up_with_its_ethernet_header() {
     ] {
         let bytes = Net::ethernet(destination, mac_of(HOST), 0x0800, &packet);
         assert!(net.bridge(LAN_PORT, &bytes).is_empty());
-        assert_eq!(net.punts.pop(), Some((PuntKind::Dhcp { lan: HOME }, bytes)));
+        assert_eq!(net.punts.pop(), Some((PuntKind::Dhcp4 { segment: Segment::Lan(HOME) }, bytes)));
     }
     // To another server it is a packet like any other.
     net.lan_bytes(&client(HOST, SERVER)).only(At::ISP);
@@ -167,7 +167,9 @@ fn a_host_that_does_not_answer_is_told_of_to_senders_inside() {
     net.silent.push(gone);
     net.lan(Packet::udp((VISITOR, 5), (gone, 6), b"")).nothing();
     assert_eq!(net.forwarder.held(), 1);
-    let read = net.apply(Update::NeighbourFailed { lan: HOME, address: gone }).only(At::Station(VISITOR));
+    let read = net
+        .apply(Update::NeighbourFailed { segment: Segment::Lan(HOME), address: gone.into() })
+        .only(At::Station(VISITOR));
     assert_eq!((read.icmp(), read.source.0), ((3, 1), ip(192, 168, 2, 1)));
     assert_eq!(net.dropped(DropReason::NeighbourUnreachable), 1);
     net.lan(Packet::udp((VISITOR, 5), (gone, 6), b"")).nothing();

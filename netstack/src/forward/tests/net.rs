@@ -5,10 +5,10 @@ use alloc::collections::VecDeque;
 use alloc::string::String;
 use alloc::vec;
 use alloc::vec::Vec;
-use core::net::Ipv4Addr;
+use core::net::{IpAddr, Ipv4Addr};
 
 use super::packet::{Packet, Read};
-use crate::forward::{Forwarder, PuntKind, Session, SessionOwner, Update};
+use crate::forward::{Forwarder, PuntKind, Session, SessionOwner, Update, WanIpv4};
 use crate::frame::{Batch, Egress, Frame, Offload};
 use crate::id::{Interface, Ipv4Cidr, LanId, Mac, PortId, SubscriberId, WanId};
 use crate::ledger::DropReason;
@@ -16,8 +16,8 @@ use crate::machine::Cx;
 use crate::rng::SeededRng;
 use crate::secret::Secret;
 use crate::settings::{
-    Authentication, Concentrator, Dhcp4, Echo, Filtering, Lan, Port, PortForward, PppoeClient, Settings,
-    Transport, Wan,
+    Authentication, Concentrator, Dhcp4, Dhcp6, Echo, Filtering, Lan, Port, PortForward, PppoeClient,
+    Settings, Transport, Uplink, Wan,
 };
 use crate::time::{Duration, Instant};
 
@@ -80,12 +80,13 @@ pub fn settings() -> Settings {
         name: String::from("port"),
         mac: port_mac(PortId(index)),
         mtu: 1500,
+        vlan: None,
         offload: false,
     };
     let wan = |name: &str| Wan {
         name: String::from(name),
         port: WAN_PORT,
-        pppoe: PppoeClient {
+        uplink: Uplink::Pppoe(PppoeClient {
             username: String::new(),
             password: Secret::new(*b"x"),
             service_name: vec![],
@@ -94,14 +95,17 @@ pub fn settings() -> Settings {
             authentication: vec![Authentication::Pap],
             mtu: 1492,
             echo: Echo::default(),
-        },
+        }),
         ipv4: true,
+        ipv6: None,
     };
     let lan = |name: &str, ports: Vec<PortId>, address: Ipv4Addr| Lan {
         name: String::from(name),
         ports,
         address: Ipv4Cidr { address, prefix: 24 },
         dhcp: Some(Dhcp4 { range: HOST..=HOST_2, lease: Duration::from_secs(60) }),
+        prefix: None,
+        dhcp6: Dhcp6::Off,
         domain: String::from("home.arpa"),
         hosts: vec![],
     };
@@ -117,6 +121,7 @@ pub fn settings() -> Settings {
             service_names: vec![],
             address: BRAS,
             pool: Ipv4Cidr { address: ip(100, 64, 0, 0), prefix: 16 },
+            prefix_pool: None,
             dns: vec![],
             authentication: vec![Authentication::Pap],
             users: vec![],
@@ -278,7 +283,7 @@ impl Net {
 
     pub fn wan_up(&mut self, wan: WanId, address: Ipv4Addr) {
         self.session_up(SessionOwner::Wan(wan));
-        self.apply(Update::WanIpv4Up { wan, address, mtu: 1492 });
+        self.apply(Update::WanIpv4Up { wan, ipv4: WanIpv4 { address, mtu: 1492, segment: None } });
     }
 
     pub fn wan_down(&mut self, wan: WanId) {
@@ -409,10 +414,11 @@ impl Net {
             self.egress.consume(punt.frame);
         }
         while let Some(resolve) = self.forwarder.poll_resolve() {
-            let (lan, address) = (resolve.lan, resolve.address);
+            let (segment, IpAddr::V4(address)) = (resolve.segment, resolve.address) else { continue };
             if !self.silent.contains(&address) {
                 let mut cx = Cx { now: self.now, rng: &mut self.rng };
-                let update = Update::NeighbourFound { lan, address, mac: mac_of(address) };
+                let update =
+                    Update::NeighbourFound { segment, address: address.into(), mac: mac_of(address) };
                 self.forwarder.apply(&mut cx, update, &mut self.egress);
             }
         }

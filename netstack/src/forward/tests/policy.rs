@@ -8,7 +8,7 @@ use super::packet::{ACK, FIN, Packet, RST, SYN};
 use crate::forward::SessionOwner;
 use crate::id::{Interface, Zone};
 use crate::ledger::DropReason;
-use crate::settings::{Action, Rule, RuleProtocol, Settings, Transport};
+use crate::settings::{Action, Network, Rule, RuleProtocol, Settings, Transport};
 
 fn rule(from: Zone, to: Zone, protocol: RuleProtocol, action: Action) -> Rule {
     Rule {
@@ -70,7 +70,7 @@ fn the_users_rules_come_first() {
         rule(Zone::Lan, Zone::Wan, RuleProtocol::Number(47), Action::Drop),
         rule(Zone::Wan, Zone::Router, RuleProtocol::Icmp, Action::Accept),
         Rule {
-            source: Some(crate::id::Ipv4Cidr { address: SERVER_2, prefix: 32 }),
+            source: Some(Network::V4(crate::id::Ipv4Cidr { address: SERVER_2, prefix: 32 })),
             ..rule(Zone::Wan, Zone::Lan, RuleProtocol::Any, Action::Drop)
         },
     ]));

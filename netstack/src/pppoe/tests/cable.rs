@@ -3,6 +3,7 @@
 use alloc::collections::BTreeMap;
 use alloc::vec;
 use alloc::vec::Vec;
+use core::net::Ipv4Addr;
 
 use crate::frame::Frame;
 use crate::id::{Ipv4Cidr, Mac, PortId, SubscriberId};
@@ -13,7 +14,7 @@ use crate::pppoe::event::Event;
 use crate::pppoe::{DiscoveryFrame, Remembered, subscriber};
 use crate::rng::{Rng, SeededRng};
 use crate::secret::Secret;
-use crate::settings::{self, Authentication, Echo, Port, PppoeClient, User, Wan};
+use crate::settings::{self, Authentication, Echo, Families, Port, PppoeClient, User};
 use crate::time::{Duration, Instant, earliest};
 use crate::wire::ethernet::{Header, ethertype};
 use crate::wire::pppoe::{Code, Discovery, DiscoveryWriter, SessionPacket, tag};
@@ -27,30 +28,29 @@ pub fn secs(secs: u64) -> Duration {
 }
 
 pub fn port(mac: Mac) -> Port {
-    Port { name: "port".into(), mac, mtu: 1500, offload: false }
+    Port { name: "port".into(), mac, mtu: 1500, vlan: None, offload: false }
 }
 
-pub fn wan() -> Wan {
-    Wan {
-        name: "isp".into(),
-        port: PortId(0),
-        pppoe: PppoeClient {
-            username: "alice".into(),
-            password: Secret::new("right"),
-            service_name: Vec::new(),
-            ac_name: None,
-            host_uniq: None,
-            authentication: vec![Authentication::ChapMd5, Authentication::MsChapV2, Authentication::Pap],
-            mtu: 1492,
-            echo: Echo::default(),
-        },
-        ipv4: true,
+pub fn wan() -> PppoeClient {
+    PppoeClient {
+        username: "alice".into(),
+        password: Secret::new("right"),
+        service_name: Vec::new(),
+        ac_name: None,
+        host_uniq: None,
+        authentication: vec![Authentication::ChapMd5, Authentication::MsChapV2, Authentication::Pap],
+        mtu: 1492,
+        echo: Echo::default(),
     }
 }
 
 pub fn ac(name: &str) -> settings::Concentrator {
-    let user =
-        |name: &str, password: &str| User { name: name.into(), password: Secret::new(password), ipv4: None };
+    let user = |name: &str, password: &str| User {
+        name: name.into(),
+        password: Secret::new(password),
+        ipv4: None,
+        prefix: None,
+    };
     settings::Concentrator {
         name: name.into(),
         port: PortId(0),
@@ -58,7 +58,8 @@ pub fn ac(name: &str) -> settings::Concentrator {
         service_names: vec!["gold".into()],
         address: [100, 64, 0, 1].into(),
         pool: Ipv4Cidr { address: [100, 64, 0, 0].into(), prefix: 16 },
-        dns: vec![[9, 9, 9, 9].into(), [1, 1, 1, 1].into()],
+        prefix_pool: None,
+        dns: vec![Ipv4Addr::new(9, 9, 9, 9).into(), Ipv4Addr::new(1, 1, 1, 1).into()],
         authentication: vec![Authentication::ChapMd5],
         users: vec![user("alice", "right"), user("bob", "other")],
         mtu: 1500,
@@ -124,20 +125,20 @@ impl World {
     }
 
     /// One client and one concentrator.
-    pub fn pair(seed: u64, wan: &Wan, ac: &settings::Concentrator) -> Self {
+    pub fn pair(seed: u64, wan: &PppoeClient, ac: &settings::Concentrator) -> Self {
         let mut world = World::new(seed);
         world.add_client(wan, CLIENT, None);
         world.add_ac(ac, AC);
         world
     }
 
-    pub fn add_client(&mut self, wan: &Wan, mac: Mac, remembered: Option<Remembered>) {
+    pub fn add_client(&mut self, wan: &PppoeClient, mac: Mac, remembered: Option<Remembered>) {
         self.add_client_on(wan, &port(mac), remembered);
     }
 
-    pub fn add_client_on(&mut self, wan: &Wan, port: &Port, remembered: Option<Remembered>) {
+    pub fn add_client_on(&mut self, wan: &PppoeClient, port: &Port, remembered: Option<Remembered>) {
         let cx = &mut Cx { now: self.now, rng: &mut self.rng };
-        let client = Client::new(cx, wan, port, remembered);
+        let client = Client::new(cx, wan, Families { ipv4: true, ipv6: false }, port, remembered);
         self.clients.push(ClientNode { client, mac: port.mac, events: Vec::new(), sent: Vec::new() });
         self.drain();
     }

@@ -40,7 +40,7 @@ fn tr124_retry_no_pado_exponential_to_60_s_with_jitter_after_a_random_delay() {
 #[test]
 fn tr124_retry_authentication_refused_3_tries_5_min_3_tries_then_every_30_min() {
     let mut wan = wan();
-    wan.pppoe.password = crate::secret::Secret::new("wrong");
+    wan.password = crate::secret::Secret::new("wrong");
     let mut world = World::pair(5, &wan, &ac("bras"));
     world.run(secs(2 * 3600));
     let dials = world.sent(0, Code::Padr);
@@ -185,7 +185,7 @@ fn rfc4638_the_hop_that_caps_the_mtu_is_named() {
     ];
     for (wanted, our_port, ac_mtu, ac_port, mtu, limit) in cases {
         let (mut wan, mut settings) = (wan(), ac("bras"));
-        wan.pppoe.mtu = wanted;
+        wan.mtu = wanted;
         settings.mtu = ac_mtu;
         let mut world = World::new(1);
         world.add_client_on(&wan, &crate::settings::Port { mtu: our_port, ..port(CLIENT) }, None);
@@ -200,7 +200,7 @@ fn rfc4638_the_hop_that_caps_the_mtu_is_named() {
 #[test]
 fn rfc4638_falls_back_to_1492_where_the_line_loses_large_frames() {
     let mut wan = wan();
-    wan.pppoe.mtu = 1500;
+    wan.mtu = 1500;
     let mut world = World::new(1);
     world.add_client_on(&wan, &crate::settings::Port { mtu: 1508, ..port(CLIENT) }, None);
     world.add_ac_on(&ac("bras"), &crate::settings::Port { mtu: 1508, ..port(AC) });
@@ -217,9 +217,9 @@ fn several_uplinks_share_a_port_and_a_host_uniq() {
     for host_uniq in [None, Some(b"same".to_vec())] {
         let mut world = World::new(1);
         let (mut first, mut second) = (wan(), wan());
-        second.pppoe.username = "bob".into();
-        second.pppoe.password = crate::secret::Secret::new("other");
-        (first.pppoe.host_uniq, second.pppoe.host_uniq) = (host_uniq.clone(), host_uniq);
+        second.username = "bob".into();
+        second.password = crate::secret::Secret::new("other");
+        (first.host_uniq, second.host_uniq) = (host_uniq.clone(), host_uniq);
         world.add_client(&first, CLIENT, None);
         world.add_client(&second, CLIENT, None);
         world.add_ac(&ac("bras"), AC);
@@ -237,7 +237,7 @@ fn several_uplinks_share_a_port_and_a_host_uniq() {
 #[test]
 fn every_fact_is_a_plain_sentence() {
     let mut wan = wan();
-    wan.pppoe.password = crate::secret::Secret::new("c4n4ry");
+    wan.password = crate::secret::Secret::new("c4n4ry");
     let mut world = World::pair(1, &wan, &ac("bras"));
     world.run(secs(5));
     let facts: Vec<_> = world.clients[0].events.iter().map(|(_, event)| event.to_string()).collect();

@@ -29,7 +29,7 @@ fn a_session_comes_up_step_by_step_with_every_authentication() {
         let Event::Ipv4Up { address, peer, dns, mtu, .. } = kinds[5] else { panic!("{kinds:?}") };
         assert_eq!(peer, settings.address);
         assert!(settings.pool.contains(address) && address != settings.address);
-        assert_eq!(dns, [Some(settings.dns[0]), Some(settings.dns[1])]);
+        assert_eq!(dns.map(|server| server.map(Into::into)), [Some(settings.dns[0]), Some(settings.dns[1])]);
         assert_eq!(mtu, 1492);
         let status = world.acs[0].ac.sessions().next().unwrap();
         assert_eq!(
@@ -52,7 +52,7 @@ fn two_concentrators_answer_and_one_is_taken() {
     assert_eq!(world.acs[0].ac.sessions().count() + world.acs[1].ac.sessions().count(), 1);
 
     let mut chosen = wan();
-    chosen.pppoe.ac_name = Some(b"two".to_vec());
+    chosen.ac_name = Some(b"two".to_vec());
     let mut world = World::pair(1, &chosen, &ac("one"));
     world.add_ac(&ac("two"), AC2);
     world.run(secs(5));
@@ -79,8 +79,8 @@ fn wrong_password_and_unknown_user_look_the_same() {
     let mut answers = Vec::new();
     for name in ["alice", "nobody"] {
         let mut wan = wan();
-        wan.pppoe.username = name.into();
-        wan.pppoe.password = crate::secret::Secret::new("wrong");
+        wan.username = name.into();
+        wan.password = crate::secret::Secret::new("wrong");
         let mut world = World::pair(1, &wan, &ac("bras"));
         world.run(secs(3));
         let failed = |event: &subscriber::Event| matches!(event, subscriber::Event::AuthFailed { user, peer: CLIENT } if user == name);
@@ -100,8 +100,8 @@ fn addresses_come_back_to_their_user_and_fixed_ones_follow_theirs() {
     let first = world.address(0);
     world.client_input(0, crate::pppoe::client::Input::Shutdown);
     let mut bob = wan();
-    bob.pppoe.username = "bob".into();
-    bob.pppoe.password = crate::secret::Secret::new("other");
+    bob.username = "bob".into();
+    bob.password = crate::secret::Secret::new("other");
     world.add_client(&bob, Mac([2, 0, 0, 0, 0, 2]), None);
     world.run(secs(5));
     assert_eq!(world.address(1), Some([100, 64, 7, 7].into()));
@@ -208,7 +208,12 @@ fn ten_thousand_sessions_in_one_concentrator() {
     settings.authentication = vec![Authentication::Pap];
     settings.echo.interval = secs(3600);
     settings.users = (0..SESSIONS)
-        .map(|n| User { name: format!("u{n}"), password: crate::secret::Secret::new("p"), ipv4: None })
+        .map(|n| User {
+            name: format!("u{n}"),
+            password: crate::secret::Secret::new("p"),
+            ipv4: None,
+            prefix: None,
+        })
         .collect();
     let mut world = World::new(1);
     world.add_ac(&settings, AC);
@@ -219,8 +224,8 @@ fn ten_thousand_sessions_in_one_concentrator() {
             let number = group * 20 + n;
             let [_, _, high, low] = number.to_be_bytes();
             let mut wan = wan();
-            wan.pppoe.username = format!("u{number}");
-            wan.pppoe.password = crate::secret::Secret::new("p");
+            wan.username = format!("u{number}");
+            wan.password = crate::secret::Secret::new("p");
             world.add_client(&wan, Mac([2, 1, 0, 0, high, low]), None);
         }
         world.run(secs(2));

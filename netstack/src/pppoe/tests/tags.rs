@@ -10,7 +10,7 @@ use crate::pppoe::concentrator::{self, Concentrator};
 use crate::pppoe::event::{Event, Failure, RefusalKind, Unsuitable};
 use crate::pppoe::{DiscoveryFrame, Remembered, subscriber};
 use crate::rng::{Rng, SeededRng};
-use crate::settings::Wan;
+use crate::settings::PppoeClient;
 use crate::time::Instant;
 use crate::wire::pppoe::{Code, Discovery, tag};
 use alloc::string::ToString;
@@ -18,7 +18,7 @@ use alloc::vec;
 use alloc::vec::Vec;
 
 /// A client that has sent its first PADI, alone on the cable.
-fn soliciting(seed: u64, wan: &Wan) -> World {
+fn soliciting(seed: u64, wan: &PppoeClient) -> World {
     let mut world = World::new(seed);
     world.add_client(wan, CLIENT, None);
     world.run_to(|world| !world.sent(0, Code::Padi).is_empty());
@@ -57,7 +57,7 @@ fn pads(world: &mut World, from: Mac, session: u16, extra: &[(u16, &[u8])]) -> R
 }
 
 /// A client with session 7 at [`AC`].
-fn opened(seed: u64, wan: &Wan) -> World {
+fn opened(seed: u64, wan: &PppoeClient) -> World {
     let mut world = soliciting(seed, wan);
     pado(&mut world, AC, &[]).unwrap();
     pads(&mut world, AC, 7, &[]).unwrap();
@@ -68,7 +68,7 @@ fn opened(seed: u64, wan: &Wan) -> World {
 #[test]
 fn rfc2516_padi_is_broadcast_with_session_0_and_one_service_name() {
     let mut wan = wan();
-    wan.pppoe.service_name = b"gold".to_vec();
+    wan.service_name = b"gold".to_vec();
     let world = soliciting(1, &wan);
     let frame = last_sent(&world, Code::Padi);
     let frame = DiscoveryFrame::parse(&frame).unwrap();
@@ -82,7 +82,7 @@ fn rfc2516_padi_is_broadcast_with_session_0_and_one_service_name() {
 fn rfc2516_host_uniq_as_configured_of_any_length() {
     for len in [0, 1, 4, 200, 1400] {
         let mut wan = wan();
-        wan.pppoe.host_uniq = Some(vec![0xa5; len]);
+        wan.host_uniq = Some(vec![0xa5; len]);
         let mut world = World::pair(3, &wan, &ac("bras"));
         let took = world.run_to(|world| world.clients[0].client.remembered().is_some());
         assert!(took < secs(2));
@@ -132,7 +132,7 @@ fn rfc2516_cookie_and_relay_tags_of_any_length_and_order_are_echoed_byte_for_byt
 #[test]
 fn rfc2516_offers_by_name_and_service() {
     let mut wan = wan();
-    wan.pppoe.ac_name = Some(b"wanted".to_vec());
+    wan.ac_name = Some(b"wanted".to_vec());
     let mut world = soliciting(1, &wan);
     for _ in 0..2 {
         pado(&mut world, AC, &[]).unwrap();
@@ -148,7 +148,7 @@ fn rfc2516_offers_by_name_and_service() {
     assert!(told(&world, |event| matches!(event, Event::Offer { peer: AC2, .. })));
 
     let mut wan = super::cable::wan();
-    wan.pppoe.service_name = b"gold".to_vec();
+    wan.service_name = b"gold".to_vec();
     let mut world = soliciting(1, &wan);
     pado(&mut world, AC, &[(tag::SERVICE_NAME, b"silver")]).unwrap();
     assert!(told(&world, |event| matches!(event, Event::OfferIgnored { why: Unsuitable::OtherService, .. })));
