@@ -6,10 +6,11 @@
 #   make bench    measures, and writes tests/bench/RESULTS.md
 #   make fuzz     each fuzz target for FUZZ_SECONDS seconds
 #   make soak     LIVES simulated lives
+#   make requirements   which lines of the requirements list have a test
 #   make lint doc deny fmt
 
 .DEFAULT_GOAL := build
-.PHONY: help setup setup-demo setup-test setup-bench build demo test bench soak fuzz fmt lint doc deny
+.PHONY: help setup setup-demo setup-test setup-bench build demo test bench soak fuzz requirements fmt lint doc deny
 
 # Where rustup puts its programs, which a non-interactive shell may not know; ip, tc and dnsmasq are in sbin.
 export PATH := $(HOME)/.cargo/bin:$(PATH):/usr/sbin:/sbin
@@ -75,6 +76,10 @@ bench: setup-bench build
 # Each target from its seeds, $(FUZZ_SECONDS) seconds long.
 fuzz: setup
 	@tests/fuzz.sh $(FUZZ_SECONDS)
+
+# How a test cites a line: the first comment of tests/src/requirements/mod.rs.
+requirements:
+	@$(CARGO) run --quiet --package genkan-tests --bin requirements
 
 fmt:
 	$(CARGO) fmt --all

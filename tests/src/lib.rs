@@ -20,6 +20,7 @@ pub mod netns;
 pub mod packet_path;
 pub mod peers;
 pub mod recording;
+pub mod requirements;
 pub mod street;
 pub mod topology;
 pub mod watch;

@@ -198,6 +198,7 @@ fn the_router_is_silent_where_it_should_be() {
     assert_eq!(answers, 2, "{output}");
 }
 
+/// RFC 2131 KILL, RFC 2516 PADT.
 #[test]
 fn leases_survive_kill_and_a_new_start_ends_the_old_session() {
     let mut street = Street::new("lan-kill", "");

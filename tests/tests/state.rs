@@ -33,6 +33,7 @@ fn leases(gateway: &Genkan) -> Vec<(String, String)> {
 }
 
 /// Lesson 8: an ISP that still holds the session of a gateway that died may refuse another one until it gets a PADT.
+/// RFC 2131 KILL, RFC 2516 PADT.
 #[test]
 fn after_kill_9_the_remembered_session_is_ended_first_and_leases_are_still_there() {
     let mut street = street("state-kill");

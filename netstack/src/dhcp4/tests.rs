@@ -186,6 +186,7 @@ fn read(frame: &[u8]) -> Got {
     Got { destination: Mac::read(frame).unwrap(), address: packet.destination(), message }
 }
 
+/// RFC 2131 MESSAGES and OPTIONS.
 #[test]
 fn rfc2131_3_1_a_client_gets_a_lease_and_its_options() {
     let mut bench = Bench::new();
@@ -230,6 +231,7 @@ fn rfc2131_3_1_a_client_gets_a_lease_and_its_options() {
     assert_eq!(bench.server.leases().count(), 1);
 }
 
+/// RFC 2131 OPTIONS.
 #[test]
 fn rfc2132_9_8_only_what_is_asked_for_is_told() {
     let mut bench = Bench::with(lan(), 1400);
@@ -286,6 +288,7 @@ fn rfc2131_4_3_2_renewing_extends_the_lease_by_unicast() {
     assert_eq!(bench.server.leases().next().unwrap().expires, bench.now + Duration::from_secs(3600));
 }
 
+/// RFC 2131 WRONG-NETWORK.
 #[test]
 fn rfc2131_4_3_2_a_client_of_another_network_gets_a_nak() {
     let mut bench = Bench::new();
@@ -335,6 +338,7 @@ fn rfc2131_4_3_2_an_offer_that_is_not_taken_is_withdrawn() {
     assert!(bench.ask(&discover(6)).is_some(), "offers run out");
 }
 
+/// RFC 2131 FIXED-LEASE.
 #[test]
 fn rfc2131_a_fixed_lease_is_the_hosts_alone_and_bears_its_name() {
     let mut bench = Bench::new();
@@ -353,6 +357,7 @@ fn rfc2131_a_fixed_lease_is_the_hosts_alone_and_bears_its_name() {
     assert_eq!(bench.server.leases().count(), 1, "and to ask is not to lose the lease");
 }
 
+/// RFC 2131 MESSAGES.
 #[test]
 fn rfc2131_4_3_3_a_declined_address_is_set_aside() {
     let mut bench = Bench::new();
@@ -386,6 +391,7 @@ fn a_fixed_address_that_was_declined_is_replaced_for_a_while() {
     assert_eq!(bench.boot(200), Some(ip(10)));
 }
 
+/// RFC 2131 MESSAGES.
 #[test]
 fn rfc2131_4_3_4_a_released_address_is_free_for_others_when_need_be() {
     let mut bench = Bench::new();
@@ -401,6 +407,7 @@ fn rfc2131_4_3_4_a_released_address_is_free_for_others_when_need_be() {
     assert_eq!(bench.server.leases().count(), 4, "nobody releases another's lease");
 }
 
+/// RFC 2131 MESSAGES.
 #[test]
 fn rfc2131_4_3_5_inform_gets_options_and_no_lease() {
     let mut bench = Bench::new();
@@ -443,6 +450,7 @@ fn two_leases_never_bear_one_name() {
     assert!(bench.server.leases().any(|lease| lease.hostname.is_some()), "a renewal without a name keeps it");
 }
 
+/// RFC 2131 HOSTNAMES.
 #[test]
 fn rfc2131_odhcpd_cve_2026_62948_a_hostile_name_leaves_no_trace() {
     let mut bench = Bench::new();

@@ -314,6 +314,7 @@ mod tests {
     }
 
     /// rfc1661_4_1: each of the 160 cells.
+    /// RFC 1661 STATE-TABLE.
     #[test]
     fn rfc1661_4_1_every_cell_is_as_the_table_says() {
         let rows: Vec<&str> = TABLE.lines().filter(|line| !line.trim().is_empty()).collect();

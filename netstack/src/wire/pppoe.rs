@@ -338,6 +338,7 @@ mod tests {
         (tag::PPP_MAX_PAYLOAD, &[0x05, 0xdc]),
     ];
 
+    /// RFC 2516 UNKNOWN-TAGS.
     #[test]
     fn rfc2516_tags_come_back_in_order_and_unknown_ones_stop_nothing() {
         let bytes = padi(TAGS);
@@ -358,6 +359,7 @@ mod tests {
         assert_eq!(Discovery::parse(&bytes).unwrap().only_service_name(), None);
     }
 
+    /// RFC 2516 UNKNOWN-TAGS.
     #[test]
     fn rfc2516_end_of_list_ends_and_padding_is_ignored() {
         let mut bytes =
@@ -374,6 +376,7 @@ mod tests {
         assert!(Discovery::parse(&bytes).is_some());
     }
 
+    /// RFC 4638 TAG.
     #[test]
     fn rfc4638_a_tag_of_another_length_or_without_gain_counts_as_none() {
         for value in [&[][..], &[5], &[5, 0xdc, 0], &[0x05, 0xd4], &[0, 0]] {

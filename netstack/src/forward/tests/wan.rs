@@ -174,6 +174,7 @@ fn a_session_is_told_by_port_peer_and_id_together() {
     assert_eq!(net.dropped(DropReason::OtherStation), 1);
 }
 
+/// RFC 2516 MALFORMED, RFC 1661 COMPRESSED-PROTOCOL.
 #[test]
 fn rfc2516_a_malformed_header_is_dropped_and_padding_is_not_data() {
     let mut net = Net::new();
@@ -203,6 +204,7 @@ fn rfc2516_a_malformed_header_is_dropped_and_padding_is_not_data() {
     assert_eq!(read.payload(), b"x");
 }
 
+/// RFC 1332 IPCP.
 #[test]
 fn rfc1332_ppp_control_is_handed_up_and_ip_before_ipcp_is_not() {
     let mut net = Net::offline(settings());

@@ -165,6 +165,7 @@ mod tests {
     }
 
     /// rfc2759_9_2: the vectors of section 9.2.
+    /// RFC 2759 VECTORS.
     #[test]
     fn rfc2759_9_2_vectors() {
         let exchange = exchange(b"User");

@@ -78,6 +78,7 @@ fn an_unanswered_client_gives_up() {
     assert!(bench.events().contains(&Event::Down(DownReason::AuthenticationTimeout)));
 }
 
+/// RFC 1994 CHAP.
 #[test]
 fn rfc1994_the_client_answers_challenges_at_any_time() {
     let mut bench = client_at(&CHAP);
@@ -104,6 +105,7 @@ fn rfc1994_the_client_answers_challenges_at_any_time() {
     assert_eq!(bench.events(), [Event::Down(reason)]);
 }
 
+/// RFC 1994 CHAP.
 #[test]
 fn rfc1994_a_secret_has_at_least_one_octet() {
     let mut bench = Bench::client(ClientSettings { password: Secret::new(""), ..client_settings() });
@@ -119,6 +121,7 @@ fn rfc1994_a_secret_has_at_least_one_octet() {
     assert!(bench.sent()[0].is(protocol::PAP, 3));
 }
 
+/// RFC 2759 VECTORS.
 #[test]
 fn rfc2759_the_client_leaves_a_server_that_does_not_prove_itself() {
     for (answer, right) in [(Some(0), true), (Some(1), false), (None, false)] {
@@ -268,6 +271,7 @@ fn a_server_that_hears_no_name_gives_up() {
     }
 }
 
+/// RFC 1994 CHAP.
 #[test]
 fn rfc1994_each_challenge_is_fresh_and_only_its_own_response_counts() {
     let (mut bench, sent) = server_at(Authentication::ChapMd5);
@@ -290,6 +294,7 @@ fn rfc1994_each_challenge_is_fresh_and_only_its_own_response_counts() {
     assert!(failure[0].is(protocol::CHAP, 4) && failure[1].is(protocol::LCP, code::TERMINATE_REQUEST));
 }
 
+/// RFC 1994 CHAP.
 #[test]
 fn rfc1994_4_2_a_repeated_response_gets_the_same_verdict() {
     let (mut bench, sent) = server_at(Authentication::ChapMd5);
@@ -313,6 +318,7 @@ fn rfc1994_4_2_a_repeated_response_gets_the_same_verdict() {
 }
 
 /// CVE-2020-8597: name lengths beyond any buffer, in protocols negotiated or not.
+/// RFC 1994 NAME-LENGTHS.
 #[test]
 fn rfc1334_rfc1994_names_of_every_length_are_harmless_negotiated_or_not() {
     for length in [0, 1, 255, 256, 257, 1024, 1480, 4096, 65_000, 65_535] {

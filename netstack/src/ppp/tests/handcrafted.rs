@@ -25,6 +25,7 @@ fn a_link_asks_for_mru_and_magic_and_opens_when_both_sides_agree() {
 }
 
 /// RFC 1661 §4.6: Max-Configure requests, 3 s apart, then the peer is given up.
+/// RFC 1661 TIMERS.
 #[test]
 fn rfc1661_4_6_ten_requests_then_no_answer() {
     let mut bench = Bench::client(client_settings());
@@ -41,6 +42,7 @@ fn rfc1661_4_6_ten_requests_then_no_answer() {
     assert_eq!(bench.link.poll_timeout(), None);
 }
 
+/// RFC 1661 TIMERS.
 #[test]
 fn rfc1661_4_6_timing_is_configurable() {
     let timing = Timing { restart: Duration::from_secs(1), max_configure: 3, ..Timing::default() };
@@ -51,6 +53,7 @@ fn rfc1661_4_6_timing_is_configurable() {
     assert_eq!(bench.events(), [Event::Down(DownReason::NoAnswer)]);
 }
 
+/// RFC 1661 ACK.
 #[test]
 fn rfc1661_an_ack_that_differs_or_bears_another_identifier_is_dropped() {
     let mut bench = Bench::client(client_settings());
@@ -83,6 +86,7 @@ fn rfc1661_a_reject_of_what_was_not_asked_is_dropped() {
 }
 
 /// tr124_wan_ppp_2: unknown extensions are harmless. RFC 2516 §7: FCS-Alternatives, ACFC and ACCM are always rejected, and so are PFC and all unknown options.
+/// RFC 2516 REJECTED-OPTIONS.
 #[test]
 fn rfc2516_7_options_that_have_no_place_on_ethernet_are_rejected_verbatim() {
     let mut bench = Bench::client(client_settings());
@@ -96,6 +100,7 @@ fn rfc2516_7_options_that_have_no_place_on_ethernet_are_rejected_verbatim() {
     assert_eq!((reply.identifier, reply.data.as_slice()), (77, &bad[..]));
 }
 
+/// RFC 1661 TIMERS.
 #[test]
 fn rfc1661_4_6_bad_values_are_naked_and_after_max_failure_rejected() {
     let mut bench = Bench::client(client_settings());
@@ -205,6 +210,7 @@ fn rfc1661_5_6_a_code_reject_of_what_lcp_cannot_do_without_ends_the_link() {
     assert!(bench.sent_one().is(protocol::LCP, code::TERMINATE_REQUEST));
 }
 
+/// RFC 1661 PHASES.
 #[test]
 fn rfc1661_5_7_unknown_protocols_are_rejected_cut_to_the_peers_mru() {
     let mut bench = Bench::client(client_settings());
@@ -220,6 +226,7 @@ fn rfc1661_5_7_unknown_protocols_are_rejected_cut_to_the_peers_mru() {
     assert_eq!(bench.receive(0x2145, &[0; 20]), Err(DropReason::PppMalformed), "a compressed protocol field");
 }
 
+/// RFC 1661 PHASES.
 #[test]
 fn rfc1661_3_5_before_authentication_only_lcp_link_quality_and_authentication_pass() {
     let mut bench = Bench::client(client_settings());
@@ -245,6 +252,7 @@ fn rfc1661_3_5_before_authentication_only_lcp_link_quality_and_authentication_pa
     }
 }
 
+/// RFC 1661 ECHO.
 #[test]
 fn rfc1661_5_8_echo_is_answered_in_opened_only_and_carries_our_magic() {
     let mut bench = Bench::client(client_settings());
@@ -268,6 +276,7 @@ fn rfc1661_5_8_echo_is_answered_in_opened_only_and_carries_our_magic() {
     assert_eq!(bench.give(protocol::LCP, code::ECHO_REQUEST, 4, &[1]), Err(DropReason::PppMalformed));
 }
 
+/// RFC 1661 ECHO.
 #[test]
 fn rfc1661_6_4_a_line_that_returns_all_we_send_is_found_to_be_looped() {
     for mut bench in
@@ -326,6 +335,7 @@ fn rfc1661_the_peer_terminates_an_open_link() {
     assert_eq!(bench.link.phase(), Phase::Dead);
 }
 
+/// RFC 1661 TIMERS.
 #[test]
 fn rfc1661_close_says_goodbye_twice() {
     let mut bench = Bench::client_up();
@@ -388,6 +398,7 @@ fn rfc1661_5_8_silence_ends_the_link_and_data_keeps_it() {
     assert!(bench.events().is_empty());
 }
 
+/// RFC 4638 PROOF.
 #[test]
 fn rfc4638_a_full_sized_echo_proves_the_path() {
     let mut bench = Bench::client(ClientSettings { mru: 1500, ..client_settings() });
@@ -401,6 +412,7 @@ fn rfc4638_a_full_sized_echo_proves_the_path() {
     assert_eq!(bench.events(), [Event::MtuProven { mtu: 1500 }]);
 }
 
+/// RFC 4638 TAG.
 #[test]
 fn rfc4638_without_an_answer_1492_is_negotiated() {
     let mut bench = Bench::client(ClientSettings { mru: 1500, ..client_settings() });
@@ -434,6 +446,7 @@ fn an_mru_of_1492_is_not_probed() {
     assert!(!sent.iter().any(|packet| packet.is(protocol::LCP, code::ECHO_REQUEST)));
 }
 
+/// RFC 1332 IPCP.
 #[test]
 fn rfc1877_both_dns_servers_are_asked_for_and_used() {
     let mut bench = Bench::client_at_ipcp();
@@ -477,6 +490,7 @@ fn an_address_of_zero_is_never_reported_up() {
     assert_eq!(bench.link.phase(), Phase::Network);
 }
 
+/// RFC 1661 NCP.
 #[test]
 fn rfc1661_3_6_a_network_protocol_that_ends_leaves_the_link_and_is_tried_again() {
     let mut bench = Bench::client_up();
@@ -574,6 +588,7 @@ fn server_at_ipcp(assignment: Ipv4Assignment) -> (Bench, Sent) {
     (bench, request)
 }
 
+/// RFC 1332 IPCP.
 #[test]
 fn rfc1332_a_server_naks_zero_and_wrong_addresses_with_the_assigned_one() {
     let (mut bench, request) = server_at_ipcp(ASSIGNMENT);

@@ -92,6 +92,7 @@ fn tr124_retry_refused_moderately() {
     assert!(status.contains("\"bras\"") && status.contains("sessions"), "{status}");
 }
 
+/// RFC 2516 REDISCOVERY.
 #[test]
 fn rfc2516_lcp_down_rediscovers_from_nothing() {
     let mut world = World::pair(1, &wan(), &ac("bras"));
@@ -170,6 +171,7 @@ fn rfc2516_padt_on_exit_after_a_terminate_request_and_then_silence() {
     assert_eq!(world.clients[0].sent.len(), before + 2);
 }
 
+/// RFC 4638 PROOF.
 #[test]
 fn rfc4638_the_hop_that_caps_the_mtu_is_named() {
     let cases = [
@@ -197,6 +199,7 @@ fn rfc4638_the_hop_that_caps_the_mtu_is_named() {
     }
 }
 
+/// RFC 4638 PROOF.
 #[test]
 fn rfc4638_falls_back_to_1492_where_the_line_loses_large_frames() {
     let mut wan = wan();

@@ -78,6 +78,7 @@ fn rfc2516_padi_is_broadcast_with_session_0_and_one_service_name() {
     assert_eq!(frame.packet.find(tag::PPP_MAX_PAYLOAD), None);
 }
 
+/// RFC 2516 ECHOED-TAGS.
 #[test]
 fn rfc2516_host_uniq_as_configured_of_any_length() {
     for len in [0, 1, 4, 200, 1400] {
@@ -90,6 +91,7 @@ fn rfc2516_host_uniq_as_configured_of_any_length() {
     }
 }
 
+/// RFC 2516 ECHOED-TAGS.
 #[test]
 fn rfc2516_cookie_and_relay_tags_of_any_length_and_order_are_echoed_byte_for_byte() {
     for seed in 0..200 {
@@ -203,6 +205,7 @@ fn rfc2516_a_second_session_by_a_repeated_padr_is_ended() {
     assert_eq!(world.clients[0].client.remembered(), Some(Remembered { peer: AC, session: 7 }));
 }
 
+/// RFC 2516 STATION.
 #[test]
 fn rfc2516_padt_needs_station_and_session_both_and_silences_the_session() {
     let mut world = opened(1, &wan());
@@ -229,6 +232,7 @@ fn rfc2516_padt_needs_station_and_session_both_and_silences_the_session() {
     assert!(down.contains("maintenance") && !down.contains('\x1b'), "{down}");
 }
 
+/// RFC 2516 REFUSAL.
 #[test]
 fn rfc2516_refusals_are_told_in_the_concentrators_words() {
     let cases = [
@@ -384,6 +388,7 @@ fn rfc2516_pado_has_ac_name_and_the_identical_service_name_and_echoes_marks() {
     }
 }
 
+/// RFC 2516 PADO.
 #[test]
 fn rfc2516_a_concentrator_that_cannot_serve_is_silent() {
     let mut bench = Bench::new(&ac("bras"));
@@ -461,6 +466,7 @@ fn rfc2516_a_repeated_padr_gets_its_session_again() {
     assert_eq!(bench.ac.sessions().count(), 2);
 }
 
+/// RFC 4638 TAG.
 #[test]
 fn rfc4638_max_payload_is_granted_up_to_the_concentrators_mtu() {
     for (mtu, asked, granted) in [(1500, 1500, Some(1492)), (1492, 1500, None), (1500, 1492, None)] {
@@ -502,6 +508,7 @@ fn a_station_has_so_many_sessions_and_a_silent_one_makes_way() {
     assert_eq!(bench.ac.sessions().count(), 2);
 }
 
+/// RFC 2516 STATION.
 #[test]
 fn rfc2516_strays_are_told_within_bounds_and_padt_needs_station_and_session() {
     let mut bench = Bench::new(&ac("bras"));
