@@ -265,22 +265,17 @@ fn conversations() -> Vec<Vec<u8>> {
 fn conversation(authentication: Authentication, password: &[u8]) -> Vec<Vec<u8>> {
     let (near, far) = (Mac([2, 0, 0, 0, 0, 1]), Mac([2, 0, 0, 0, 0, 2]));
     let port = |mac| settings::Port { name: "port".into(), mac, mtu: 1508, vlan: None, offload: false };
-    let wan = settings::Wan {
-        name: "isp".into(),
-        port: PortId(0),
-        uplink: settings::Uplink::Pppoe(settings::PppoeClient {
-            username: "alice".into(),
-            password: Secret::new(password),
-            service_name: vec![],
-            ac_name: None,
-            host_uniq: None,
-            authentication: vec![authentication],
-            mtu: 1500,
-            echo: Echo::default(),
-        }),
-        ipv4: true,
-        ipv6: None,
+    let pppoe = settings::PppoeClient {
+        username: "alice".into(),
+        password: Secret::new(password),
+        service_name: vec![],
+        ac_name: None,
+        host_uniq: None,
+        authentication: vec![authentication],
+        mtu: 1500,
+        echo: Echo::default(),
     };
+    let families = settings::Families { ipv4: true, ipv6: false };
     let bras = settings::Concentrator {
         name: "bras".into(),
         port: PortId(0),
@@ -304,7 +299,7 @@ fn conversation(authentication: Authentication, password: &[u8]) -> Vec<Vec<u8>>
     };
     let mut rng = SeededRng::from_u64(1);
     let mut now = Instant::from_secs(1);
-    let mut client = Client::new(&mut Cx { now, rng: &mut rng }, &wan, &port(near), None);
+    let mut client = Client::new(&mut Cx { now, rng: &mut rng }, &pppoe, families, &port(near), None);
     let mut access = Concentrator::new(&mut Cx { now, rng: &mut rng }, &bras, &port(far), SubscriberId(0));
     let mut heard = Vec::new();
     // Whose session it is.
