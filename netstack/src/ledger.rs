@@ -121,6 +121,8 @@ drop_reasons! {
     NotListening = "not-listening",
     /// A DHCP message that is malformed or not for this server.
     DhcpMalformed = "dhcp-malformed",
+    /// A DHCP message that answers nothing that was asked, is for somebody else, or does not prove whose it is.
+    DhcpUnexpected = "dhcp-unexpected",
     /// The router's own service is overloaded.
     ServiceOverload = "service-overload",
     /// A large segment that cannot be cut as it asks.

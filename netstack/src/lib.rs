@@ -14,6 +14,7 @@ extern crate std;
 pub mod arp;
 pub mod control;
 pub mod dhcp4;
+pub mod dhcp6;
 pub mod dns;
 pub mod forward;
 pub mod frame;

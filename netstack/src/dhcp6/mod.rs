@@ -1,0 +1,24 @@
+//! DHCPv6 (RFC 8415): how a router gets a prefix from its ISP, and tells its own hosts what they need.
+//!
+//! How it works: [`message`], [`option`], [`domain`] and [`duid`] take messages apart and put them together. [`client`] asks on an
+//! uplink, [`retransmit`] says when to ask again, [`reconfigure`] knows a server that wakes the client up.
+//!
+//! The machines take and give whole IPv6 packets, from the IPv6 header on.
+
+pub mod client;
+mod domain;
+pub mod duid;
+pub mod message;
+pub mod option;
+mod reconfigure;
+mod retransmit;
+
+pub use duid::Duid;
+
+/// UDP port of clients (RFC 8415 §7.2).
+pub const CLIENT_PORT: u16 = 546;
+/// UDP port of servers.
+pub const SERVER_PORT: u16 = 547;
+
+/// Hop limit of our packets, which never leave the link.
+const HOP_LIMIT: u8 = 64;
