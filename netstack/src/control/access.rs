@@ -121,7 +121,10 @@ impl Access {
                 subscriber::Event::Closed { subscriber, .. } => {
                     Some(Update::SessionClosed { owner: SessionOwner::Subscriber(*subscriber) })
                 }
-                subscriber::Event::AuthFailed { .. } | subscriber::Event::Refused { .. } => None,
+                subscriber::Event::AuthFailed { .. }
+                | subscriber::Event::Refused { .. }
+                | subscriber::Event::Ipv6Up { .. }
+                | subscriber::Event::Ipv6Down { .. } => None,
             };
             outbox.updates.extend(update);
             outbox.events.push_back(Event::Concentrator { name: Arc::clone(&self.name), event });

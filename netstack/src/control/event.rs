@@ -60,7 +60,7 @@ impl Event {
         match self {
             Event::Wan { event, .. } => match event {
                 Wan::NoOffer { .. } | Wan::OfferIgnored { .. } | Wan::NextOffer { .. } => Level::Warning,
-                Wan::Ipv4Down(_) | Wan::Down { .. } => Level::Warning,
+                Wan::Ipv4Down(_) | Wan::Ipv6Down(_) | Wan::Down { .. } => Level::Warning,
                 _ => Level::Info,
             },
             Event::Concentrator { event, .. } => match event {

@@ -5,6 +5,7 @@ use alloc::vec::Vec;
 use core::fmt;
 use core::net::Ipv4Addr;
 
+use super::ipv6cp::InterfaceId;
 use crate::settings::Authentication;
 
 /// The phase that a link is in (RFC 1661 §3.2).
@@ -59,7 +60,19 @@ pub enum Event {
     /// IPCP was open and no longer is, or could not be opened. The link stays.
     Ipv4Down {
         /// Why.
-        reason: Ipv4DownReason,
+        reason: NetworkDownReason,
+    },
+    /// IPV6CP is open.
+    Ipv6Up {
+        /// Our interface identifier.
+        local: InterfaceId,
+        /// The peer's, which differs from ours.
+        remote: InterfaceId,
+    },
+    /// IPV6CP was open and no longer is, or could not be opened. The link stays.
+    Ipv6Down {
+        /// Why.
+        reason: NetworkDownReason,
     },
     /// A packet of the full size was answered (RFC 4638 §5): the path carries it.
     MtuProven {
@@ -75,32 +88,56 @@ pub enum Event {
     Down(DownReason),
 }
 
-/// Why IPv4 is not up on a link.
+/// A network protocol.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Ipv4DownReason {
-    /// The link below it went down or is negotiated anew.
-    Link,
-    /// The peer closed IPCP.
-    PeerTerminated,
-    /// The peer does not speak IPCP.
-    Rejected,
-    /// The peer negotiates its addresses anew.
-    Renegotiating,
-    /// The peer does not answer IPCP. It is tried again.
-    NoAnswer,
-    /// The two sides do not agree on addresses. It is tried again.
-    NoAgreement,
+pub enum Family {
+    /// IPv4, by IPCP.
+    Ipv4,
+    /// IPv6, by IPV6CP.
+    Ipv6,
 }
 
-impl fmt::Display for Ipv4DownReason {
+impl fmt::Display for Family {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
-            Ipv4DownReason::Link => "the PPP link below it went down",
-            Ipv4DownReason::PeerTerminated => "the peer closed IPv4 on this session",
-            Ipv4DownReason::Rejected => "the peer does not offer IPv4 on this session",
-            Ipv4DownReason::Renegotiating => "the peer negotiates its addresses anew",
-            Ipv4DownReason::NoAnswer => "the peer does not answer the request for an IPv4 address",
-            Ipv4DownReason::NoAgreement => "the two sides do not agree on IPv4 addresses",
+            Family::Ipv4 => "IPv4",
+            Family::Ipv6 => "IPv6",
+        })
+    }
+}
+
+/// Why a network protocol is not up on a link.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum NetworkDownReason {
+    /// The link below it went down or is negotiated anew.
+    Link,
+    /// The peer closed it.
+    PeerTerminated,
+    /// The peer does not speak it.
+    Rejected,
+    /// The peer negotiates it anew.
+    Renegotiating,
+    /// The peer does not answer. It is tried again.
+    NoAnswer,
+    /// The two sides do not agree on addresses or interface identifiers. It is tried again.
+    NoAgreement,
+    /// The link's packets are smaller than the smallest MTU of IPv6 (RFC 8200 §5). It is not tried.
+    SmallMtu,
+}
+
+impl NetworkDownReason {
+    /// The reason in words, for the user.
+    pub fn of(self, family: Family) -> impl fmt::Display {
+        fmt::from_fn(move |f| match self {
+            NetworkDownReason::Link => f.write_str("the PPP link below it went down"),
+            NetworkDownReason::PeerTerminated => write!(f, "the peer closed {family} on this session"),
+            NetworkDownReason::Rejected => write!(f, "the peer does not offer {family} on this session"),
+            NetworkDownReason::Renegotiating => f.write_str("the peer negotiates its addresses anew"),
+            NetworkDownReason::NoAnswer => write!(f, "the peer does not answer the request for {family}"),
+            NetworkDownReason::NoAgreement => write!(f, "the two sides do not agree on {family} addresses"),
+            NetworkDownReason::SmallMtu => {
+                write!(f, "the session carries smaller packets than {family} needs")
+            }
         })
     }
 }

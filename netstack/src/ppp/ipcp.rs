@@ -5,7 +5,9 @@
 
 use core::net::Ipv4Addr;
 
+use super::event::{Event, NetworkDownReason};
 use super::negotiation::{Judgement, Options};
+use super::network::NetworkOptions;
 use crate::rng::Rng;
 use crate::wire::ppp::{ConfigureOption, PacketBuilder, protocol};
 use crate::wire::ppp_option::ipcp_option;
@@ -51,14 +53,6 @@ pub(super) enum IpcpOptions {
     },
 }
 
-/// The addresses that an open IPCP has agreed on.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Agreement {
-    pub(super) local: Ipv4Addr,
-    pub(super) remote: Ipv4Addr,
-    pub(super) dns: [Option<Ipv4Addr>; 2],
-}
-
 impl IpcpOptions {
     pub(super) fn client() -> Self {
         IpcpOptions::Client { address: None, dns: [None; 2], peer: IpcpPeer::default() }
@@ -67,25 +61,31 @@ impl IpcpOptions {
     pub(super) fn server(assignment: Ipv4Assignment) -> Self {
         IpcpOptions::Server { assignment, mute: false, peer: IpcpPeer::default() }
     }
-
-    /// What was agreed; `None` when a client has no usable address of its own.
-    pub(super) fn agreement(&self) -> Option<Agreement> {
-        match self {
-            IpcpOptions::Client { address, dns, peer } => Some(Agreement {
-                local: address.filter(|address| is_host(*address))?,
-                remote: peer.address.unwrap_or(Ipv4Addr::UNSPECIFIED),
-                dns: dns.map(|server| server.filter(|address| is_host(*address))),
-            }),
-            IpcpOptions::Server { assignment, peer, .. } => {
-                Some(Agreement { local: assignment.local, remote: assignment.remote, dns: peer.dns })
-            }
-        }
-    }
 }
 
 /// An address that one station can have.
 fn is_host(address: Ipv4Addr) -> bool {
     !(address.is_unspecified() || address.is_loopback() || address.is_multicast() || address.is_broadcast())
+}
+
+impl NetworkOptions for IpcpOptions {
+    /// Nothing when a client has no usable address of its own.
+    fn up(&self) -> Option<Event> {
+        Some(match self {
+            IpcpOptions::Client { address, dns, peer } => Event::Ipv4Up {
+                local: address.filter(|address| is_host(*address))?,
+                remote: peer.address.unwrap_or(Ipv4Addr::UNSPECIFIED),
+                dns: dns.map(|server| server.filter(|address| is_host(*address))),
+            },
+            IpcpOptions::Server { assignment, peer, .. } => {
+                Event::Ipv4Up { local: assignment.local, remote: assignment.remote, dns: peer.dns }
+            }
+        })
+    }
+
+    fn down(reason: NetworkDownReason) -> Event {
+        Event::Ipv4Down { reason }
+    }
 }
 
 impl Options for IpcpOptions {
@@ -167,7 +167,7 @@ impl Options for IpcpOptions {
         }
     }
 
-    fn missing(&self, peer: &IpcpPeer, nak: &mut PacketBuilder) {
+    fn missing(&mut self, peer: &IpcpPeer, nak: &mut PacketBuilder) {
         if let (IpcpOptions::Server { assignment, .. }, None) = (self, peer.address) {
             nak.option(ipcp_option::ADDRESS, &assignment.remote.octets());
         }

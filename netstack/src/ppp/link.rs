@@ -17,10 +17,12 @@ use alloc::sync::Arc;
 use super::auth::{self, Progress};
 use super::automaton;
 use super::echo::{Due, Keepalive, Probe};
-use super::event::{DownReason, Event, Ipv4DownReason, Phase};
+use super::event::{DownReason, Event, NetworkDownReason, Phase};
 use super::ipcp::{IpcpOptions, Ipv4Assignment};
+use super::ipv6cp::Ipv6cpOptions;
 use super::lcp::{DEFAULT_MRU, LcpOptions};
 use super::negotiation::{Layer, Negotiation, Outbox, Why, Wire};
+use super::network::Network;
 use super::role::Role;
 use super::settings::{ClientSettings, ServerSettings};
 use super::text::printable;
@@ -28,12 +30,12 @@ use crate::frame::Frame;
 use crate::ledger::DropReason;
 use crate::machine::Cx;
 use crate::secret::Secret;
-use crate::time::{Duration, Instant, earliest};
+use crate::time::{Instant, earliest};
 use crate::wire::ppp::{Packet, PacketBuilder, code, protocol};
 use crate::wire::pppoe::STANDARD_MRU;
 
-/// How long a client waits before it tries a network protocol again.
-const RETRY: Duration = Duration::from_secs(10);
+/// Smallest packet that a link must carry for IPv6 to run on it, in octets (RFC 5072 §2, RFC 8200 §5).
+const IPV6_MINIMUM_MTU: u16 = 1280;
 
 /// Who proves what to whom.
 #[derive(Debug)]
@@ -44,24 +46,6 @@ enum Proof {
     Client(auth::Client),
     /// The peer does.
     Server(Box<auth::Server>),
-}
-
-/// IPv4 on a link.
-#[derive(Debug)]
-struct Ipv4 {
-    ipcp: Negotiation<IpcpOptions>,
-    /// The owner knows how it stands.
-    told: Told,
-    /// When a client tries again.
-    retry: Option<Instant>,
-}
-
-/// What the owner was last told of a network protocol.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Told {
-    Nothing,
-    Up,
-    Down,
 }
 
 /// A PPP link.
@@ -75,7 +59,8 @@ pub struct Link {
     reduced: bool,
     lcp: Negotiation<LcpOptions>,
     proof: Proof,
-    ipv4: Option<Box<Ipv4>>,
+    ipv4: Option<Box<Network<IpcpOptions>>>,
+    ipv6: Option<Box<Network<Ipv6cpOptions>>>,
     keepalive: Option<Keepalive>,
     probe: Option<Probe>,
     /// Identifier of our last Echo-Request.
@@ -109,6 +94,7 @@ impl Link {
             lcp: Negotiation::new(LcpOptions::new(role.clone())),
             proof: Proof::None,
             ipv4: None,
+            ipv6: None,
             keepalive: None,
             probe: None,
             echo_identifier: 0,
@@ -164,10 +150,21 @@ impl Link {
                 Ok(())
             }
             _ if self.phase == Phase::Authenticate => Err(DropReason::PppPhase),
-            protocol::IPCP | protocol::IPV4 if self.speaks_ipv4() => match (&self.ipv4, protocol) {
-                (Some(_), protocol::IPCP) => self.receive_ipcp(cx, information),
-                _ => Err(DropReason::PppPhase),
-            },
+            // A server begins when the address is assigned.
+            protocol::IPCP if self.role.speaks_ipv4() => {
+                let limit = self.limit();
+                let Some(ipv4) = &mut self.ipv4 else { return Err(DropReason::PppPhase) };
+                let mut wire = wire(cx, &self.role, &mut self.out, limit);
+                ipv4.receive(&mut wire, &mut self.events, information)
+            }
+            protocol::IPV6CP if self.ipv6.is_some() => {
+                let limit = self.limit();
+                let Some(ipv6) = &mut self.ipv6 else { return Err(DropReason::PppPhase) };
+                let mut wire = wire(cx, &self.role, &mut self.out, limit);
+                ipv6.receive(&mut wire, &mut self.events, information)
+            }
+            protocol::IPV4 if self.role.speaks_ipv4() => Err(DropReason::PppPhase),
+            protocol::IPV6 if self.ipv6.is_some() => Err(DropReason::PppPhase),
             _ => {
                 self.reject_protocol(protocol, information);
                 Ok(())
@@ -225,7 +222,7 @@ impl Link {
         let layer = self.lcp.handle_timeout(&mut wire(cx, &self.role, &mut self.out, limit));
         self.lcp_layer(cx, layer);
         self.proof_timeout(cx);
-        self.ipv4_timeout(cx);
+        self.network_timeout(cx);
         self.keepalive_timeout(cx);
         self.probe_timeout(cx);
     }
@@ -237,11 +234,12 @@ impl Link {
             Proof::Client(client) => client.poll_timeout(),
             Proof::Server(server) => server.poll_timeout(),
         };
-        let ipv4 = self.ipv4.as_ref().and_then(|ipv4| earliest(ipv4.ipcp.poll_timeout(), ipv4.retry));
+        let ipv4 = self.ipv4.as_ref().and_then(|ipv4| ipv4.poll_timeout());
+        let ipv6 = self.ipv6.as_ref().and_then(|ipv6| ipv6.poll_timeout());
         let keepalive =
             self.keepalive.as_ref().and_then(|keepalive| keepalive.poll_timeout(self.role.echo()));
         let probe = self.probe.as_ref().map(Probe::poll_timeout);
-        [proof, ipv4, keepalive, probe].into_iter().fold(self.lcp.poll_timeout(), earliest)
+        [proof, ipv4, ipv6, keepalive, probe].into_iter().fold(self.lcp.poll_timeout(), earliest)
     }
 
     /// Writes the next packet, PPP protocol field first, behind what `frame` holds; says whether there was one. A packet
@@ -393,10 +391,11 @@ impl Link {
         self.proof = Proof::None;
         self.keepalive = None;
         self.probe = None;
-        if let Some(ipv4) = self.ipv4.take()
-            && ipv4.told == Told::Up
-        {
-            self.events.push_back(Event::Ipv4Down { reason: Ipv4DownReason::Link });
+        if let Some(ipv4) = self.ipv4.take() {
+            ipv4.link_down(&mut self.events);
+        }
+        if let Some(ipv6) = self.ipv6.take() {
+            ipv6.link_down(&mut self.events);
         }
     }
 
@@ -464,7 +463,20 @@ impl Link {
     fn protocol_rejected(&mut self, cx: &mut Cx<'_>, protocol: u16) {
         match protocol {
             protocol::LCP => self.lcp_event(cx, automaton::Event::RejectFatal),
-            protocol::IPCP | protocol::IPV4 => self.ipcp_event(cx, automaton::Event::RejectFatal),
+            protocol::IPCP | protocol::IPV4 => {
+                let limit = self.limit();
+                if let Some(ipv4) = &mut self.ipv4 {
+                    let mut wire = wire(cx, &self.role, &mut self.out, limit);
+                    ipv4.rejected(&mut wire, &mut self.events);
+                }
+            }
+            protocol::IPV6CP | protocol::IPV6 => {
+                let limit = self.limit();
+                if let Some(ipv6) = &mut self.ipv6 {
+                    let mut wire = wire(cx, &self.role, &mut self.out, limit);
+                    ipv6.rejected(&mut wire, &mut self.events);
+                }
+            }
             protocol::PAP | protocol::CHAP => self.end(cx, DownReason::AuthenticationRefused),
             _ => self.lcp_event(cx, automaton::Event::RejectPermitted),
         }
@@ -573,100 +585,35 @@ impl Link {
 
     fn enter_network(&mut self, cx: &mut Cx<'_>) {
         self.phase = Phase::Network;
-        if self.role.is_client() && self.speaks_ipv4() {
+        if self.role.is_client() && self.role.speaks_ipv4() {
             self.start_ipv4(cx, IpcpOptions::client());
         }
-    }
-
-    fn speaks_ipv4(&self) -> bool {
-        match &self.role {
-            Role::Client(settings) => settings.ipv4,
-            Role::Server(_) => true,
+        if let Some(identifier) = self.role.ipv6() {
+            if self.mtu() < IPV6_MINIMUM_MTU {
+                self.events.push_back(Event::Ipv6Down { reason: NetworkDownReason::SmallMtu });
+                return;
+            }
+            let options = Ipv6cpOptions::new(identifier, cx.rng);
+            let (limit, is_client) = (self.limit(), self.role.is_client());
+            let mut wire = wire(cx, &self.role, &mut self.out, limit);
+            self.ipv6 = Some(Network::start(&mut wire, &mut self.events, is_client, options));
         }
     }
 
     fn start_ipv4(&mut self, cx: &mut Cx<'_>, options: IpcpOptions) {
-        let ipcp = Negotiation::new(options);
-        self.ipv4 = Some(Box::new(Ipv4 { ipcp, told: Told::Nothing, retry: None }));
-        self.ipcp_event(cx, automaton::Event::Open);
-        self.ipcp_event(cx, automaton::Event::Up);
+        let (limit, is_client) = (self.limit(), self.role.is_client());
+        let mut wire = wire(cx, &self.role, &mut self.out, limit);
+        self.ipv4 = Some(Network::start(&mut wire, &mut self.events, is_client, options));
     }
 
-    fn receive_ipcp(&mut self, cx: &mut Cx<'_>, information: &[u8]) -> Result<(), DropReason> {
-        let packet = Packet::parse(information).ok_or(DropReason::PppMalformed)?;
+    fn network_timeout(&mut self, cx: &mut Cx<'_>) {
         let limit = self.limit();
-        let Some(ipv4) = &mut self.ipv4 else { return Err(DropReason::PppPhase) };
-        let layer = ipv4.ipcp.receive(&mut wire(cx, &self.role, &mut self.out, limit), packet)?;
-        self.ipcp_layer(cx, layer);
-        Ok(())
-    }
-
-    fn ipcp_event(&mut self, cx: &mut Cx<'_>, event: automaton::Event) {
-        let limit = self.limit();
-        let Some(ipv4) = &mut self.ipv4 else { return };
-        let layer = ipv4.ipcp.event(&mut wire(cx, &self.role, &mut self.out, limit), event);
-        self.ipcp_layer(cx, layer);
-    }
-
-    fn ipcp_layer(&mut self, cx: &mut Cx<'_>, layer: Option<Layer>) {
-        let Some(ipv4) = &mut self.ipv4 else { return };
-        match layer {
-            None => {}
-            Some(Layer::Up) => match ipv4.ipcp.options.agreement() {
-                Some(agreed) => {
-                    ipv4.told = Told::Up;
-                    ipv4.retry = None;
-                    let (local, remote, dns) = (agreed.local, agreed.remote, agreed.dns);
-                    self.events.push_back(Event::Ipv4Up { local, remote, dns });
-                }
-                None => {
-                    self.ipv4_down(Why::NoAgreement);
-                    self.ipcp_event(cx, automaton::Event::Close);
-                }
-            },
-            Some(Layer::Down(why)) => self.ipv4_down(why),
-            Some(Layer::Finished(why)) => {
-                if self.role.is_client() && why != Why::Rejected {
-                    ipv4.retry = Some(cx.now + RETRY);
-                }
-                self.ipv4_down(why);
-            }
+        let mut wire = wire(cx, &self.role, &mut self.out, limit);
+        if let Some(ipv4) = &mut self.ipv4 {
+            ipv4.handle_timeout(&mut wire, &mut self.events);
         }
-    }
-
-    fn ipv4_down(&mut self, why: Why) {
-        let Some(ipv4) = &mut self.ipv4 else { return };
-        if core::mem::replace(&mut ipv4.told, Told::Down) == Told::Down {
-            return;
-        }
-        let reason = match why {
-            Why::NoAnswer => Ipv4DownReason::NoAnswer,
-            Why::NoAgreement => Ipv4DownReason::NoAgreement,
-            Why::PeerTerminated => Ipv4DownReason::PeerTerminated,
-            Why::Rejected => Ipv4DownReason::Rejected,
-            Why::Renegotiating => Ipv4DownReason::Renegotiating,
-            Why::LowerDown | Why::Closed => Ipv4DownReason::Link,
-        };
-        self.events.push_back(Event::Ipv4Down { reason });
-    }
-
-    fn ipv4_timeout(&mut self, cx: &mut Cx<'_>) {
-        let limit = self.limit();
-        let Some(ipv4) = &mut self.ipv4 else { return };
-        let layer = ipv4.ipcp.handle_timeout(&mut wire(cx, &self.role, &mut self.out, limit));
-        self.ipcp_layer(cx, layer);
-        if let Some(ipv4) = &mut self.ipv4
-            && ipv4.retry.is_some_and(|retry| retry <= cx.now)
-        {
-            ipv4.retry = None;
-            // The peer may have begun by itself in the meantime.
-            if !matches!(ipv4.ipcp.state(), automaton::State::Stopped | automaton::State::Closed) {
-                return;
-            }
-            ipv4.told = Told::Nothing;
-            for event in [automaton::Event::Down, automaton::Event::Open, automaton::Event::Up] {
-                self.ipcp_event(cx, event);
-            }
+        if let Some(ipv6) = &mut self.ipv6 {
+            ipv6.handle_timeout(&mut wire, &mut self.events);
         }
     }
 }
@@ -684,7 +631,8 @@ mod tests {
     /// A concentrator holds thousands: all that one keeps while it is open and idle, but for the subscriber's name.
     #[test]
     fn a_link_is_small() {
-        let octets = size_of::<Link>() + size_of::<Ipv4>() + size_of::<auth::Server>();
+        let networks = size_of::<Network<IpcpOptions>>() + size_of::<Network<Ipv6cpOptions>>();
+        let octets = size_of::<Link>() + networks + size_of::<auth::Server>();
         assert!(octets <= 1024, "{octets} octets");
     }
 }

@@ -1,17 +1,21 @@
 //! PPP (RFC 1661): the automaton written once, and the protocols that supply its options.
 //!
 //! From the inside out: [`automaton`] is the table of RFC 1661 §4.1, [`negotiation`] drives it with packets and time for
-//! any protocol that supplies its options, as `lcp` and `ipcp` do; `auth` proves who is who; `echo` watches over the
-//! peer's life; [`link`] composes them into one [`Link`], for the client's and for the server's role alike. A link knows neither PPPoE nor Ethernet: its owner strips and adds them.
+//! any protocol that supplies its options, as `lcp`, `ipcp` and `ipv6cp` do; `auth` proves who is who; `echo` watches over
+//! the peer's life; `network` holds one network protocol, apart from all others; [`link`] composes them into one [`Link`],
+//! for the client's and for the server's role alike. A link knows neither PPPoE nor Ethernet: its owner strips and adds
+//! them.
 
 mod auth;
 pub mod automaton;
 mod echo;
 pub mod event;
 mod ipcp;
+mod ipv6cp;
 mod lcp;
 pub mod link;
 pub mod negotiation;
+mod network;
 mod role;
 pub mod settings;
 pub(crate) mod text;
@@ -19,7 +23,8 @@ pub(crate) mod text;
 #[cfg(test)]
 mod tests;
 
-pub use event::{DownClass, DownReason, Event, Ipv4DownReason, Phase};
+pub use event::{DownClass, DownReason, Event, Family, NetworkDownReason, Phase};
 pub use ipcp::Ipv4Assignment;
+pub use ipv6cp::InterfaceId;
 pub use link::Link;
 pub use settings::{ClientSettings, ServerSettings, Timing};

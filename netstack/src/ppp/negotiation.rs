@@ -50,7 +50,7 @@ pub trait Options {
     ) -> Judgement;
 
     /// Writes to `nak` what the peer should have asked for and did not.
-    fn missing(&self, _peer: &Self::Peer, _nak: &mut PacketBuilder) {}
+    fn missing(&mut self, _peer: &Self::Peer, _nak: &mut PacketBuilder) {}
 
     /// We acknowledged a request that asks for this.
     fn agreed(&mut self, peer: Self::Peer);

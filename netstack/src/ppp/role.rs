@@ -2,6 +2,7 @@
 
 use alloc::sync::Arc;
 
+use super::ipv6cp::InterfaceId;
 use super::settings::{ClientSettings, ServerSettings, Timing};
 use crate::settings::{Authentication, Echo};
 
@@ -41,6 +42,21 @@ impl Role {
         match self {
             Role::Client(settings) => &settings.authentication,
             Role::Server(settings) => &settings.authentication,
+        }
+    }
+
+    pub(super) fn speaks_ipv4(&self) -> bool {
+        match self {
+            Role::Client(settings) => settings.ipv4,
+            Role::Server(_) => true,
+        }
+    }
+
+    /// The interface identifier to ask for; `None` when IPv6 is not spoken.
+    pub(super) fn ipv6(&self) -> Option<InterfaceId> {
+        match self {
+            Role::Client(settings) => settings.ipv6,
+            Role::Server(settings) => settings.ipv6,
         }
     }
 

@@ -2,6 +2,8 @@
 
 use alloc::vec::Vec;
 
+use super::ipv6cp::InterfaceId;
+use crate::id::Mac;
 use crate::secret::Secret;
 use crate::settings::{Authentication, Concentrator, Echo, Families, PppoeClient};
 use crate::time::Duration;
@@ -40,13 +42,15 @@ pub struct ClientSettings {
     pub echo: Echo,
     /// Negotiate IPv4.
     pub ipv4: bool,
+    /// Negotiate IPv6, and be known by this interface identifier unless it is taken.
+    pub ipv6: Option<InterfaceId>,
     /// The automaton's timers.
     pub timing: Timing,
 }
 
 impl ClientSettings {
-    /// Those of a PPPoE uplink that carries `families`.
-    pub fn new(pppoe: &PppoeClient, families: Families) -> Self {
+    /// Those of a PPPoE uplink that carries `families` and has the Ethernet address `local`.
+    pub fn new(pppoe: &PppoeClient, families: Families, local: Mac) -> Self {
         ClientSettings {
             username: pppoe.username.clone().into_bytes(),
             password: pppoe.password.clone(),
@@ -54,6 +58,7 @@ impl ClientSettings {
             mru: pppoe.mtu,
             echo: pppoe.echo,
             ipv4: families.ipv4,
+            ipv6: families.ipv6.then(|| InterfaceId::from_mac(local)),
             timing: Timing::default(),
         }
     }
@@ -70,17 +75,21 @@ pub struct ServerSettings {
     pub mru: u16,
     /// Keepalive. An interval of zero turns it off.
     pub echo: Echo,
+    /// Negotiate IPv6, and be known by this interface identifier unless it is taken.
+    pub ipv6: Option<InterfaceId>,
     /// The automaton's timers.
     pub timing: Timing,
 }
 
-impl From<&Concentrator> for ServerSettings {
-    fn from(concentrator: &Concentrator) -> Self {
+impl ServerSettings {
+    /// Those of a concentrator that has the Ethernet address `local`. IPv6 is for those who get a prefix.
+    pub fn new(concentrator: &Concentrator, local: Mac) -> Self {
         ServerSettings {
             name: concentrator.ac_name.clone().into_bytes(),
             authentication: concentrator.authentication.clone(),
             mru: concentrator.mtu,
             echo: concentrator.echo,
+            ipv6: concentrator.prefix_pool.map(|_| InterfaceId::from_mac(local)),
             timing: Timing::default(),
         }
     }

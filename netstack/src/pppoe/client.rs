@@ -4,7 +4,8 @@
 //!    (RFC 2516 §5.5). After a short random wait, discovery begins.
 //! 2. [`Discovery`] finds a session. How much it may carry is agreed there (RFC 4638): the port, the concentrator, the
 //!    peer's LCP and an echo of full size each may limit it, and [`MtuLimit`] names the one that did.
-//! 3. A [`Link`] negotiates on the session. What it reports becomes our own facts.
+//! 3. A [`Link`] negotiates on the session. What it reports becomes our own facts. IPv4 and IPv6 come and go on their
+//!    own; the session is kept whatever becomes of them.
 //! 4. Any end of the session (a PADT with our peer's address and our session's id, or the link going down) leads back to
 //!    discovery from nothing, when [`Retry`] says so. Unless the peer ended it, it is told; and told again with the next
 //!    PADIs, since a concentrator that missed it may stay silent until it is.
@@ -14,7 +15,7 @@ use alloc::boxed::Box;
 use alloc::collections::VecDeque;
 use alloc::string::{String, ToString};
 use alloc::sync::Arc;
-use core::net::Ipv4Addr;
+use core::net::{Ipv4Addr, Ipv6Addr};
 
 use super::discovery::{Discovery, Granted, Step, Wanted};
 use super::event::{Event, Failure, MtuLimit};
@@ -24,7 +25,7 @@ use crate::frame::Frame;
 use crate::ledger::DropReason;
 use crate::machine::Cx;
 use crate::ppp::text::printable;
-use crate::ppp::{self, ClientSettings, Ipv4DownReason, Link};
+use crate::ppp::{self, ClientSettings, Link, NetworkDownReason};
 use crate::settings::{Families, Port, PppoeClient};
 use crate::time::Instant;
 use crate::wire::pppoe::{Code, OVERHEAD, STANDARD_MRU, tag};
@@ -64,7 +65,7 @@ pub enum Phase {
     Authenticating,
     /// Negotiating addresses.
     Configuring,
-    /// Online.
+    /// Online with one family of addresses at least.
     Up,
 }
 
@@ -94,6 +95,15 @@ pub struct Ipv4 {
     pub dns: [Option<Ipv4Addr>; 2],
 }
 
+/// IPv6 of a session.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Ipv6 {
+    /// Our link-local address: the only one that IPV6CP gives.
+    pub address: Ipv6Addr,
+    /// The peer's link-local address.
+    pub peer: Ipv6Addr,
+}
+
 /// A session as the status shows it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SessionStatus {
@@ -107,6 +117,8 @@ pub struct SessionStatus {
     pub limit: MtuLimit,
     /// IPv4, when it is up.
     pub ipv4: Option<Ipv4>,
+    /// IPv6, when it is up.
+    pub ipv6: Option<Ipv6>,
 }
 
 /// A snapshot of a client.
@@ -136,6 +148,7 @@ struct Session {
     limit: MtuLimit,
     authenticated_at: Option<Instant>,
     ipv4: Option<Ipv4>,
+    ipv6: Option<Ipv6>,
 }
 
 #[derive(Debug)]
@@ -190,7 +203,7 @@ impl Client {
                 host_uniq: pppoe.host_uniq.clone(),
                 max_payload,
             },
-            link_settings: Arc::new(ClientSettings::new(pppoe, families)),
+            link_settings: Arc::new(ClientSettings::new(pppoe, families, port.mac)),
             mtu: (pppoe.mtu, most),
             state: State::Waiting { until: cx.now + Retry::first(cx.rng) },
             retry: Retry::default(),
@@ -311,6 +324,7 @@ impl Client {
                     mtu: session.mtu,
                     limit: session.limit,
                     ipv4: session.ipv4,
+                    ipv6: session.ipv6,
                 }),
                 State::Waiting { .. } | State::Discovering(_) | State::Closed => None,
             },
@@ -389,7 +403,8 @@ impl Client {
         link.open(cx, mtu);
         self.orphan = None;
         self.tell(Event::SessionOpened { session: granted.session, ac_name: granted.ac_name.clone() });
-        let session = Session { granted, link, carried, mtu, limit, authenticated_at: None, ipv4: None };
+        let session =
+            Session { granted, link, carried, mtu, limit, authenticated_at: None, ipv4: None, ipv6: None };
         self.state = State::Open(Box::new(session));
     }
 
@@ -437,6 +452,16 @@ impl Client {
                 ppp::Event::Ipv4Down { reason } => {
                     session.ipv4 = None;
                     self.tell(Event::Ipv4Down(reason));
+                }
+                ppp::Event::Ipv6Up { local, remote } => {
+                    let (address, peer) = (local.link_local(), remote.link_local());
+                    session.ipv6 = Some(Ipv6 { address, peer });
+                    let (mtu, limit) = (session.mtu, session.limit);
+                    self.tell(Event::Ipv6Up { address, peer, mtu, limit });
+                }
+                ppp::Event::Ipv6Down { reason } => {
+                    session.ipv6 = None;
+                    self.tell(Event::Ipv6Down(reason));
                 }
                 ppp::Event::MtuProven { mtu } | ppp::Event::MtuReduced { mtu } => {
                     if mtu < session.mtu {
@@ -486,7 +511,10 @@ impl Client {
             self.outbox.add_farewell(&mut session.link, self.wanted.local, remembered);
         }
         if session.ipv4.take().is_some() {
-            self.tell(Event::Ipv4Down(Ipv4DownReason::Link));
+            self.tell(Event::Ipv4Down(NetworkDownReason::Link));
+        }
+        if session.ipv6.take().is_some() {
+            self.tell(Event::Ipv6Down(NetworkDownReason::Link));
         }
         self.tell(Event::SessionClosed(remembered));
         Some(session)
@@ -533,6 +561,12 @@ impl Client {
         }
     }
 
+    /// One family is enough: it is of use without the other (TR-124 IPv6.5).
+    fn is_online(&self, session: &Session) -> bool {
+        let wants_any = self.link_settings.ipv4 || self.link_settings.ipv6.is_some();
+        session.ipv4.is_some() || session.ipv6.is_some() || !wants_any
+    }
+
     fn note_phase(&mut self, now: Instant) {
         let phase = match &self.state {
             State::Waiting { .. } => Phase::Waiting,
@@ -541,7 +575,7 @@ impl Client {
             State::Open(session) => match session.link.phase() {
                 ppp::Phase::Dead | ppp::Phase::Establish => Phase::Establishing,
                 ppp::Phase::Authenticate => Phase::Authenticating,
-                ppp::Phase::Network if session.ipv4.is_some() || !self.link_settings.ipv4 => Phase::Up,
+                ppp::Phase::Network if self.is_online(session) => Phase::Up,
                 ppp::Phase::Network => Phase::Configuring,
                 ppp::Phase::Terminate => Phase::Waiting,
             },

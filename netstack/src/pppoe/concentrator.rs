@@ -5,7 +5,8 @@
 //! 2. A PADR must bring the cookie back. It opens a session under a random id; the same PADR again gets the same session
 //!    again. What cannot be had is refused with the tag that says why.
 //! 3. Each session has a [`Link`] in the server's role. When the link asks who may come in, [`Users`] knows; when
-//!    somebody has come in, the user's own address or one of the [`Pool`] is assigned.
+//!    somebody has come in, the user's own address or one of the [`Pool`] is assigned. Where prefixes are delegated, the
+//!    link offers IPv6 besides; either family does without the other.
 //! 4. A session ends by a PADT of its station, by its link, or by its station or user coming in anew. The station is told
 //!    by PADT, unless it was the one who said so.
 //! 5. A frame of a session that does not exist is answered by a PADT, within bounds: the station's session died with an
@@ -128,7 +129,7 @@ impl Concentrator {
                 Duration::ZERO => SILENCE,
                 interval => interval.saturating_add(interval / 2),
             },
-            link_settings: Arc::new(ServerSettings::from(settings)),
+            link_settings: Arc::new(ServerSettings::new(settings, port.mac)),
             key: cookie::Key::draw(cx.rng),
             has_fixed,
             users,
@@ -239,6 +240,7 @@ impl Concentrator {
             session: session.key.session,
             peer: session.key.peer,
             address: session.lease.address().filter(|_| session.ipv4),
+            link_local: session.ipv6.map(|(_, peer)| peer),
             opened: session.opened,
         })
     }
@@ -358,6 +360,7 @@ impl Concentrator {
             who: Who::Unknown,
             lease: Lease::None,
             ipv4: false,
+            ipv6: None,
             mtu,
             max_payload,
             opened: cx.now,
@@ -470,21 +473,29 @@ impl Concentrator {
                 session.link.authenticate(cx, Some(self.users.secret(&name)));
             }
             ppp::Event::Authenticated { name, .. } => self.admit(cx, slot, &name),
-            ppp::Event::Ipv4Up { remote, .. } => {
+            ppp::Event::Ipv4Up { .. } => {
                 session.ipv4 = true;
-                self.tell_up(slot, remote);
+                self.tell_ipv4_up(slot);
             }
             ppp::Event::Ipv4Down { .. } => {
                 if core::mem::take(&mut session.ipv4) {
                     self.events.push_back(Event::Ipv4Down { subscriber });
                 }
             }
+            ppp::Event::Ipv6Up { local, remote } => {
+                session.ipv6 = Some((local.link_local(), remote.link_local()));
+                self.tell_ipv6_up(slot);
+            }
+            ppp::Event::Ipv6Down { .. } => {
+                if session.ipv6.take().is_some() {
+                    self.events.push_back(Event::Ipv6Down { subscriber });
+                }
+            }
             ppp::Event::MtuProven { mtu } | ppp::Event::MtuReduced { mtu } => {
                 if mtu < session.mtu {
                     session.mtu = mtu;
-                    if let Some(address) = session.lease.address().filter(|_| session.ipv4) {
-                        self.tell_up(slot, address);
-                    }
+                    self.tell_ipv4_up(slot);
+                    self.tell_ipv6_up(slot);
                 }
             }
             ppp::Event::Down(reason) => {
@@ -499,11 +510,26 @@ impl Concentrator {
         }
     }
 
-    fn tell_up(&mut self, slot: u32, address: Ipv4Addr) {
+    /// Tells of IPv4, if it is up.
+    fn tell_ipv4_up(&mut self, slot: u32) {
         let subscriber = self.subscriber(slot);
-        if let Some(Session { who: Who::User(_, user), mtu, .. }) = self.sessions.get_mut(slot) {
+        if let Some(Session { who: Who::User(_, user), lease, mtu, ipv4: true, .. }) =
+            self.sessions.get_mut(slot)
+            && let Some(address) = lease.address()
+        {
             let (user, mtu) = (user.clone(), *mtu);
             self.events.push_back(Event::Ipv4Up { subscriber, user, address, mtu });
+        }
+    }
+
+    /// Tells of IPv6, if it is up.
+    fn tell_ipv6_up(&mut self, slot: u32) {
+        let subscriber = self.subscriber(slot);
+        if let Some(Session { who: Who::User(_, user), mtu, ipv6: Some((local, peer)), .. }) =
+            self.sessions.get_mut(slot)
+        {
+            let (user, local, peer, mtu) = (user.clone(), *local, *peer, *mtu);
+            self.events.push_back(Event::Ipv6Up { subscriber, user, local, peer, mtu });
         }
     }
 
@@ -578,6 +604,9 @@ impl Concentrator {
         let subscriber = self.subscriber(slot);
         if session.ipv4 {
             self.events.push_back(Event::Ipv4Down { subscriber });
+        }
+        if session.ipv6.is_some() {
+            self.events.push_back(Event::Ipv6Down { subscriber });
         }
         let user = match session.who {
             Who::User(_, name) => Some(name),

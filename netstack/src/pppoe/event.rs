@@ -3,11 +3,11 @@
 
 use alloc::string::String;
 use core::fmt;
-use core::net::Ipv4Addr;
+use core::net::{Ipv4Addr, Ipv6Addr};
 
 use super::Remembered;
 use crate::id::Mac;
-use crate::ppp;
+use crate::ppp::{self, Family};
 use crate::settings::Authentication;
 use crate::time::Duration;
 
@@ -81,7 +81,20 @@ pub enum Event {
         limit: MtuLimit,
     },
     /// IPv4 was up, or was to come up, and is down.
-    Ipv4Down(ppp::Ipv4DownReason),
+    Ipv4Down(ppp::NetworkDownReason),
+    /// IPv6 is up: the two ends know each other's link-local addresses. Others come by RA and DHCPv6.
+    Ipv6Up {
+        /// Our link-local address.
+        address: Ipv6Addr,
+        /// The peer's link-local address.
+        peer: Ipv6Addr,
+        /// Largest IP packet, in octets.
+        mtu: u16,
+        /// What limits it.
+        limit: MtuLimit,
+    },
+    /// IPv6 was up, or was to come up, and is down.
+    Ipv6Down(ppp::NetworkDownReason),
     /// The path was found to carry another size than the two sides had agreed on.
     MtuChanged {
         /// Largest IP packet from now on, in octets.
@@ -276,7 +289,11 @@ impl fmt::Display for Event {
                 }
                 Ok(())
             }
-            Event::Ipv4Down(reason) => write!(f, "offline: {reason}"),
+            Event::Ipv4Down(reason) => write!(f, "IPv4 is offline: {}", reason.of(Family::Ipv4)),
+            Event::Ipv6Up { address, peer, mtu, limit } => {
+                write!(f, "IPv6 is online: link-local address {address}, peer {peer}, MTU {mtu} ({limit})")
+            }
+            Event::Ipv6Down(reason) => write!(f, "IPv6 is offline: {}", reason.of(Family::Ipv6)),
             Event::MtuChanged { mtu, limit } => write!(f, "MTU is {mtu} from now on, {limit}"),
             Event::Down { failure, retry_in } => write!(f, "{failure}; dialling again {}", In(*retry_in)),
             Event::Closed => f.write_str("shut down; the session is ended"),

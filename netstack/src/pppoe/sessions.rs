@@ -4,7 +4,7 @@ use alloc::boxed::Box;
 use alloc::collections::VecDeque;
 use alloc::string::String;
 use alloc::vec::Vec;
-use core::net::Ipv4Addr;
+use core::net::{Ipv4Addr, Ipv6Addr};
 
 use super::Remembered;
 use super::users::UserId;
@@ -59,6 +59,8 @@ pub(super) struct Session {
     pub lease: Lease,
     /// True between the link's reports that IPv4 is up and down.
     pub ipv4: bool,
+    /// The link-local addresses, ours and the subscriber's, between the reports that IPv6 is up and down.
+    pub ipv6: Option<(Ipv6Addr, Ipv6Addr)>,
     pub mtu: u16,
     pub max_payload: Option<u16>,
     pub opened: Instant,

@@ -2,7 +2,7 @@
 
 use alloc::string::String;
 use core::fmt;
-use core::net::Ipv4Addr;
+use core::net::{Ipv4Addr, Ipv6Addr};
 
 use crate::id::{Mac, SubscriberId};
 use crate::ppp;
@@ -40,6 +40,25 @@ pub enum Event {
     },
     /// IPv4 was up on a session and is down.
     Ipv4Down {
+        /// Whose session.
+        subscriber: SubscriberId,
+    },
+    /// IPv6 is up on a session: the two ends know each other's link-local addresses. Comes again when the MTU turns out
+    /// to be smaller.
+    Ipv6Up {
+        /// Whose session.
+        subscriber: SubscriberId,
+        /// The user's name.
+        user: String,
+        /// Our link-local address.
+        local: Ipv6Addr,
+        /// The subscriber's link-local address.
+        peer: Ipv6Addr,
+        /// Largest IP packet, in octets.
+        mtu: u16,
+    },
+    /// IPv6 was up on a session and is down.
+    Ipv6Down {
         /// Whose session.
         subscriber: SubscriberId,
     },
@@ -100,6 +119,8 @@ pub struct SubscriberStatus {
     pub peer: Mac,
     /// The subscriber's address, once IPCP is open.
     pub address: Option<Ipv4Addr>,
+    /// The subscriber's link-local address, once IPV6CP is open.
+    pub link_local: Option<Ipv6Addr>,
     /// When the session was opened.
     pub opened: Instant,
 }
@@ -136,7 +157,11 @@ impl fmt::Display for Event {
             Event::Ipv4Up { user, address, mtu, .. } => {
                 write!(f, "\"{user}\" is online with address {address}, MTU {mtu}")
             }
-            Event::Ipv4Down { subscriber } => write!(f, "subscriber {} is offline", subscriber.0),
+            Event::Ipv4Down { subscriber } => write!(f, "IPv4 of subscriber {} is offline", subscriber.0),
+            Event::Ipv6Up { user, peer, mtu, .. } => {
+                write!(f, "\"{user}\" is online with IPv6, link-local address {peer}, MTU {mtu}")
+            }
+            Event::Ipv6Down { subscriber } => write!(f, "IPv6 of subscriber {} is offline", subscriber.0),
             Event::Closed { subscriber, user, reason } => {
                 match user {
                     Some(user) => write!(f, "the session of \"{user}\" is over: ")?,

@@ -2,5 +2,6 @@
 
 mod cable;
 mod dialling;
+mod families;
 mod sessions;
 mod tags;

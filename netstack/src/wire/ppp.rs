@@ -149,6 +149,11 @@ impl<'a> ConfigureOption<'a> {
     pub fn u32(&self) -> Option<u32> {
         self.data.try_into().ok().map(u32::from_be_bytes)
     }
+
+    /// The value as a 64-bit number, when it is exactly that long.
+    pub fn u64(&self) -> Option<u64> {
+        self.data.try_into().ok().map(u64::from_be_bytes)
+    }
 }
 
 /// A list of options, each of which lies within it: an iterator that always ends.

@@ -1,4 +1,5 @@
-//! Types of the configuration options of LCP (RFC 1661 §6, RFC 1662 §7) and IPCP (RFC 1332 §3, RFC 1877 §1).
+//! Types of the configuration options of LCP (RFC 1661 §6, RFC 1662 §7), IPCP (RFC 1332 §3, RFC 1877 §1) and IPV6CP (RFC
+//! 5072 §4).
 
 /// Types of LCP options.
 pub mod lcp_option {
@@ -32,4 +33,10 @@ pub mod ipcp_option {
     pub const PRIMARY_DNS: u8 = 129;
     /// Secondary DNS server address (RFC 1877 §1.3).
     pub const SECONDARY_DNS: u8 = 131;
+}
+
+/// Types of IPV6CP options.
+pub mod ipv6cp_option {
+    /// Interface-Identifier: 8 octets, not zero (RFC 5072 §4.1).
+    pub const INTERFACE_IDENTIFIER: u8 = 1;
 }

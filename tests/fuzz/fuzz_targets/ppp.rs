@@ -1,6 +1,6 @@
 //! A life of a PPP link: a client and a server on a line that loses, repeats, damages and invents packets. Nobody without
-//! the password gets in, no address before that, every link that was opened ends once, and both write packets that the
-//! other can read.
+//! the password gets in, no address before that, no two ends have the same identifier, every link that was opened ends
+//! once, and both write packets that the other can read.
 #![no_main]
 
 use std::collections::VecDeque;
@@ -9,7 +9,10 @@ use std::sync::Arc;
 
 use genkan_fuzz::{Script, Step, World, damage};
 use genkan_netstack::frame::Frame;
-use genkan_netstack::ppp::{ClientSettings, Event, Ipv4Assignment, Link, Phase, ServerSettings, Timing};
+use genkan_netstack::ppp::event::Family;
+use genkan_netstack::ppp::{
+    ClientSettings, Event, InterfaceId, Ipv4Assignment, Link, Phase, ServerSettings, Timing,
+};
 use genkan_netstack::secret::Secret;
 use genkan_netstack::settings::{Authentication, Echo};
 use genkan_netstack::wire::ppp::{Packet, protocol};
@@ -33,11 +36,21 @@ struct End {
     ended: u32,
     authenticated: bool,
     ipv4: bool,
+    ipv6: bool,
 }
 
 impl End {
     fn new(link: Link, is_server: bool) -> End {
-        End { link, is_server, sent: VecDeque::new(), opened: 0, ended: 0, authenticated: false, ipv4: false }
+        End {
+            link,
+            is_server,
+            sent: VecDeque::new(),
+            opened: 0,
+            ended: 0,
+            authenticated: false,
+            ipv4: false,
+            ipv6: false,
+        }
     }
 
     fn open(&mut self, world: &mut World, mru: u16) {
@@ -66,7 +79,7 @@ impl End {
         while let Some(event) = self.link.poll_event() {
             match event {
                 Event::LcpOpened { mru, peer_mru, .. } => {
-                    assert!(!self.ipv4, "what was up before has been reported down");
+                    assert!(!self.ipv4 && !self.ipv6, "what was up before has been reported down");
                     assert!((128..=1500).contains(&mru) && peer_mru <= 1500, "MRU {mru}, peer's {peer_mru}");
                     self.authenticated = false;
                 }
@@ -93,10 +106,20 @@ impl End {
                     self.ipv4 = true;
                 }
                 Event::Ipv4Down { .. } => self.ipv4 = false,
+                Event::Ipv6Up { local, remote } => {
+                    assert!(!self.ipv6, "up twice");
+                    assert!(!self.is_server || self.authenticated, "IPv6 for a stranger");
+                    assert!(local != remote && local.octets() != [0; 8] && remote.octets() != [0; 8]);
+                    self.ipv6 = true;
+                }
+                Event::Ipv6Down { reason } => {
+                    let _ = reason.of(Family::Ipv6).to_string();
+                    self.ipv6 = false;
+                }
                 Event::MtuProven { mtu } | Event::MtuReduced { mtu } => assert!((128..=1500).contains(&mtu)),
                 Event::Down(reason) => {
                     let _ = (reason.class(), reason.to_string());
-                    assert!(!self.ipv4, "IPv4 is reported down before the link is");
+                    assert!(!self.ipv4 && !self.ipv6, "they are reported down before the link is");
                     self.ended += 1;
                 }
             }
@@ -133,6 +156,7 @@ fuzz_target!(|data: &[u8]| {
         mru: mru(mrus),
         echo,
         ipv4: how & 2 == 0,
+        ipv6: InterfaceId::new(u64::from(how >> 2) % 4),
         timing: Timing::default(),
     }));
     let server = Link::server(Arc::new(ServerSettings {
@@ -140,6 +164,7 @@ fuzz_target!(|data: &[u8]| {
         authentication: server_methods.to_vec(),
         mru: mru(mrus >> 2),
         echo,
+        ipv6: InterfaceId::new(u64::from(how >> 4) % 4),
         timing: Timing::default(),
     }));
     let mut world = World::default();

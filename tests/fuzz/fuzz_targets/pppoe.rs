@@ -4,11 +4,11 @@
 #![no_main]
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
-use std::net::Ipv4Addr;
+use std::net::{Ipv4Addr, Ipv6Addr};
 
 use genkan_fuzz::{Script, Step, World, damage};
 use genkan_netstack::frame::Frame;
-use genkan_netstack::id::{Ipv4Cidr, Mac, PortId, SubscriberId};
+use genkan_netstack::id::{Ipv4Cidr, Ipv6Cidr, Mac, PortId, SubscriberId};
 use genkan_netstack::pppoe::{
     self, Client, Concentrator, DiscoveryFrame, Remembered, client, concentrator, subscriber,
 };
@@ -22,6 +22,10 @@ const CLIENT: Mac = Mac([2, 0, 0, 0, 0, 1]);
 const SERVER: Mac = Mac([2, 0, 0, 0, 0, 2]);
 const PASSWORD: &[u8] = b"\xf3correct horse battery\x9e";
 const POOL: Ipv4Cidr = Ipv4Cidr { address: Ipv4Addr::new(100, 64, 0, 0), prefix: 29 };
+const PREFIXES: settings::PrefixPool = settings::PrefixPool {
+    prefix: Ipv6Cidr { address: Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 0), prefix: 48 },
+    delegate: 56,
+};
 const SESSIONS: u32 = 4;
 const METHODS: [Authentication; 3] = [Authentication::MsChapV2, Authentication::ChapMd5, Authentication::Pap];
 
@@ -30,6 +34,7 @@ struct Dialler {
     sent: VecDeque<Vec<u8>>,
     session: Option<Remembered>,
     ipv4: bool,
+    ipv6: bool,
 }
 
 struct Access {
@@ -37,6 +42,7 @@ struct Access {
     sent: VecDeque<Vec<u8>>,
     sessions: HashMap<Remembered, SubscriberId>,
     online: BTreeMap<SubscriberId, Ipv4Addr>,
+    online6: BTreeSet<SubscriberId>,
 }
 
 /// Keeps a frame, once it was looked at.
@@ -84,7 +90,7 @@ impl Dialler {
                 }
                 pppoe::Event::SessionClosed(session) => {
                     assert_eq!(self.session.take(), Some(session));
-                    assert!(!self.ipv4, "IPv4 is reported down before the session is");
+                    assert!(!self.ipv4 && !self.ipv6, "they are reported down before the session is");
                 }
                 pppoe::Event::Ipv4Up { mtu: told, .. } => {
                     assert!(self.session.is_some() && !self.ipv4);
@@ -92,6 +98,14 @@ impl Dialler {
                     self.ipv4 = true;
                 }
                 pppoe::Event::Ipv4Down(_) => self.ipv4 = false,
+                pppoe::Event::Ipv6Up { address, peer, mtu: told, .. } => {
+                    assert!(self.session.is_some() && !self.ipv6);
+                    assert!((1280..=1500).contains(&told));
+                    assert!(address != peer && address.is_unicast_link_local());
+                    assert!(peer.is_unicast_link_local());
+                    self.ipv6 = true;
+                }
+                pppoe::Event::Ipv6Down(_) => self.ipv6 = false,
                 _ => {}
             }
         }
@@ -139,8 +153,8 @@ impl Access {
                     self.sessions.retain(|_, other| *other != subscriber);
                     assert_eq!(self.sessions.len() + 1, before, "a session is closed once");
                     assert!(
-                        !self.online.contains_key(&subscriber),
-                        "IPv4 is reported down before the session is"
+                        !self.online.contains_key(&subscriber) && !self.online6.contains(&subscriber),
+                        "they are reported down before the session is"
                     );
                 }
                 subscriber::Event::Ipv4Up { subscriber, address, .. } => {
@@ -151,6 +165,14 @@ impl Access {
                     assert_eq!(addresses.len(), self.online.len(), "an address is given once");
                 }
                 subscriber::Event::Ipv4Down { subscriber } => drop(self.online.remove(&subscriber)),
+                subscriber::Event::Ipv6Up { subscriber, local, peer, mtu: told, .. } => {
+                    assert!(knows, "let in without the password");
+                    assert!(local != peer && (1280..=1500).contains(&told));
+                    self.online6.insert(subscriber);
+                }
+                subscriber::Event::Ipv6Down { subscriber } => {
+                    assert!(self.online6.remove(&subscriber), "down without having been up");
+                }
                 subscriber::Event::AuthFailed { .. } | subscriber::Event::Refused { .. } => {}
             }
         }
@@ -184,8 +206,8 @@ fuzz_target!(|data: &[u8]| {
             mtu: if how & 32 == 0 { 1492 } else { 1500 },
             echo,
         }),
-        ipv4: true,
-        ipv6: None,
+        ipv4: order & 0x10 == 0,
+        ipv6: (order & 0x20 == 0).then_some(settings::WanIpv6 { prefix: None }),
     };
     let bras = settings::Concentrator {
         name: "bras".into(),
@@ -194,14 +216,14 @@ fuzz_target!(|data: &[u8]| {
         service_names: vec!["gold".into()],
         address: Ipv4Addr::new(100, 64, 0, 1),
         pool: POOL,
-        prefix_pool: None,
+        prefix_pool: (order & 0x40 == 0).then_some(PREFIXES),
         dns: vec![Ipv4Addr::new(192, 0, 2, 53).into()],
         authentication: methods,
         users: vec![settings::User {
             name: "alice".into(),
             password: Secret::new(PASSWORD),
             ipv4: (order & 0x80 != 0).then_some(Ipv4Addr::new(100, 64, 0, 5)),
-        prefix: None,
+            prefix: None,
         }],
         mtu: if how & 64 == 0 { 1492 } else { 1500 },
         echo,
@@ -212,10 +234,15 @@ fuzz_target!(|data: &[u8]| {
     let mut world = World::default();
     let remembered = (how & 128 != 0).then_some(Remembered { peer: SERVER, session: 7 });
     let machine = Client::new(&mut world.cx(), pppoe, wan.families(), &port(CLIENT), remembered);
-    let mut dialler = Dialler { machine, sent: VecDeque::new(), session: None, ipv4: false };
+    let mut dialler = Dialler { machine, sent: VecDeque::new(), session: None, ipv4: false, ipv6: false };
     let machine = Concentrator::new(&mut world.cx(), &bras, &port(SERVER), SubscriberId(100));
-    let mut access =
-        Access { machine, sent: VecDeque::new(), sessions: HashMap::new(), online: BTreeMap::new() };
+    let mut access = Access {
+        machine,
+        sent: VecDeque::new(),
+        sessions: HashMap::new(),
+        online: BTreeMap::new(),
+        online6: BTreeSet::new(),
+    };
     let mtu = usize::from(mtu);
     for Step { operation, data } in Script(script) {
         let from_client = operation & 0x80 == 0;
@@ -310,5 +337,6 @@ fuzz_target!(|data: &[u8]| {
     );
     let _ = access.machine.handle(&mut world.cx(), concentrator::Input::Shutdown);
     access.drain(mtu, knows);
-    assert!(access.sessions.is_empty() && access.online.is_empty(), "every session is closed");
+    assert!(access.sessions.is_empty() && access.online.is_empty());
+    assert!(access.online6.is_empty(), "every session is closed");
 });

@@ -129,7 +129,7 @@ fn step(operation: u8, data: &[u8]) -> Vec<u8> {
 
 /// Ordinary lives of the machines, as scripts.
 fn lives(seeds: &Seeds) {
-    for how in [0, 1, 2, 0b0110_0010, 0b0001_1100] {
+    for how in [0, 1, 2, 0b0110_0010, 0b0001_1100, 0b0001_0100, 0b0010_0110] {
         for order in [0, 1, 2] {
             // Dial, negotiate, stay online for an hour, be hung up on, dial again.
             let dial = [step(10, &[]), step(5, &[])].concat();
@@ -142,18 +142,11 @@ fn lives(seeds: &Seeds) {
             let wait = [step(9, &[]), talk.clone()].concat();
             seeds.add(
                 "ppp",
-                &[&[how & 3, order, 0x10], &talk.repeat(6), &wait.repeat(6), &step(15 | 0x80, &[]), &talk],
+                &[&[how, order, 0x10], &talk.repeat(6), &wait.repeat(6), &step(15 | 0x80, &[]), &talk],
             );
             seeds.add(
                 "ppp",
-                &[
-                    &[how & 3, order, 0],
-                    &talk.repeat(6),
-                    &step(12, &[]),
-                    &talk,
-                    &step(14, &[]),
-                    &talk.repeat(4),
-                ],
+                &[&[how, order, 0], &talk.repeat(6), &step(12, &[]), &talk, &step(14, &[]), &talk.repeat(4)],
             );
         }
     }
@@ -275,7 +268,7 @@ fn conversation(authentication: Authentication, password: &[u8]) -> Vec<Vec<u8>>
         mtu: 1500,
         echo: Echo::default(),
     };
-    let families = settings::Families { ipv4: true, ipv6: false };
+    let families = settings::Families { ipv4: true, ipv6: true };
     let bras = settings::Concentrator {
         name: "bras".into(),
         port: PortId(0),
@@ -283,7 +276,10 @@ fn conversation(authentication: Authentication, password: &[u8]) -> Vec<Vec<u8>>
         service_names: vec!["gold".into()],
         address: Ipv4Addr::new(100, 64, 0, 1),
         pool: Ipv4Cidr { address: Ipv4Addr::new(100, 64, 0, 0), prefix: 24 },
-        prefix_pool: None,
+        prefix_pool: Some(settings::PrefixPool {
+            prefix: "2001:db8::/48".parse().expect("a network"),
+            delegate: 56,
+        }),
         dns: vec![Ipv4Addr::new(192, 0, 2, 53).into()],
         authentication: vec![authentication],
         users: vec![settings::User {

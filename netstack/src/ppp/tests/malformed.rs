@@ -21,6 +21,9 @@ const SEEDS: &[(u16, &[u8])] = &[
     (protocol::CHAP, &[3, 1, 0, 6, b'o', b'k']),
     (protocol::IPCP, &[1, 1, 0, 22, 3, 6, 1, 2, 3, 4, 129, 6, 0, 0, 0, 0, 131, 6, 0, 0, 0, 0]),
     (protocol::IPCP, &[3, 1, 0, 10, 3, 6, 1, 2, 3, 4]),
+    (protocol::IPV6CP, &[1, 1, 0, 14, 1, 10, 2, 0, 0x5e, 0xff, 0xfe, 0, 0x53, 2]),
+    (protocol::IPV6CP, &[3, 1, 0, 14, 1, 10, 0, 0, 0, 0, 0, 0, 0, 9]),
+    (protocol::IPV6CP, &[4, 1, 0, 14, 1, 10, 2, 0, 0x5e, 0xff, 0xfe, 0, 0x53, 1]),
 ];
 
 fn benches() -> Vec<Bench> {
@@ -47,6 +50,8 @@ fn benches() -> Vec<Bench> {
         Bench::client_at_pap(client_settings()).0,
         Bench::client_at_ipcp(),
         Bench::client_up(),
+        Bench::dual_up(),
+        Bench::server_at_ipv6cp().0,
     ]
 }
 

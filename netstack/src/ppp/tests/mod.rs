@@ -2,6 +2,7 @@
 
 mod authentication;
 mod handcrafted;
+mod ipv6cp;
 mod malformed;
 mod pair;
 
@@ -38,6 +39,7 @@ fn client_settings() -> ClientSettings {
         mru: 1492,
         echo: Echo::default(),
         ipv4: true,
+        ipv6: None,
         timing: Timing::default(),
     }
 }
@@ -48,6 +50,7 @@ fn server_settings(authentication: &[Authentication]) -> ServerSettings {
         authentication: authentication.to_vec(),
         mru: 1492,
         echo: Echo::default(),
+        ipv6: None,
         timing: Timing::default(),
     }
 }

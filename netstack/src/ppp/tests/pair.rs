@@ -1,7 +1,7 @@
 //! A client's link and a server's link in virtual time, over a line that loses, doubles, delays and reorders.
 
 use super::*;
-use crate::ppp::{DownReason, Ipv4DownReason, Phase};
+use crate::ppp::{DownReason, InterfaceId, NetworkDownReason, Phase};
 use crate::rng::Rng;
 
 /// How bad the line is, in percent.
@@ -154,6 +154,20 @@ impl Pair {
         self.now = end;
     }
 
+    /// The identifiers, the client's first, when the last word of both sides on IPv6 is that it is up with them.
+    fn identifiers(&self) -> Option<(InterfaceId, InterfaceId)> {
+        let last = |side| {
+            let mut words = self.events.iter().rev().filter(|(s, _)| *s == side);
+            words.find_map(|(_, event)| match event {
+                Event::Ipv6Up { local, remote } => Some(Some((*local, *remote))),
+                Event::Ipv6Down { .. } | Event::Down(_) => Some(None),
+                _ => None,
+            })
+        };
+        let (client, server) = (last(Side::Client)??, last(Side::Server)??);
+        (client == (server.1, server.0) && client.0 != client.1).then_some(client)
+    }
+
     /// True when the last word of both sides on IPv4 is that it is up, with the right addresses.
     fn is_online(&self) -> bool {
         let last = |side| {
@@ -301,8 +315,49 @@ fn a_server_that_restarts_its_side_gets_the_client_to_negotiate_anew() {
     pair.drain();
     pair.run(15);
     assert!(pair.is_online(), "{:?}", pair.events);
-    assert!(pair.events.contains(&(Side::Client, Event::Ipv4Down { reason: Ipv4DownReason::Link })));
+    assert!(pair.events.contains(&(Side::Client, Event::Ipv4Down { reason: NetworkDownReason::Link })));
     assert!(pair.downs(Side::Client).is_empty());
+}
+
+fn dual(client: u64, server: u64, seed: u64) -> Pair {
+    let client = ClientSettings { ipv6: InterfaceId::new(client), ..client_settings() };
+    let server = ServerSettings { ipv6: InterfaceId::new(server), ..server_settings(&ALL) };
+    Pair::new(client, server, seed)
+}
+
+/// RFC 5072 INTERFACE-IDENTIFIER, §4.1: the identifiers that were wished for, or others when both wished for the same.
+#[test]
+fn rfc5072_both_families_come_up_and_a_collision_is_resolved() {
+    for seed in 0..50 {
+        let mut pair = dual(7, 8, seed);
+        pair.open();
+        pair.run(1);
+        assert!(pair.is_online());
+        assert_eq!(pair.identifiers(), InterfaceId::new(7).zip(InterfaceId::new(8)));
+        let mut pair = dual(7, 7, seed);
+        pair.open();
+        pair.run(1);
+        assert!(pair.is_online());
+        assert!(pair.identifiers().is_some(), "{:?}", pair.events);
+    }
+}
+
+/// RFC 7084 WLL-3: each side may be without IPv6; IPv4 is up within the same second.
+#[test]
+fn rfc7084_wll_3_a_side_without_ipv6_has_ipv4() {
+    for (client, server) in [(7, 0), (0, 8)] {
+        let mut pair = dual(client, server, 1);
+        pair.open();
+        pair.run(1);
+        assert!(pair.is_online());
+        assert_eq!(pair.identifiers(), None);
+        pair.run(3600);
+        let ipv4_downs = pair.events.iter().filter(|(_, event)| matches!(event, Event::Ipv4Down { .. }));
+        assert_eq!(ipv4_downs.count(), 0);
+        let rejected = Event::Ipv6Down { reason: NetworkDownReason::Rejected };
+        let wanted = if client == 0 { Side::Server } else { Side::Client };
+        assert!(pair.events.contains(&(wanted, rejected)));
+    }
 }
 
 /// However bad the line was, the link is up once it has been good for a while.
@@ -310,7 +365,11 @@ fn a_server_that_restarts_its_side_gets_the_client_to_negotiate_anew() {
 fn seeded_lives_on_a_bad_line_come_online_once_it_is_good() {
     for seed in 0..400 {
         let authentication = ALL[seed as usize % 3];
-        let mut pair = Pair::new(client_settings(), server_settings(&[authentication]), seed);
+        // Every other pair speaks IPv6, and every fourth wishes for the same identifier on both sides.
+        let identifier = |side| InterfaceId::new((seed % 2) * (7 + seed % 4 / 2 * side));
+        let client = ClientSettings { ipv6: identifier(0), ..client_settings() };
+        let server = ServerSettings { ipv6: identifier(1), ..server_settings(&[authentication]) };
+        let mut pair = Pair::new(client, server, seed);
         pair.line = BAD;
         pair.redial = true;
         pair.open();
@@ -318,6 +377,7 @@ fn seeded_lives_on_a_bad_line_come_online_once_it_is_good() {
         pair.line = GOOD;
         pair.run(60);
         assert!(pair.is_online(), "seed {seed}: {:?}", pair.events);
+        assert_eq!(pair.identifiers().is_some(), seed % 2 == 1, "seed {seed}: {:?}", pair.events);
     }
 }
 

@@ -8,7 +8,7 @@ use core::net::Ipv4Addr;
 use crate::frame::Frame;
 use crate::id::{Ipv4Cidr, Mac, PortId, SubscriberId};
 use crate::machine::Cx;
-use crate::pppoe::client::{Client, Input};
+use crate::pppoe::client::{Client, Input, Ipv6};
 use crate::pppoe::concentrator::{self, Concentrator};
 use crate::pppoe::event::Event;
 use crate::pppoe::{DiscoveryFrame, Remembered, subscriber};
@@ -101,6 +101,8 @@ pub struct World {
     pub rng: SeededRng,
     pub faults: Faults,
     pub cut: bool,
+    /// What clients that are added want.
+    pub families: Families,
     /// Longer frames are lost.
     pub longest: usize,
     pub clients: Vec<ClientNode>,
@@ -116,6 +118,7 @@ impl World {
             rng: SeededRng::from_u64(seed),
             faults: Faults::default(),
             cut: false,
+            families: Families { ipv4: true, ipv6: false },
             longest: usize::MAX,
             clients: Vec::new(),
             acs: Vec::new(),
@@ -138,7 +141,7 @@ impl World {
 
     pub fn add_client_on(&mut self, wan: &PppoeClient, port: &Port, remembered: Option<Remembered>) {
         let cx = &mut Cx { now: self.now, rng: &mut self.rng };
-        let client = Client::new(cx, wan, Families { ipv4: true, ipv6: false }, port, remembered);
+        let client = Client::new(cx, wan, self.families, port, remembered);
         self.clients.push(ClientNode { client, mac: port.mac, events: Vec::new(), sent: Vec::new() });
         self.drain();
     }
@@ -242,6 +245,10 @@ impl World {
 
     pub fn address(&self, index: usize) -> Option<core::net::Ipv4Addr> {
         Some(self.clients[index].client.status().session?.ipv4?.address)
+    }
+
+    pub fn link_locals(&self, index: usize) -> Option<Ipv6> {
+        self.clients[index].client.status().session?.ipv6
     }
 
     /// The times at which a client has sent discovery packets of this kind.

@@ -6,7 +6,7 @@ use crate::pppoe::concentrator::Input;
 use crate::pppoe::event::Event;
 use crate::pppoe::subscriber::{self, CloseReason};
 use crate::rng::Rng;
-use crate::settings::{Authentication, User};
+use crate::settings::{Authentication, PrefixPool, User};
 use crate::time::Duration;
 use crate::wire::pppoe::Code;
 use alloc::format;
@@ -158,6 +158,9 @@ fn seeded_loss_duplication_and_reordering_never_keep_a_client_offline() {
         let mut world = World::new(seed);
         let mut settings = ac("bras");
         settings.sessions_per_mac = 2;
+        world.families.ipv6 = seed % 3 != 0;
+        let prefix = "2001:db8::/40".parse().unwrap();
+        settings.prefix_pool = Some(PrefixPool { prefix, delegate: 56 });
         world.add_client(&wan(), CLIENT, None);
         world.add_ac(&settings, AC);
         world.faults = Faults {
@@ -187,6 +190,7 @@ fn seeded_loss_duplication_and_reordering_never_keep_a_client_offline() {
         assert!(world.is_up(0), "seed {seed}, {bad:?}: {:?}", world.clients[0].client.status());
         world.run(secs(60));
         assert!(world.is_up(0), "seed {seed}");
+        assert_eq!(world.link_locals(0).is_some(), world.families.ipv6, "seed {seed}");
         assert_eq!(
             world.acs[0].ac.sessions().filter(|session| session.address.is_some()).count(),
             1,
