@@ -3,7 +3,7 @@
 use alloc::collections::VecDeque;
 use core::net::Ipv4Addr;
 
-use crate::forward::link::ENCAPSULATION;
+use crate::forward::link::{Carrier, ENCAPSULATION};
 use crate::forward::mtu::fragment;
 use crate::forward::neighbour::Origin;
 use crate::forward::segment::split;
@@ -36,6 +36,19 @@ impl Forwarder {
                 }
             }
             Interface::Wan(_) | Interface::Subscriber(_) => {
+                let Some(link) = self.links.at_mut(out) else {
+                    return turn.egress.drop(frame, DropReason::NoRoute);
+                };
+                if let Carrier::Ethernet(ethernet) = &mut link.carrier {
+                    let Some(ipv4) = link.ipv4 else {
+                        return turn.egress.drop(frame, DropReason::WanDown);
+                    };
+                    let next_hop = ipv4.next_hop(destination);
+                    return match ethernet.neighbours.station(turn.now, next_hop) {
+                        Some(mac) => self.transmit_to_neighbour(out, mac, frame, turn.egress),
+                        None => ethernet.neighbours.hold(turn.now, next_hop, frame, origin, turn.egress),
+                    };
+                }
                 if is_plain(&frame) {
                     return self.encapsulate(out, frame, turn.egress);
                 }
@@ -81,13 +94,35 @@ impl Forwarder {
     fn encapsulate(&mut self, out: Interface, mut frame: Frame, egress: &mut Egress) {
         let Some(link) = self.links.at_mut(out) else { return egress.drop(frame, DropReason::NoRoute) };
         let len = frame.len();
-        let Some(header) = link.header(len) else { return egress.drop(frame, DropReason::Internal) };
+        let Carrier::Session(pppoe) = &link.carrier else { return egress.drop(frame, DropReason::Internal) };
+        let Some(header) = pppoe.header(len) else { return egress.drop(frame, DropReason::Internal) };
         match frame.push(ENCAPSULATION) {
             Some(room) => room.copy_from_slice(&header),
             None => return egress.drop(frame, DropReason::Internal),
         }
+        let port = pppoe.session.port;
         link.count_sent(len);
-        egress.transmit(link.session.port, frame);
+        egress.transmit(port, frame);
+    }
+
+    /// Sends an IPv4 packet to a station on the segment of a plain uplink.
+    pub(super) fn transmit_to_neighbour(
+        &mut self,
+        out: Interface,
+        station: Mac,
+        mut frame: Frame,
+        egress: &mut Egress,
+    ) {
+        let Some(link) = self.links.at_mut(out) else { return egress.drop(frame, DropReason::NoRoute) };
+        let Carrier::Ethernet(ethernet) = &link.carrier else {
+            return egress.drop(frame, DropReason::Internal);
+        };
+        let (port, len) = (ethernet.port, frame.len());
+        if !ethernet.header(station).push(&mut frame) {
+            return egress.drop(frame, DropReason::Internal);
+        }
+        link.count_sent(len);
+        self.transmit_on_port(port, frame, egress);
     }
 
     /// Sends an IPv4 packet to a station on a LAN.

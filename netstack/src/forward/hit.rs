@@ -6,14 +6,15 @@
 //! nothing pass that the long way would not, nor pass it otherwise.
 
 use crate::forward::emit::is_plain;
-use crate::forward::ingress::{DHCP_SERVER, PPP_AT};
-use crate::forward::link::{ENCAPSULATION, PPP_IPV4};
+use crate::forward::ingress::{DHCP_CLIENT, DHCP_SERVER, PPP_AT};
+use crate::forward::link::{Carrier, ENCAPSULATION, PPP_IPV4};
 use crate::forward::parse::{Carries, FIN, Packet, RST, SYN};
 use crate::forward::rewrite::rewrite;
 use crate::forward::{Forwarder, Ingress, Turn};
 use crate::frame::{Checksum, Frame};
 use crate::id::{Interface, LanId, Mac, PortId};
 use crate::wire::ethernet::{Header, ethertype};
+use crate::wire::octets::u16_at;
 
 /// What the headers before an IPv4 packet have been found to say.
 #[derive(Debug, Clone, Copy)]
@@ -22,6 +23,8 @@ pub(super) enum WayIn {
     Lan { header: [u8; Header::LEN], ingress: Ingress, bridge: Option<LanId> },
     /// It came by a session, of which this is the number.
     Session { header: [u8; SESSION], ingress: Ingress, link: u32 },
+    /// It is for the router, from the segment of a plain uplink; this is the link's number.
+    Segment { header: [u8; Header::LEN], ingress: Ingress, link: u32 },
 }
 
 /// Octets of a frame that tell its session: Ethernet and PPPoE headers without the length.
@@ -52,12 +55,17 @@ impl Forwarder {
                 let end = PPP_AT.saturating_add(usize::from(u16::from_be_bytes([l0, l1])));
                 (ingress, ENCAPSULATION, end, Some(link))
             }
+            Some(WayIn::Segment { header, ingress, link }) if bytes.first_chunk() == Some(&header) => {
+                // What is counted is the packet, without padding.
+                let total = usize::from(u16_at(bytes, Header::LEN.saturating_add(2))?);
+                (ingress, Header::LEN, Header::LEN.saturating_add(total).min(bytes.len()), Some(link))
+            }
             _ => return None,
         };
         let packet = Packet::parse(bytes.get(front..end)?, ingress.realm).ok()?;
         let is_plain = match packet.carries {
             Carries::Tcp(flags) => flags & (SYN | FIN | RST) == 0,
-            Carries::Udp => packet.key.destination_port() != DHCP_SERVER,
+            Carries::Udp => !matches!(packet.key.destination_port(), DHCP_SERVER | DHCP_CLIENT),
             _ => false,
         };
         if !is_plain || packet.is_fragment() || packet.ttl <= 1 {
@@ -95,9 +103,20 @@ impl Forwarder {
                 if packet.total > usize::from(ipv4.mtu) {
                     return None;
                 }
-                let bytes = frame.exchange(front, packet.total, link.header(packet.total)?)?;
+                let (exit, bytes) = match &mut link.carrier {
+                    Carrier::Session(pppoe) => {
+                        let header = pppoe.header(packet.total)?;
+                        (pppoe.session.port, frame.exchange(front, packet.total, header)?)
+                    }
+                    Carrier::Ethernet(ethernet) => {
+                        let next_hop = ipv4.next_hop(translation.destination());
+                        let station = ethernet.neighbours.station(turn.now, next_hop)?;
+                        let header = ethernet.header(station).to_bytes();
+                        (ethernet.port, frame.exchange(front, packet.total, header)?)
+                    }
+                };
                 link.count_sent(packet.total);
-                (link.session.port, bytes)
+                (exit, bytes)
             }
             Interface::Router => return None,
         };
@@ -106,7 +125,7 @@ impl Forwarder {
             flow.refreshed = turn.second;
         }
         if let Some(link) = link.and_then(|index| self.links.get_mut(index)) {
-            link.count_received(end.saturating_sub(ENCAPSULATION), turn.now);
+            link.count_received(end.saturating_sub(front), turn.now);
         }
         Some(exit)
     }

@@ -1,17 +1,17 @@
-//! From the port to the IPv4 packet: Ethernet, a LAN's bridge, PPPoE.
+//! From the port to the IPv4 packet: Ethernet, a LAN's bridge, an uplink's segment, PPPoE.
 
 use core::net::Ipv4Addr;
 
 use crate::forward::bridge::Decision;
 use crate::forward::hit::WayIn;
 use crate::forward::key::Realm;
-use crate::forward::link::{ENCAPSULATION, PPP_IPV4};
-use crate::forward::message::{Punt, PuntKind};
+use crate::forward::link::{Carrier, ENCAPSULATION, PPP_IPV4};
+use crate::forward::message::{Punt, PuntKind, SessionOwner};
 use crate::forward::parse::{Carries, Packet};
 use crate::forward::segment::complete_checksum;
 use crate::forward::{Forwarder, Ingress, Turn};
 use crate::frame::Frame;
-use crate::id::{LanId, Mac, PortId, Segment};
+use crate::id::{LanId, Mac, PortId, Segment, WanId};
 use crate::ledger::DropReason;
 use crate::wire::checksum::Sum;
 use crate::wire::ethernet::{Header, ethertype};
@@ -20,6 +20,9 @@ use crate::wire::octets::u16_at;
 
 /// UDP port of a DHCPv4 server (RFC 2131 §4.1).
 pub(super) const DHCP_SERVER: u16 = 67;
+
+/// UDP port of a DHCPv4 client.
+pub(super) const DHCP_CLIENT: u16 = 68;
 
 /// From the start of an Ethernet frame to the PPP protocol field.
 pub(super) const PPP_AT: usize = ENCAPSULATION - 2;
@@ -71,8 +74,11 @@ impl Forwarder {
                     return turn.egress.drop(frame, DropReason::Ipv4Malformed);
                 }
                 let ingress = Ingress::lan(lan);
-                if may_be_dhcp(frame.bytes()) && self.is_for_dhcp(lan, frame.bytes()) {
-                    self.receive_dhcp(turn, lan, ingress, frame);
+                if may_be_dhcp(frame.bytes(), DHCP_SERVER) && self.is_for_dhcp(lan, frame.bytes()) {
+                    if !self.lans.get(lan.index()).is_some_and(|lan| lan.serves_dhcp) {
+                        return turn.egress.drop(frame, DropReason::NotListening);
+                    }
+                    receive_dhcp(turn, Segment::Lan(lan), ingress.realm, frame);
                 } else if header.destination.is_group() {
                     turn.egress.drop(frame, DropReason::BogonDestination);
                 } else {
@@ -100,25 +106,14 @@ impl Forwarder {
             })
     }
 
-    fn receive_dhcp(&mut self, turn: &mut Turn<'_>, lan: LanId, ingress: Ingress, mut frame: Frame) {
-        match check_dhcp(&mut frame, ingress.realm) {
-            Ok(()) => {}
-            Err(reason) => return turn.egress.drop(frame, reason),
-        }
-        if !self.lans.get(lan.index()).is_some_and(|lan| lan.serves_dhcp) {
-            return turn.egress.drop(frame, DropReason::NotListening);
-        }
-        // The Ethernet header was pulled, not overwritten: it comes back as it was.
-        match frame.push(Header::LEN) {
-            Some(_) => {
-                turn.punts.push_back(Punt { kind: PuntKind::Dhcp4 { segment: Segment::Lan(lan) }, frame })
-            }
-            None => turn.egress.drop(frame, DropReason::Internal),
-        }
-    }
-
-    /// A frame from a port on which PPPoE is spoken.
-    pub(super) fn receive_pppoe(&mut self, turn: &mut Turn<'_>, port: PortId, mut frame: Frame) {
+    /// A frame from a port without a LAN: of PPPoE, or from the segment of the plain uplink there.
+    pub(super) fn receive_outside(
+        &mut self,
+        turn: &mut Turn<'_>,
+        port: PortId,
+        uplink: Option<WanId>,
+        frame: Frame,
+    ) {
         let Some((header, _)) = Header::parse(frame.bytes()) else {
             return turn.egress.drop(frame, DropReason::EthernetTruncated);
         };
@@ -126,18 +121,62 @@ impl Forwarder {
             return turn.egress.drop(frame, reason);
         }
         let ours = self.ports.get(port.index()).is_some_and(|port| port.mac == header.destination);
-        match header.ethertype {
-            ethertype::PPPOE_SESSION if ours => {}
-            ethertype::PPPOE_DISCOVERY if ours || header.destination == Mac::BROADCAST => {
-                let kind = PuntKind::Discovery { port };
-                return turn.punts.push_back(Punt { kind, frame });
+        match (header.ethertype, uplink) {
+            (ethertype::PPPOE_SESSION, _) if ours => self.receive_session(turn, port, header.source, frame),
+            (ethertype::PPPOE_DISCOVERY, _) if ours || header.destination == Mac::BROADCAST => {
+                turn.punts.push_back(Punt { kind: PuntKind::Discovery { port }, frame });
             }
-            ethertype::PPPOE_SESSION | ethertype::PPPOE_DISCOVERY => {
-                return turn.egress.drop(frame, DropReason::OtherStation);
+            (ethertype::IPV4, Some(wan)) if ours || header.destination.is_group() => {
+                self.receive_segment(turn, port, wan, header, frame);
             }
-            ethertype::IPV6 => return turn.egress.drop(frame, DropReason::Ipv6Off),
-            _ => return turn.egress.drop(frame, DropReason::UnknownEthertype),
+            (ethertype::ARP, Some(wan)) if ours || header.destination == Mac::BROADCAST => {
+                turn.punts.push_back(Punt { kind: PuntKind::Arp { segment: Segment::Wan(wan) }, frame });
+            }
+            (ethertype::PPPOE_SESSION | ethertype::PPPOE_DISCOVERY, _)
+            | (ethertype::IPV4 | ethertype::ARP, Some(_)) => {
+                turn.egress.drop(frame, DropReason::OtherStation);
+            }
+            (ethertype::IPV6, _) => turn.egress.drop(frame, DropReason::Ipv6Off),
+            _ => turn.egress.drop(frame, DropReason::UnknownEthertype),
         }
+    }
+
+    /// An IPv4 packet from the segment of a plain uplink, for the router or for everyone. Nobody outside is answered who
+    /// speaks to everyone; a DHCP server may.
+    fn receive_segment(
+        &mut self,
+        turn: &mut Turn<'_>,
+        port: PortId,
+        wan: WanId,
+        header: Header,
+        mut frame: Frame,
+    ) {
+        if !frame.pull(Header::LEN) {
+            return turn.egress.drop(frame, DropReason::Ipv4Malformed);
+        }
+        let Some((index, link)) = self.links.segment_mut(wan) else {
+            return turn.egress.drop(frame, DropReason::Internal);
+        };
+        if may_be_dhcp(frame.bytes(), DHCP_CLIENT)
+            && matches!(&link.carrier, Carrier::Ethernet(ethernet) if ethernet.asks_dhcp)
+        {
+            return receive_dhcp(turn, Segment::Wan(wan), Realm::outside(wan), frame);
+        }
+        if header.destination.is_group() {
+            return turn.egress.drop(frame, DropReason::BogonDestination);
+        }
+        let Some(ipv4) = link.ipv4 else {
+            return turn.egress.drop(frame, DropReason::WanDown);
+        };
+        let total = usize::from(u16_at(frame.bytes(), 2).unwrap_or(0));
+        link.count_received(total.min(frame.len()), turn.now);
+        let ingress = Ingress::link(SessionOwner::Wan(wan), ipv4.epoch);
+        self.remember(port, WayIn::Segment { header: header.to_bytes(), ingress, link: index });
+        self.ipv4(turn, ingress, frame);
+    }
+
+    /// A session's frame for us.
+    fn receive_session(&mut self, turn: &mut Turn<'_>, port: PortId, peer: Mac, mut frame: Frame) {
         let Some(&[version_type, code, s0, s1, l0, l1]) =
             frame.bytes().get(Header::LEN..).and_then(<[u8]>::first_chunk)
         else {
@@ -149,8 +188,8 @@ impl Forwarder {
         }
         frame.truncate(end);
         let id = u16::from_be_bytes([s0, s1]);
-        let Some((index, link)) = self.links.by_peer(port, header.source, id) else {
-            let kind = PuntKind::Stray { port, peer: header.source, session: id };
+        let Some((index, link)) = self.links.by_peer(port, peer, id) else {
+            let kind = PuntKind::Stray { port, peer, session: id };
             return turn.punts.push_back(Punt { kind, frame });
         };
         // RFC 1661 §2: two octets, the first even, the second odd. A protocol field that was compressed to one octet
@@ -170,7 +209,7 @@ impl Forwarder {
         let Some(ipv4) = link.ipv4 else {
             return turn.egress.drop(frame, DropReason::PppPhase);
         };
-        let ingress = Ingress::session(owner, ipv4.epoch);
+        let ingress = Ingress::link(owner, ipv4.epoch);
         if let Some(&header) = frame.bytes().first_chunk() {
             self.remember(port, WayIn::Session { header, ingress, link: index });
         }
@@ -199,10 +238,22 @@ impl Forwarder {
     }
 }
 
-/// A first, cheap look at an IPv4 packet: UDP without IP options to the port of DHCP servers.
-fn may_be_dhcp(packet: &[u8]) -> bool {
+/// A first, cheap look at an IPv4 packet: UDP without IP options to `port`.
+fn may_be_dhcp(packet: &[u8], port: u16) -> bool {
     let Some(first) = packet.first_chunk::<24>() else { return false };
-    first[9] == UDP && first[0] == 0x45 && u16::from_be_bytes([first[22], first[23]]) == DHCP_SERVER
+    first[9] == UDP && first[0] == 0x45 && u16::from_be_bytes([first[22], first[23]]) == port
+}
+
+/// Hands up a DHCP message that came by `segment`; the frame begins at its IPv4 header.
+fn receive_dhcp(turn: &mut Turn<'_>, segment: Segment, realm: Realm, mut frame: Frame) {
+    if let Err(reason) = check_dhcp(&mut frame, realm) {
+        return turn.egress.drop(frame, reason);
+    }
+    // The Ethernet header was pulled, not overwritten: it comes back as it was.
+    match frame.push(Header::LEN) {
+        Some(_) => turn.punts.push_back(Punt { kind: PuntKind::Dhcp4 { segment }, frame }),
+        None => turn.egress.drop(frame, DropReason::Internal),
+    }
 }
 
 /// Checks the IPv4 and UDP headers of a DHCP message, and the UDP checksum.

@@ -1,22 +1,28 @@
-//! PPPoE sessions as the packet path knows them: told by port, peer and id together; found by owner for the way out.
+//! What carries packets beyond the LANs: PPPoE sessions, told by port, peer and id together, and the Ethernet segments of
+//! plain uplinks. Found by owner for the way out.
 
+use alloc::boxed::Box;
 use alloc::vec::Vec;
 use core::net::Ipv4Addr;
 
-use crate::forward::message::{Session, SessionOwner, Usage};
+use crate::forward::message::{Ipv4Segment, Session, SessionOwner, Usage, WanIpv4};
+use crate::forward::neighbour::Neighbours;
+use crate::frame::Egress;
 use crate::id::{Interface, Mac, PortId, SubscriberId, WanId};
+use crate::ledger::DropReason;
 use crate::rng::Rng;
+use crate::settings::{Settings, Uplink};
 use crate::table::{Map, Seed};
 use crate::time::Instant;
-use crate::wire::ethernet::ethertype;
+use crate::wire::ethernet::{Header, ethertype};
 
-/// Octets before the IP packet: Ethernet, PPPoE and the PPP protocol field.
+/// Octets before the IP packet of a session: Ethernet, PPPoE and the PPP protocol field.
 pub(crate) const ENCAPSULATION: usize = 22;
 
 /// PPP's protocol number of IPv4.
 pub(crate) const PPP_IPV4: u16 = 0x0021;
 
-/// IPv4 on a session.
+/// IPv4 on a link.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct LinkIpv4 {
     /// Ours on an uplink, the subscriber's on a subscriber's session.
@@ -25,24 +31,58 @@ pub(crate) struct LinkIpv4 {
     pub mtu: u16,
     /// The epoch: that of the uplink's address, or a number that no other subscriber's session has had.
     pub epoch: u32,
+    /// The network there, on Ethernet.
+    pub segment: Option<Ipv4Segment>,
 }
 
-/// A session.
+impl LinkIpv4 {
+    /// True for an address of a neighbour.
+    pub fn is_on_link(&self, destination: Ipv4Addr) -> bool {
+        self.segment.is_some_and(|segment| segment.network.contains(destination))
+    }
+
+    /// The neighbour that a packet to `destination` goes to.
+    #[inline]
+    pub fn next_hop(&self, destination: Ipv4Addr) -> Ipv4Addr {
+        match self.segment {
+            Some(segment) if !segment.network.contains(destination) => segment.gateway,
+            _ => destination,
+        }
+    }
+}
+
+/// A session or the segment of an uplink.
 #[derive(Debug)]
 pub(crate) struct Link {
     /// Whose it is.
     pub owner: SessionOwner,
-    /// How its frames are told.
-    pub session: Session,
+    /// How its frames are told and made.
+    pub carrier: Carrier,
     /// What it has carried.
     pub usage: Usage,
-    /// Set while IPCP is open.
+    /// Set while it has IPv4.
     pub ipv4: Option<LinkIpv4>,
+}
+
+/// What carries a link's packets.
+#[derive(Debug)]
+pub(crate) enum Carrier {
+    /// A PPPoE session.
+    Session(Pppoe),
+    /// An Ethernet segment, for as long as the gateway runs.
+    Ethernet(Box<Ethernet>),
+}
+
+/// A PPPoE session.
+#[derive(Debug)]
+pub(crate) struct Pppoe {
+    /// How its frames are told.
+    pub session: Session,
     header: [u8; ENCAPSULATION],
 }
 
-impl Link {
-    fn new(owner: SessionOwner, session: Session) -> Link {
+impl Pppoe {
+    fn new(session: Session) -> Pppoe {
         let mut header = [0; ENCAPSULATION];
         let fields = session
             .peer
@@ -57,20 +97,7 @@ impl Link {
         for (to, from) in header.iter_mut().zip(fields) {
             *to = from;
         }
-        Link { owner, session, usage: Usage::default(), ipv4: None, header }
-    }
-
-    /// Counts a packet of `octets` from the IP header on that came by the session.
-    pub fn count_received(&mut self, octets: usize, now: Instant) {
-        self.usage.rx_packets = self.usage.rx_packets.wrapping_add(1);
-        self.usage.rx_octets = self.usage.rx_octets.wrapping_add(octets as u64);
-        self.usage.last_received = Some(now);
-    }
-
-    /// Counts a packet of `octets` from the IP header on that leaves by the session.
-    pub fn count_sent(&mut self, octets: usize) {
-        self.usage.tx_packets = self.usage.tx_packets.wrapping_add(1);
-        self.usage.tx_octets = self.usage.tx_octets.wrapping_add(octets as u64);
+        Pppoe { session, header }
     }
 
     /// The header of a frame with an IPv4 packet of `len` octets. `None` when the packet is longer than the length field
@@ -84,6 +111,53 @@ impl Link {
     }
 }
 
+/// The segment beyond a plain uplink.
+#[derive(Debug)]
+pub(crate) struct Ethernet {
+    /// The port that leads there.
+    pub port: PortId,
+    /// Our address.
+    pub mac: Mac,
+    /// The uplink asks for its address by DHCP.
+    pub asks_dhcp: bool,
+    /// Who is there.
+    pub neighbours: Neighbours<Ipv4Addr>,
+}
+
+impl Ethernet {
+    /// The header of a frame with an IPv4 packet for `station`.
+    pub fn header(&self, station: Mac) -> Header {
+        Header { destination: station, source: self.mac, ethertype: ethertype::IPV4 }
+    }
+}
+
+impl Link {
+    fn new(owner: SessionOwner, carrier: Carrier) -> Link {
+        Link { owner, carrier, usage: Usage::default(), ipv4: None }
+    }
+
+    /// The port that its frames come and go by.
+    pub fn port(&self) -> PortId {
+        match &self.carrier {
+            Carrier::Session(pppoe) => pppoe.session.port,
+            Carrier::Ethernet(ethernet) => ethernet.port,
+        }
+    }
+
+    /// Counts a packet of `octets` from the IP header on that came by the link.
+    pub fn count_received(&mut self, octets: usize, now: Instant) {
+        self.usage.rx_packets = self.usage.rx_packets.wrapping_add(1);
+        self.usage.rx_octets = self.usage.rx_octets.wrapping_add(octets as u64);
+        self.usage.last_received = Some(now);
+    }
+
+    /// Counts a packet of `octets` from the IP header on that leaves by the link.
+    pub fn count_sent(&mut self, octets: usize) {
+        self.usage.tx_packets = self.usage.tx_packets.wrapping_add(1);
+        self.usage.tx_octets = self.usage.tx_octets.wrapping_add(octets as u64);
+    }
+}
+
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 struct Peer {
     port: PortId,
@@ -91,19 +165,21 @@ struct Peer {
     id: u16,
 }
 
-/// An uplink's part that outlives its sessions.
+/// An uplink's part that outlives its addresses.
 #[derive(Debug, Clone, Copy, Default)]
 struct WanState {
     link: Option<u32>,
     epoch: u32,
-    /// The last address that IPCP gave.
+    /// The last address that it had.
     address: Option<Ipv4Addr>,
 }
 
-/// Every session.
+/// Every session and segment.
 #[derive(Debug)]
 pub(crate) struct Links {
+    /// The segments of plain uplinks come first, and stay.
     links: Vec<Option<Link>>,
+    segments: usize,
     free: Vec<u32>,
     peers: Map<Peer, u32>,
     wans: Vec<WanState>,
@@ -113,13 +189,30 @@ pub(crate) struct Links {
 }
 
 impl Links {
-    /// No sessions yet, for `wans` uplinks.
-    pub fn new(wans: usize, rng: &mut dyn Rng) -> Links {
+    /// The segments of the plain uplinks, without addresses, and no sessions.
+    pub fn new(settings: &Settings, rng: &mut dyn Rng) -> Links {
+        let mut links = Vec::new();
+        let mut wans = Vec::new();
+        for (id, wan) in (0u16..).map(WanId).zip(&settings.wans) {
+            let mut state = WanState::default();
+            if !matches!(wan.uplink, Uplink::Pppoe(_)) {
+                let ethernet = Ethernet {
+                    port: wan.port,
+                    mac: settings.ports.get(wan.port.index()).map(|port| port.mac).unwrap_or_default(),
+                    asks_dhcp: matches!(wan.uplink, Uplink::Dhcp),
+                    neighbours: Neighbours::new(Seed::draw(rng)),
+                };
+                state.link = u32::try_from(links.len()).ok();
+                links.push(Some(Link::new(SessionOwner::Wan(id), Carrier::Ethernet(Box::new(ethernet)))));
+            }
+            wans.push(state);
+        }
         Links {
-            links: Vec::new(),
+            segments: links.len(),
+            links,
             free: Vec::new(),
             peers: Map::with_hasher(Seed::draw(rng)),
-            wans: (0..wans).map(|_| WanState::default()).collect(),
+            wans,
             subscribers: Map::with_hasher(Seed::draw(rng)),
             addresses: Map::with_hasher(Seed::draw(rng)),
             subscriber_epoch: 0,
@@ -133,7 +226,7 @@ impl Links {
         if let Some(older) = self.peers.get(&peer).and_then(|&index| self.get(index)).map(|link| link.owner) {
             self.close(older);
         }
-        let link = Link::new(owner, session);
+        let link = Link::new(owner, Carrier::Session(Pppoe::new(session)));
         let index = match self.free.pop() {
             Some(index) => index,
             None => {
@@ -163,36 +256,56 @@ impl Links {
             self.subscriber_down(subscriber);
         }
         let index = match owner {
-            SessionOwner::Wan(wan) => self.wans.get_mut(wan.index()).and_then(|state| state.link.take()),
-            SessionOwner::Subscriber(subscriber) => self.subscribers.remove(&subscriber),
+            SessionOwner::Wan(wan) => self.wans.get(wan.index()).and_then(|state| state.link),
+            SessionOwner::Subscriber(subscriber) => self.subscribers.get(&subscriber).copied(),
         };
         let Some(index) = index else { return };
-        if let Some(link) = self.links.get_mut(index as usize).and_then(Option::take) {
-            let Session { port, id, peer: mac, .. } = link.session;
-            self.peers.remove(&Peer { port, mac, id });
+        // A segment is nobody's to close.
+        let Some(Carrier::Session(pppoe)) = self.get(index).map(|link| &link.carrier) else { return };
+        let Session { port, id, peer: mac, .. } = pppoe.session;
+        self.peers.remove(&Peer { port, mac, id });
+        match owner {
+            SessionOwner::Wan(wan) => {
+                if let Some(state) = self.wans.get_mut(wan.index()) {
+                    state.link = None;
+                }
+            }
+            SessionOwner::Subscriber(subscriber) => {
+                self.subscribers.remove(&subscriber);
+            }
+        }
+        if let Some(place) = self.links.get_mut(index as usize) {
+            *place = None;
             self.free.push(index);
         }
     }
 
-    /// IPCP is open on an uplink. True when its address is another than its last one: a new epoch has begun.
-    pub fn wan_up(&mut self, wan: WanId, address: Ipv4Addr, mtu: u16) -> bool {
+    /// An uplink has IPv4. True when its address is another than its last one: a new epoch has begun.
+    pub fn wan_up(&mut self, wan: WanId, ipv4: WanIpv4, egress: &mut Egress) -> bool {
         let Some(state) = self.wans.get_mut(wan.index()) else { return false };
+        let WanIpv4 { address, mtu, segment } = ipv4;
         let changed = state.address.is_some_and(|last| last != address);
         if changed {
             state.epoch = state.epoch.wrapping_add(1);
         }
         state.address = Some(address);
         let (epoch, link) = (state.epoch, state.link);
-        if let Some(link) = link.and_then(|index| self.get_mut(index)) {
-            link.ipv4 = Some(LinkIpv4 { address, mtu, epoch });
+        let Some(link) = link.and_then(|index| self.get_mut(index)) else { return changed };
+        let before = link.ipv4.replace(LinkIpv4 { address, mtu, epoch, segment });
+        if let Carrier::Ethernet(ethernet) = &mut link.carrier
+            && before.is_none_or(|before| before.segment != segment)
+        {
+            ethernet.neighbours.clear(DropReason::NeighbourUnreachable, egress);
         }
         changed
     }
 
-    /// IPCP has closed on an uplink.
-    pub fn wan_down(&mut self, wan: WanId) {
-        if let Some(link) = self.wan_mut(wan) {
-            link.ipv4 = None;
+    /// An uplink has no IPv4 any more.
+    pub fn wan_down(&mut self, wan: WanId, egress: &mut Egress) {
+        let Some(link) = self.wan_mut(wan) else { return };
+        link.ipv4 = None;
+        if let Carrier::Ethernet(ethernet) = &mut link.carrier {
+            ethernet.neighbours.clear(DropReason::WanDown, egress);
         }
     }
 
@@ -201,7 +314,7 @@ impl Links {
         self.subscriber_down(subscriber);
         let epoch = self.subscriber_epoch.wrapping_add(1);
         if let Some(link) = self.subscriber_mut(subscriber) {
-            link.ipv4 = Some(LinkIpv4 { address, mtu, epoch });
+            link.ipv4 = Some(LinkIpv4 { address, mtu, epoch, segment: None });
             self.subscriber_epoch = epoch;
             self.addresses.insert(address, subscriber);
         }
@@ -224,7 +337,32 @@ impl Links {
         Some((index, self.get_mut(index)?))
     }
 
-    /// The session of an interface, to change.
+    /// The segment of a plain uplink, with its number for [`Links::get_mut`].
+    pub fn segment_mut(&mut self, wan: WanId) -> Option<(u32, &mut Link)> {
+        let index = self.wans.get(wan.index())?.link?;
+        let link = self.get_mut(index)?;
+        matches!(link.carrier, Carrier::Ethernet(_)).then_some((index, link))
+    }
+
+    /// The segment of every plain uplink.
+    pub fn segments(&self) -> impl Iterator<Item = &Ethernet> + '_ {
+        self.links.iter().take(self.segments).flatten().filter_map(|link| match &link.carrier {
+            Carrier::Ethernet(ethernet) => Some(&**ethernet),
+            Carrier::Session(_) => None,
+        })
+    }
+
+    /// The segment of every plain uplink, to change.
+    pub fn segments_mut(&mut self) -> impl Iterator<Item = (WanId, &mut Ethernet)> + '_ {
+        self.links.iter_mut().take(self.segments).flatten().filter_map(|link| {
+            match (link.owner, &mut link.carrier) {
+                (SessionOwner::Wan(wan), Carrier::Ethernet(ethernet)) => Some((wan, &mut **ethernet)),
+                _ => None,
+            }
+        })
+    }
+
+    /// The link of an interface, to change.
     #[inline(always)]
     pub fn at_mut(&mut self, interface: Interface) -> Option<&mut Link> {
         match interface {
@@ -234,12 +372,12 @@ impl Links {
         }
     }
 
-    /// The uplink's session.
+    /// The uplink's session or segment.
     pub fn wan(&self, wan: WanId) -> Option<&Link> {
         self.get(self.wans.get(wan.index())?.link?)
     }
 
-    /// The uplink's session, to change.
+    /// The uplink's session or segment, to change.
     #[inline(always)]
     pub fn wan_mut(&mut self, wan: WanId) -> Option<&mut Link> {
         let index = self.wans.get(wan.index())?.link?;
@@ -257,7 +395,7 @@ impl Links {
         self.get_mut(index)
     }
 
-    /// The owner's session.
+    /// The owner's session or segment.
     pub fn of(&self, owner: SessionOwner) -> Option<&Link> {
         match owner {
             SessionOwner::Wan(wan) => self.wan(wan),
@@ -285,7 +423,7 @@ impl Links {
         self.wans.iter().any(|state| state.address == Some(address))
     }
 
-    /// The uplinks on which IPCP is open, the preferred one first, with what they have.
+    /// The uplinks that have IPv4, the preferred one first, with what they have.
     pub fn open_wans(&self) -> impl Iterator<Item = (WanId, LinkIpv4)> + '_ {
         self.wans.iter().enumerate().filter_map(|(index, state)| {
             let ipv4 = self.get(state.link?)?.ipv4?;
@@ -297,7 +435,7 @@ impl Links {
         self.links.get(index as usize)?.as_ref()
     }
 
-    /// The session with this number, to change.
+    /// The link with this number, to change.
     #[inline(always)]
     pub fn get_mut(&mut self, index: u32) -> Option<&mut Link> {
         self.links.get_mut(index as usize)?.as_mut()

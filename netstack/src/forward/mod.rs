@@ -1,7 +1,7 @@
 //! The packet path: every frame that comes in is transmitted, handed up, held or dropped under a name, at once.
 //!
 //! [`Forwarder::receive`] takes a batch. A frame goes through these files, in this order:
-//! 1. `ingress`: Ethernet; a LAN's bridge; PPPoE off, session found. What is not plain traffic becomes a [`Punt`].
+//! 1. `ingress`: Ethernet; a LAN's bridge; an uplink's segment; PPPoE off, session found. What is not plain traffic becomes a [`Punt`].
 //! 2. `parse`: the IPv4 packet is looked at, once. Later fragments learn the ports of the first one (`fragment`).
 //! 3. `path`: its flow is looked up (`flow`). Without one, `begin` asks `filter`, `route` and `nat`, and makes one.
 //! 4. `path`: hops, size, TCP state (`tcp`), then `rewrite` makes the packet what it is on the other side.
@@ -65,7 +65,7 @@ use crate::forward::fragment::Fragments;
 use crate::forward::hit::WayIn;
 use crate::forward::key::Realm;
 use crate::forward::limit::Limiter;
-use crate::forward::link::Links;
+use crate::forward::link::{Carrier, Links};
 use crate::forward::nat::{Inside, Nat};
 use crate::forward::neighbour::{Neighbours, Origin};
 use crate::forward::reassemble::Reassembler;
@@ -75,7 +75,7 @@ use crate::id::{Interface, LanId, Mac, PortId, Segment, WanId};
 use crate::ledger::DropReason;
 use crate::machine::Cx;
 use crate::rng::Rng;
-use crate::settings::{Rule, Settings, Transport};
+use crate::settings::{Rule, Settings, Transport, Uplink};
 use crate::table::{Map, Seed};
 use crate::time::{Instant, earliest};
 use crate::wire::ipv4::{TCP, UDP};
@@ -88,8 +88,8 @@ const SWEEP: u32 = 512;
 enum Role {
     /// A LAN's.
     Lan(LanId),
-    /// PPPoE, as a client or as a concentrator.
-    Pppoe,
+    /// PPPoE, as a client or as a concentrator; plain Ethernet beside it, for the uplink that is named.
+    Outside(Option<WanId>),
     /// Nothing.
     Unused,
 }
@@ -113,7 +113,7 @@ struct Lan {
     mtu: u16,
     serves_dhcp: bool,
     bridge: Bridge,
-    neighbours: Neighbours,
+    neighbours: Neighbours<Ipv4Addr>,
 }
 
 /// The packet path and its tables.
@@ -151,8 +151,8 @@ impl Ingress {
         Ingress { interface: Interface::Lan(lan), realm: Realm::INSIDE, epoch: 0 }
     }
 
-    /// By a session on which IPv4 has this epoch.
-    fn session(owner: SessionOwner, epoch: u32) -> Ingress {
+    /// By a session or segment on which IPv4 has this epoch.
+    fn link(owner: SessionOwner, epoch: u32) -> Ingress {
         let (interface, realm) = match owner {
             SessionOwner::Wan(wan) => (Interface::Wan(wan), Realm::outside(wan)),
             SessionOwner::Subscriber(subscriber) => (Interface::Subscriber(subscriber), Realm::INSIDE),
@@ -231,7 +231,7 @@ impl Forwarder {
             ports,
             lans,
             networks: Networks::new(settings),
-            links: Links::new(settings.wans.len(), rng),
+            links: Links::new(settings, rng),
             rules: settings.rules.clone(),
             flows: FlowTable::new(Seed::draw(rng), settings.nat.timeouts, settings.nat.flows),
             nat,
@@ -288,7 +288,7 @@ impl Forwarder {
     fn receive_one(&mut self, turn: &mut Turn<'_>, port: PortId, role: Role, frame: Frame) {
         match role {
             Role::Lan(lan) => self.receive_lan(turn, port, lan, frame),
-            Role::Pppoe => self.receive_pppoe(turn, port, frame),
+            Role::Outside(uplink) => self.receive_outside(turn, port, uplink, frame),
             Role::Unused => turn.egress.drop(frame, DropReason::UnknownEthertype),
         }
     }
@@ -307,11 +307,11 @@ impl Forwarder {
                 }
             }
             Update::WanIpv4Up { wan, ipv4 } => {
-                if self.links.wan_up(wan, ipv4.address, ipv4.mtu) {
+                if self.links.wan_up(wan, ipv4, egress) {
                     self.start_sweep(cx.now);
                 }
             }
-            Update::WanIpv4Down { wan } => self.links.wan_down(wan),
+            Update::WanIpv4Down { wan } => self.links.wan_down(wan, egress),
             Update::SubscriberIpv4Up { subscriber, address, mtu } => {
                 self.links.subscriber_up(subscriber, address, mtu);
                 self.start_sweep(cx.now);
@@ -324,23 +324,38 @@ impl Forwarder {
             // The IPv6 path's.
             Update::WanIpv6 { .. } | Update::LanIpv6 { .. } | Update::SubscriberIpv6 { .. } => {}
             Update::NeighbourFound { segment, address, mac } => {
-                let (Segment::Lan(lan), IpAddr::V4(address)) = (segment, address) else { return };
-                let Some(state) = self.lans.get_mut(lan.index()) else { return };
-                let waiting = state.neighbours.found(cx.now, address, mac);
-                for frame in waiting {
-                    self.transmit_to_station(cx.now, lan, mac, frame, egress);
+                let IpAddr::V4(address) = address else { return };
+                let Some(neighbours) = self.neighbours(segment) else { return };
+                for frame in neighbours.found(cx.now, address, mac) {
+                    match segment {
+                        Segment::Lan(lan) => self.transmit_to_station(cx.now, lan, mac, frame, egress),
+                        Segment::Wan(wan) => {
+                            self.transmit_to_neighbour(Interface::Wan(wan), mac, frame, egress)
+                        }
+                    }
                 }
             }
             Update::NeighbourFailed { segment, address } => {
-                let (Segment::Lan(lan), IpAddr::V4(address)) = (segment, address) else { return };
-                let Some(state) = self.lans.get_mut(lan.index()) else { return };
-                let waiting = state.neighbours.failed(address);
+                let IpAddr::V4(address) = address else { return };
+                let Some(neighbours) = self.neighbours(segment) else { return };
+                let waiting = neighbours.failed(address);
                 let mut punts = VecDeque::new();
                 let mut turn = Turn::new(cx, egress, &mut punts);
                 for frame in waiting {
                     self.undeliverable(&mut turn, frame);
                 }
             }
+        }
+    }
+
+    /// Who is on a segment.
+    fn neighbours(&mut self, segment: Segment) -> Option<&mut Neighbours<Ipv4Addr>> {
+        match segment {
+            Segment::Lan(lan) => self.lans.get_mut(lan.index()).map(|lan| &mut lan.neighbours),
+            Segment::Wan(wan) => match &mut self.links.segment_mut(wan)?.1.carrier {
+                Carrier::Ethernet(ethernet) => Some(&mut ethernet.neighbours),
+                Carrier::Session(_) => None,
+            },
         }
     }
 
@@ -376,6 +391,9 @@ impl Forwarder {
             lan.bridge.handle_timeout(now);
             lan.neighbours.handle_timeout(now, egress);
         }
+        for (_, segment) in self.links.segments_mut() {
+            segment.neighbours.handle_timeout(now, egress);
+        }
     }
 
     /// When [`Forwarder::handle_timeout`] wants to be called.
@@ -383,20 +401,25 @@ impl Forwarder {
         let lans = self.lans.iter().fold(None, |at, lan| {
             earliest(at, earliest(lan.bridge.poll_timeout(), lan.neighbours.poll_timeout()))
         });
+        let uplinks =
+            self.links.segments().fold(None, |at, segment| earliest(at, segment.neighbours.poll_timeout()));
         let sweep = self.sweep.map(|(_, since)| since);
         let fragments = earliest(self.fragments.poll_timeout(), self.reassembler.poll_timeout());
-        earliest(earliest(self.flows.poll_timeout(), fragments), earliest(lans, sweep))
+        earliest(earliest(self.flows.poll_timeout(), fragments), earliest(earliest(lans, uplinks), sweep))
     }
 
     /// The next address that ARP is to ask for.
     pub fn poll_resolve(&mut self) -> Option<Resolve> {
-        (0u16..).zip(&mut self.lans).find_map(|(index, lan)| {
-            let address = lan.neighbours.poll_resolve()?;
-            Some(Resolve { segment: Segment::Lan(LanId(index)), address: address.into() })
+        let lans =
+            (0u16..).map(LanId).zip(&mut self.lans).map(|(id, lan)| (Segment::Lan(id), &mut lan.neighbours));
+        let uplinks =
+            self.links.segments_mut().map(|(wan, uplink)| (Segment::Wan(wan), &mut uplink.neighbours));
+        lans.chain(uplinks).find_map(|(segment, neighbours)| {
+            Some(Resolve { segment, address: neighbours.poll_resolve()?.into() })
         })
     }
 
-    /// What the owner's session has carried. `None` when it has none.
+    /// What the owner's session or segment has carried. `None` when it has none.
     pub fn usage(&self, owner: SessionOwner) -> Option<Usage> {
         self.links.of(owner).map(|link| link.usage)
     }
@@ -404,7 +427,9 @@ impl Forwarder {
     /// Frames that wait: for a neighbour, or for the first fragment.
     pub fn held(&self) -> usize {
         let fragments = self.fragments.held().saturating_add(self.reassembler.held());
-        self.lans.iter().fold(fragments, |held, lan| held.saturating_add(lan.neighbours.held()))
+        let lans = self.lans.iter().map(|lan| lan.neighbours.held());
+        let uplinks = self.links.segments().map(|segment| segment.neighbours.held());
+        lans.chain(uplinks).fold(fragments, usize::saturating_add)
     }
 
     /// The epoch of an uplink: how often its IPv4 address has changed.
@@ -488,12 +513,18 @@ impl Forwarder {
 }
 
 fn role(settings: &Settings, port: PortId) -> Role {
+    let plain = (0u16..)
+        .zip(&settings.wans)
+        .find(|(_, wan)| wan.port == port && !matches!(wan.uplink, Uplink::Pppoe(_)))
+        .map(|(index, _)| index);
     if let Some(lan) = settings.lan_of_port(port) {
         Role::Lan(lan)
+    } else if let Some(plain) = plain {
+        Role::Outside(Some(WanId(plain)))
     } else if settings.wans.iter().any(|wan| wan.port == port)
         || settings.concentrators.iter().any(|concentrator| concentrator.port == port)
     {
-        Role::Pppoe
+        Role::Outside(None)
     } else {
         Role::Unused
     }

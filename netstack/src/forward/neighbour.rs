@@ -1,14 +1,14 @@
-//! One LAN's neighbours: which station has which IPv4 address, and the packets that wait to know it.
+//! One segment's neighbours: which station has which address of a family, and the packets that wait to know it.
 //!
 //! A packet for an address without a station is held, and the address is surfaced once by [`Neighbours::poll_resolve`].
-//! ARP, elsewhere, asks and answers with [`Neighbours::found`] or [`Neighbours::failed`]. An address that is in use is
-//! surfaced again from time to time, so that a station that went away is noticed.
+//! ARP or Neighbor Discovery, elsewhere, asks and answers with [`Neighbours::found`] or [`Neighbours::failed`]. An address
+//! that is in use is surfaced again from time to time, so that a station that went away is noticed.
 //!
 //! Everything is bounded. Whoever scans the LAN's network from outside makes the router ask for many addresses; such
 //! packets may only take a part of the room, so that the LAN's own traffic still finds some (compare CVE-2018-19299).
 
 use alloc::collections::VecDeque;
-use core::net::Ipv4Addr;
+use core::hash::Hash;
 
 use crate::frame::{Egress, Frame};
 use crate::id::Mac;
@@ -29,7 +29,7 @@ pub const ADDRESSES: usize = 8192;
 /// Most addresses in the table before one is refused for which no packet waits.
 pub const ADDRESSES_UNASKED: usize = 4096;
 
-/// Time after which waiting packets end even if ARP has said nothing.
+/// Time after which waiting packets end even if nothing was said.
 pub const PATIENCE: Duration = Duration::from_secs(10);
 /// Age of an answer at which an address in use is asked for again (RFC 1122 §2.3.2.1).
 pub const STALE: Duration = Duration::from_secs(60);
@@ -47,14 +47,14 @@ pub enum Origin {
     Outside,
 }
 
-/// The neighbours on one LAN.
+/// The neighbours on one segment, by their addresses of one family.
 #[derive(Debug)]
-pub struct Neighbours {
-    entries: Map<Ipv4Addr, Entry>,
-    /// Addresses that ARP has yet to be told of.
-    resolve: VecDeque<Ipv4Addr>,
+pub struct Neighbours<A> {
+    entries: Map<A, Entry>,
+    /// Addresses that are yet to be asked for.
+    resolve: VecDeque<A>,
     /// When each unresolved entry ends, in order. Entries that were resolved since are skipped.
-    deadlines: VecDeque<(Instant, Ipv4Addr)>,
+    deadlines: VecDeque<(Instant, A)>,
     unresolved: usize,
     unresolved_from_outside: usize,
     held: usize,
@@ -68,7 +68,7 @@ enum Entry {
     Resolved { mac: Mac, answered: Instant, used: Instant, asked: Instant },
 }
 
-impl Neighbours {
+impl<A: Copy + Eq + Hash> Neighbours<A> {
     /// A table without neighbours.
     pub fn new(seed: Seed) -> Self {
         Neighbours {
@@ -84,8 +84,8 @@ impl Neighbours {
     }
 
     /// The station that has `address`. An answer that has grown old makes the address come up in
-    /// [`Neighbours::poll_resolve`] again, and is used until ARP says otherwise.
-    pub fn station(&mut self, now: Instant, address: Ipv4Addr) -> Option<Mac> {
+    /// [`Neighbours::poll_resolve`] again, and is used until the answer says otherwise.
+    pub fn station(&mut self, now: Instant, address: A) -> Option<Mac> {
         match self.entries.get_mut(&address)? {
             Entry::Resolved { mac, answered, used, asked } => {
                 *used = now;
@@ -105,14 +105,7 @@ impl Neighbours {
     /// Holds a packet for an address whose station [`Neighbours::station`] does not know, and has the address asked for. A
     /// packet too many ends here: the oldest that waits for the same address, or the new one where no address more is
     /// waited for.
-    pub fn hold(
-        &mut self,
-        now: Instant,
-        address: Ipv4Addr,
-        frame: Frame,
-        origin: Origin,
-        egress: &mut Egress,
-    ) {
+    pub fn hold(&mut self, now: Instant, address: A, frame: Frame, origin: Origin, egress: &mut Egress) {
         let frame = egress.pool.shrink(frame);
         let octets = frame.capacity();
         if self.held_octets.saturating_add(octets) > OCTETS {
@@ -159,9 +152,9 @@ impl Neighbours {
             && (origin == Origin::Inside || self.unresolved_from_outside < UNRESOLVED_FROM_OUTSIDE)
     }
 
-    /// ARP has learned that `mac` has `address`. Returns the packets that waited for it, in order.
+    /// `mac` has `address`. Returns the packets that waited for it, in order.
     #[must_use]
-    pub fn found(&mut self, now: Instant, address: Ipv4Addr, mac: Mac) -> VecDeque<Frame> {
+    pub fn found(&mut self, now: Instant, address: A, mac: Mac) -> VecDeque<Frame> {
         let fresh = Entry::Resolved { mac, answered: now, used: now, asked: now };
         let has_room = self.entries.len() < ADDRESSES_UNASKED;
         match self.entries.get_mut(&address) {
@@ -179,10 +172,10 @@ impl Neighbours {
         self.released(before)
     }
 
-    /// ARP has got no answer for `address`. Returns the packets that waited for it, in order: they end under
+    /// Nobody answers for `address`. Returns the packets that waited for it, in order: they end under
     /// [`DropReason::NeighbourUnreachable`], and their senders may be told.
     #[must_use]
-    pub fn failed(&mut self, address: Ipv4Addr) -> VecDeque<Frame> {
+    pub fn failed(&mut self, address: A) -> VecDeque<Frame> {
         let before = self.entries.remove(&address);
         self.released(before)
     }
@@ -200,8 +193,22 @@ impl Neighbours {
         }
     }
 
-    /// The next address that ARP is to ask for. Each comes up once for each need.
-    pub fn poll_resolve(&mut self) -> Option<Ipv4Addr> {
+    /// Forgets every station: the segment is another one now. Packets that wait end under `reason`.
+    pub fn clear(&mut self, reason: DropReason, egress: &mut Egress) {
+        for (_, entry) in self.entries.drain() {
+            if let Entry::Unresolved { waiting, .. } = entry {
+                waiting.into_iter().for_each(|frame| egress.drop(frame, reason));
+            }
+        }
+        self.resolve.clear();
+        self.deadlines.clear();
+        (self.unresolved, self.unresolved_from_outside) = (0, 0);
+        (self.held, self.held_octets) = (0, 0);
+        self.next_sweep = None;
+    }
+
+    /// The next address to ask for. Each comes up once for each need.
+    pub fn poll_resolve(&mut self) -> Option<A> {
         self.resolve.pop_front()
     }
 
@@ -211,7 +218,7 @@ impl Neighbours {
     }
 
     /// Every address whose station is known, in no order.
-    pub fn stations(&self) -> impl Iterator<Item = (Ipv4Addr, Mac)> + '_ {
+    pub fn stations(&self) -> impl Iterator<Item = (A, Mac)> + '_ {
         self.entries.iter().filter_map(|(address, entry)| match entry {
             Entry::Resolved { mac, .. } => Some((*address, *mac)),
             Entry::Unresolved { .. } => None,
@@ -247,13 +254,14 @@ impl Neighbours {
     }
 }
 
-fn is_due(entries: &Map<Ipv4Addr, Entry>, address: Ipv4Addr, deadline: Instant) -> bool {
+fn is_due<A: Eq + Hash>(entries: &Map<A, Entry>, address: A, deadline: Instant) -> bool {
     matches!(entries.get(&address), Some(Entry::Unresolved { until, .. }) if *until == deadline)
 }
 
 #[cfg(test)]
 mod tests {
     use alloc::vec::Vec;
+    use core::net::Ipv4Addr;
 
     use proptest::prelude::*;
 
@@ -266,7 +274,7 @@ mod tests {
         Ipv4Addr::from_bits(0x0a00_0000 + n)
     }
 
-    fn lab() -> (Neighbours, Egress) {
+    fn lab() -> (Neighbours<Ipv4Addr>, Egress) {
         (Neighbours::new(Seed::draw(&mut SeededRng::from_u64(1))), Egress::new(1))
     }
 
@@ -276,7 +284,7 @@ mod tests {
         frame
     }
 
-    fn hold(table: &mut Neighbours, now: Instant, n: u32, origin: Origin, egress: &mut Egress) {
+    fn hold(table: &mut Neighbours<Ipv4Addr>, now: Instant, n: u32, origin: Origin, egress: &mut Egress) {
         let frame = frame(egress, n as u8);
         table.hold(now, address(n), frame, origin, egress);
     }
@@ -411,6 +419,19 @@ mod tests {
         table.handle_timeout(Instant::from_secs(1190), &mut egress);
         assert_eq!(table.stations().count(), 0);
         assert_eq!(table.poll_timeout(), None);
+    }
+
+    #[test]
+    fn a_segment_that_is_another_one_now_has_no_neighbours() {
+        let (mut table, mut egress) = lab();
+        assert!(table.found(Instant::ZERO, address(1), MAC).is_empty());
+        hold(&mut table, Instant::ZERO, 2, Origin::Outside, &mut egress);
+        table.clear(DropReason::WanDown, &mut egress);
+        assert_eq!((table.held(), egress.ledger().dropped(DropReason::WanDown)), (0, 1));
+        assert_eq!((table.station(Instant::ZERO, address(1)), table.poll_resolve()), (None, None));
+        assert_eq!(table.poll_timeout(), None);
+        hold(&mut table, Instant::ZERO, 2, Origin::Outside, &mut egress);
+        assert_eq!(tags(table.found(Instant::ZERO, address(2), MAC)), [2]);
     }
 
     proptest! {

@@ -107,7 +107,7 @@ impl Forwarder {
             Interface::Lan(lan) => self.networks.lan(lan).map(|network| network.address),
             Interface::Wan(wan) => Some(self.links.wan(wan)?.ipv4?.address),
             Interface::Subscriber(subscriber) => {
-                self.networks.concentrator(self.links.subscriber(subscriber)?.session.port)
+                self.networks.concentrator(self.links.subscriber(subscriber)?.port())
             }
             Interface::Router => None,
         }

@@ -30,7 +30,7 @@ struct Pool {
 pub(crate) enum Route {
     /// By this interface, the router itself included.
     To(Interface),
-    /// It is the address of an open uplink: the router, or whoever it is translated to.
+    /// It is the address of an uplink that is up: the router, or whoever it is translated to.
     Uplink(WanId),
     /// Nowhere.
     Nowhere(DropReason, Option<IcmpError>),
@@ -96,7 +96,8 @@ impl Networks {
         if self.concentrators.iter().any(|pool| pool.network.contains(destination)) {
             return Route::Nowhere(DropReason::NoRoute, Some(IcmpError::HostUnreachable));
         }
-        match links.open_wans().next() {
+        let on_link = links.open_wans().find(|(_, ipv4)| ipv4.is_on_link(destination));
+        match on_link.or_else(|| links.open_wans().next()) {
             Some((wan, _)) => Route::To(Interface::Wan(wan)),
             None if self.has_uplink => Route::Nowhere(DropReason::WanDown, Some(IcmpError::NetUnreachable)),
             None => Route::Nowhere(DropReason::NoRoute, Some(IcmpError::NetUnreachable)),
