@@ -59,6 +59,10 @@ drop_reasons! {
     ArpMalformed = "arp-malformed",
     /// An ARP packet that claims an address of the router, or one outside the LAN's network.
     ArpSpoofed = "arp-spoofed",
+    /// A packet of Neighbor Discovery or MLD that is malformed, or not from the link (RFC 4861 §6.1, §7.1).
+    NdpMalformed = "ndp-malformed",
+    /// A packet of Neighbor Discovery that claims an address of the router.
+    NdpSpoofed = "ndp-spoofed",
     /// The IPv4 header is cut short or contradicts itself.
     Ipv4Malformed = "ipv4-malformed",
     /// The IPv4 header's checksum is wrong.

@@ -23,6 +23,7 @@ pub mod host;
 pub mod id;
 pub mod ledger;
 pub mod machine;
+pub mod ndp;
 pub mod ppp;
 pub mod pppoe;
 pub mod rng;

@@ -6,7 +6,7 @@
 //! The machines take and give whole IPv6 packets, from the IPv6 header on.
 
 pub mod client;
-mod domain;
+pub(crate) mod domain;
 pub mod duid;
 pub mod message;
 pub mod option;
