@@ -2,13 +2,13 @@
 
 use alloc::string::String;
 use alloc::vec::Vec;
-use core::net::Ipv4Addr;
+use core::net::{Ipv4Addr, Ipv6Addr};
 
 use serde::Serialize;
 
 use crate::dns;
 use crate::forward::Usage;
-use crate::id::{Ipv4Cidr, Mac};
+use crate::id::{Ipv4Cidr, Ipv6Cidr, Mac};
 use crate::ledger::Ledger;
 
 /// A snapshot of the whole gateway.
@@ -122,6 +122,10 @@ pub struct SubscriberStatus {
     pub mac: Mac,
     /// The subscriber's address, once IPCP is open.
     pub address: Option<Ipv4Addr>,
+    /// The subscriber's link-local address, once IPV6CP is open.
+    pub link_local: Option<Ipv6Addr>,
+    /// The prefixes delegated to the subscriber.
+    pub prefixes: Vec<Ipv6Cidr>,
     /// What the session has carried.
     pub usage: Usage,
 }

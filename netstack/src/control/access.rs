@@ -1,19 +1,22 @@
-//! The ISP's side: one `[concentrator]` and its subscribers' sessions.
+//! The ISP's side: one `[concentrator]` and its subscribers' sessions. What they get of IPv6 is in `ipv6`.
+
+mod ipv6;
 
 use alloc::string::String;
 use alloc::sync::Arc;
 
-use super::{Event, Outbox};
+use super::{Event, Exit, Outbox};
 use crate::forward::{Session, SessionOwner, Update, Usage};
 use crate::frame::Frame;
-use crate::id::{Mac, PortId, SubscriberId};
+use crate::id::{Interface, Mac, PortId, SubscriberId};
 use crate::ledger::DropReason;
 use crate::machine::Cx;
 use crate::pppoe::concentrator::{Concentrator, Input};
 use crate::pppoe::{DiscoveryFrame, Remembered, subscriber};
 use crate::settings;
 use crate::status::{ConcentratorStatus, SubscriberStatus};
-use crate::time::Instant;
+use crate::time::{Instant, earliest};
+use ipv6::Links;
 
 /// A concentrator.
 pub(super) struct Access {
@@ -24,6 +27,7 @@ pub(super) struct Access {
     base: SubscriberId,
     sessions: u32,
     concentrator: Concentrator,
+    ipv6: Links,
 }
 
 impl Access {
@@ -40,6 +44,7 @@ impl Access {
             base,
             sessions: settings.sessions,
             concentrator: Concentrator::new(cx, settings, port, base),
+            ipv6: Links::new(cx, &settings.dns),
         }
     }
 
@@ -70,6 +75,16 @@ impl Access {
         self.concentrator.handle(cx, Input::Ppp { subscriber, packet })
     }
 
+    /// A packet of Neighbor Discovery came by a subscriber's session.
+    pub(super) fn handle_ndp(
+        &mut self,
+        cx: &mut Cx<'_>,
+        subscriber: SubscriberId,
+        packet: &[u8],
+    ) -> Result<(), DropReason> {
+        self.ipv6.handle_ndp(cx, subscriber, packet)
+    }
+
     /// Session data came under a session that does not exist.
     pub(super) fn handle_stray(&mut self, cx: &mut Cx<'_>, session: Remembered) -> Result<(), DropReason> {
         self.concentrator.handle(cx, Input::Stray(session))
@@ -92,18 +107,24 @@ impl Access {
 
     pub(super) fn handle_timeout(&mut self, cx: &mut Cx<'_>) {
         self.concentrator.handle_timeout(cx);
+        self.ipv6.handle_timeout(cx);
     }
 
     pub(super) fn poll_timeout(&self) -> Option<Instant> {
-        self.concentrator.poll_timeout()
+        earliest(self.concentrator.poll_timeout(), self.ipv6.poll_timeout())
     }
 
-    pub(super) fn poll_transmit(&mut self, frame: &mut Frame) -> bool {
-        self.concentrator.poll_transmit(frame)
+    /// Writes the next frame or packet, and says where it goes.
+    pub(super) fn poll_transmit(&mut self, frame: &mut Frame) -> Option<Exit> {
+        if self.concentrator.poll_transmit(frame) {
+            return Some(Exit::Port(self.port));
+        }
+        let subscriber = self.ipv6.poll_transmit(frame)?;
+        Some(Exit::Link(Interface::Subscriber(subscriber)))
     }
 
     /// Passes on what the concentrator reports.
-    pub(super) fn drain(&mut self, outbox: &mut Outbox) {
+    pub(super) fn drain(&mut self, cx: &mut Cx<'_>, outbox: &mut Outbox) {
         while let Some(event) = self.concentrator.poll_event() {
             let update = match &event {
                 subscriber::Event::SessionOpened { subscriber, peer, session } => {
@@ -121,10 +142,11 @@ impl Access {
                 subscriber::Event::Closed { subscriber, .. } => {
                     Some(Update::SessionClosed { owner: SessionOwner::Subscriber(*subscriber) })
                 }
-                subscriber::Event::AuthFailed { .. }
-                | subscriber::Event::Refused { .. }
-                | subscriber::Event::Ipv6Up { .. }
-                | subscriber::Event::Ipv6Down { .. } => None,
+                subscriber::Event::Ipv6Up { subscriber, local, peer, mtu, .. } => {
+                    Some(self.ipv6.up(cx, *subscriber, (*local, *peer), *mtu))
+                }
+                subscriber::Event::Ipv6Down { subscriber } => Some(self.ipv6.down(*subscriber)),
+                subscriber::Event::AuthFailed { .. } | subscriber::Event::Refused { .. } => None,
             };
             outbox.updates.extend(update);
             outbox.events.push_back(Event::Concentrator { name: Arc::clone(&self.name), event });
@@ -147,6 +169,12 @@ impl Access {
                     session_id: session.session,
                     mac: session.peer,
                     address: session.address,
+                    link_local: session.link_local,
+                    prefixes: self
+                        .ipv6
+                        .of(session.subscriber)
+                        .map(|ipv6| ipv6.delegated.clone())
+                        .unwrap_or_default(),
                     usage: usage(session.subscriber),
                 })
                 .collect(),

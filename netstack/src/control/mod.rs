@@ -123,6 +123,12 @@ impl Control {
             PuntKind::Arp { segment: Segment::Wan(_) } | PuntKind::Dhcp4 { segment: Segment::Wan(_) } => {
                 Err(DropReason::NotListening)
             }
+            PuntKind::Ndp { interface: Interface::Subscriber(subscriber) } => {
+                match self.access.iter_mut().find(|access| access.owns(subscriber)) {
+                    Some(access) => access.handle_ndp(cx, subscriber, bytes),
+                    None => Err(DropReason::PppoeUnknownSession),
+                }
+            }
             PuntKind::Ndp { .. } | PuntKind::Dhcp6 { .. } => Err(DropReason::NotListening),
             PuntKind::Local { .. } => self.services.handle_local(cx, &punt.frame),
         };
@@ -232,8 +238,8 @@ impl Control {
             }
         }
         for access in &mut self.access {
-            if access.poll_transmit(frame) {
-                return Some(Exit::Port(access.port()));
+            if let Some(exit) = access.poll_transmit(frame) {
+                return Some(exit);
             }
         }
         self.services.poll_transmit(frame)
@@ -303,7 +309,7 @@ impl Control {
             addresses_changed |= uplink.drain(&mut self.outbox);
         }
         for access in &mut self.access {
-            access.drain(&mut self.outbox);
+            access.drain(cx, &mut self.outbox);
         }
         if addresses_changed {
             self.tell_services(cx);

@@ -190,6 +190,11 @@ fn render_concentrator(out: &mut String, concentrator: &Value) {
             octets(&session["usage"]["rx_octets"]),
             octets(&session["usage"]["tx_octets"])
         );
+        if let Some(link_local) = session["link_local"].as_str() {
+            let prefixes: Vec<_> = list(&session["prefixes"]).iter().filter_map(Value::as_str).collect();
+            let prefixes = if prefixes.is_empty() { "no prefix".into() } else { prefixes.join(", ") };
+            let _ = writeln!(out, "  {:<20} IPv6: {prefixes}, link-local address {link_local}", "");
+        }
     }
     if sessions.len() > SHOWN {
         let _ = writeln!(out, "  … and {} more (--json shows all)", sessions.len() - SHOWN);
