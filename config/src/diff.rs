@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use genkan_netstack::settings::{Dhcp6, Ula};
+
 use crate::schema::{Concentrator, Config, Lan, Port, Vpn, Wan};
 
 /// One table's change.
@@ -69,8 +71,19 @@ fn system(old: &Config, new: &Config, changes: &mut Vec<Change>) {
     let (old, new) = (&old.system, &new.system);
     if old.state_dir != new.state_dir || old.control != new.control {
         changes.push(changed("system", "takes effect when genkan is started again", false));
-    } else if old.hostname != new.hostname {
+        return;
+    }
+    if old.hostname != new.hostname {
         changes.push(changed("system", "the router answers to its new name", false));
+    }
+    if old.ula != new.ula {
+        let effect = match new.ula {
+            Ula::Off => "hosts give up their addresses of the site's own",
+            Ula::Generated | Ula::Given(_) => {
+                "hosts take addresses in the site's new prefix and give up those in the old one"
+            }
+        };
+        changes.push(changed("system", effect, false));
     }
 }
 
@@ -100,10 +113,18 @@ trait Named: PartialEq {
     const HAS_SESSIONS: bool;
 
     fn name(&self) -> &str;
+
+    /// What becoming `new` does, when only a part of the table has changed that can be told apart.
+    fn effect(&self, new: &Self) -> Option<Effect>;
 }
 
+/// What a change does, as half a sentence, and whether it ends sessions.
+type Effect = (&'static str, bool);
+
 macro_rules! named {
-    ($type:ty, $kind:literal, $sessions:literal, $added:literal, $removed:literal, $changed:literal) => {
+    (
+        $type:ty, $kind:literal, $sessions:literal, $added:literal, $removed:literal, $changed:literal, $effect:expr
+    ) => {
         impl Named for $type {
             const KIND: &'static str = $kind;
             const ADDED: &'static str = $added;
@@ -113,6 +134,11 @@ macro_rules! named {
 
             fn name(&self) -> &str {
                 &self.name
+            }
+
+            fn effect(&self, new: &Self) -> Option<Effect> {
+                let effect: fn(&Self, &Self) -> Option<Effect> = $effect;
+                effect(self, new)
             }
         }
     };
@@ -124,26 +150,62 @@ named!(
     false,
     "it is opened",
     "it is closed and put back as it was",
-    "it is closed and opened again"
+    "it is closed and opened again",
+    |_, _| None
 );
-named!(Wan, "wan", true, "its session is dialled", "its session ends", "its session is dialled again");
+named!(
+    Wan,
+    "wan",
+    true,
+    "its session is dialled",
+    "its session ends",
+    "its session is dialled again",
+    prefix_asked_for
+);
 named!(
     Lan,
     "lan",
     false,
     "its hosts are served",
     "its hosts lose their router",
-    "its hosts keep their leases if they still fit"
+    "its hosts keep their leases if they still fit",
+    ipv6_of_hosts
 );
-named!(Vpn, "vpn", true, "it comes up", "it goes down", "its peers shake hands again");
+named!(Vpn, "vpn", true, "it comes up", "it goes down", "its peers shake hands again", |_, _| None);
 named!(
     Concentrator,
     "concentrator",
     true,
     "subscribers can come in",
     "all its subscribers' sessions end",
-    "all its subscribers' sessions end; they dial again"
+    "all its subscribers' sessions end; they dial again",
+    |_, _| None
 );
+
+/// Asking for another prefix needs no new session.
+fn prefix_asked_for(old: &Wan, new: &Wan) -> Option<Effect> {
+    let same = Wan { prefix_delegation: new.prefix_delegation, ..old.clone() } == *new;
+    let effect = match new.prefix_delegation {
+        Some(_) => "another prefix is asked for, and hosts renumber when one is granted",
+        None => "no prefix is asked for unless a LAN takes a part of it",
+    };
+    same.then_some((effect, false))
+}
+
+/// What concerns hosts' IPv6 addresses alone leaves their leases as they are.
+fn ipv6_of_hosts(old: &Lan, new: &Lan) -> Option<Effect> {
+    if (Lan { prefix: new.prefix.clone(), ..old.clone() }) == *new {
+        return Some(("its hosts take addresses in the new prefix and give up those in the old one", false));
+    }
+    let effect = match new.dhcp6 {
+        Dhcp6::Stateless => "its hosts make their IPv6 addresses themselves",
+        Dhcp6::Stateful => "its hosts may lease IPv6 addresses, too",
+        Dhcp6::Off => {
+            "its hosts make their IPv6 addresses themselves, and hear of DNS servers by advertisements alone"
+        }
+    };
+    (Lan { dhcp6: new.dhcp6, ..old.clone() } == *new).then_some((effect, false))
+}
 
 /// `moved` says of a table that is the same in both that it is concerned nevertheless, as its port is opened again.
 fn tables<T: Named>(old: &[T], new: &[T], moved: impl Fn(&T) -> bool, changes: &mut Vec<Change>) {
@@ -156,7 +218,10 @@ fn tables<T: Named>(old: &[T], new: &[T], moved: impl Fn(&T) -> bool, changes: &
         let name = table.name();
         match find(new, name).and_then(|at| new.get(at)) {
             None => push(name, ChangeKind::Removed, T::REMOVED, T::HAS_SESSIONS),
-            Some(other) if other != table => push(name, ChangeKind::Changed, T::CHANGED, T::HAS_SESSIONS),
+            Some(other) if other != table && !(T::HAS_SESSIONS && moved(table)) => {
+                let (effect, drops) = table.effect(other).unwrap_or((T::CHANGED, T::HAS_SESSIONS));
+                push(name, ChangeKind::Changed, effect, drops);
+            }
             Some(_) if T::HAS_SESSIONS && moved(table) => {
                 push(
                     name,
@@ -188,10 +253,10 @@ mod tests {
     use std::net::Ipv4Addr;
 
     use genkan_netstack::id::Ipv4Cidr;
-    use genkan_netstack::settings::{Echo, Nat};
+    use genkan_netstack::settings::{Echo, Nat, PrefixRequest};
 
     use super::*;
-    use crate::schema::{Device, FastPath, System, Uplink};
+    use crate::schema::{Device, FastPath, LanPrefix, System, Uplink};
 
     fn config() -> Config {
         let port = |name: &str| Port {
@@ -220,6 +285,7 @@ mod tests {
                 address: network([192, 168, 1, 1]),
                 dhcp: None,
                 prefix: None,
+                dhcp6: Dhcp6::Stateless,
                 domain: "home.arpa".to_owned(),
                 hosts: Vec::new(),
             }],
@@ -272,6 +338,38 @@ mod tests {
             said(|c| c.concentrators[0].mtu = 1500),
             ["concentrator.bras changed: all its subscribers' sessions end; they dial again !"]
         );
+    }
+
+    #[test]
+    fn renumbering_ends_no_session() {
+        assert_eq!(
+            said(|c| c.wans[0].prefix_delegation = Some(PrefixRequest { length: Some(56) })),
+            ["wan.isp changed: another prefix is asked for, and hosts renumber when one is granted"]
+        );
+        assert_eq!(
+            said(|c| c.lans[0].prefix = Some(LanPrefix { from: "isp".to_owned(), subnet: 1 })),
+            ["lan.home changed: its hosts take addresses in the new prefix and give up those in the old one"]
+        );
+        assert_eq!(
+            said(|c| c.lans[0].dhcp6 = Dhcp6::Stateful),
+            ["lan.home changed: its hosts may lease IPv6 addresses, too"]
+        );
+        assert_eq!(
+            said(|c| {
+                c.system.ula = Ula::Off;
+                c.lans[0].dhcp6 = Dhcp6::Off;
+                c.lans[0].prefix = Some(LanPrefix { from: "isp".to_owned(), subnet: 1 });
+            }),
+            [
+                "system changed: hosts give up their addresses of the site's own",
+                "lan.home changed: its hosts keep their leases if they still fit",
+            ]
+        );
+        let with_port = said(|c| {
+            c.ports[0].vlan = Some(7);
+            c.wans[0].prefix_delegation = Some(PrefixRequest { length: None });
+        });
+        assert!(with_port[1].starts_with("wan.isp changed: its port is opened again"), "{with_port:?}");
     }
 
     #[test]

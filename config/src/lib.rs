@@ -27,7 +27,6 @@ pub use diff::{Change, ChangeKind, diff};
 pub use host::{Host, HostFile, LARGEST_FILE, ThisHost};
 pub use report::{Diagnostic, Place, Report, Severity, Source};
 pub use schema::Config;
-pub use unsupported::is_dialled;
 
 /// A valid configuration and what there is to say about it.
 #[derive(Debug, Clone)]

@@ -2,15 +2,17 @@
 //!
 //! Values that the core knows have the core's types. Lists are in the order of the file.
 
-use std::net::{Ipv4Addr, Ipv6Addr};
+use std::fmt;
+use std::net::{IpAddr, Ipv4Addr};
 use std::ops::RangeInclusive;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use genkan_netstack::id::{Ipv4Cidr, Mac};
+use genkan_netstack::id::{Ipv4Cidr, Ipv6Cidr, Mac};
 use genkan_netstack::secret::Secret;
 use genkan_netstack::settings::{
-    Action, Authentication, Dhcp4, Echo, Host, Nat, PppoeClient, RuleProtocol, Transport, User,
+    Action, Authentication, Dhcp4, Dhcp6, Echo, Host, Nat, Network, PppoeClient, PrefixPool, PrefixRequest,
+    RuleProtocol, Transport, Ula, User,
 };
 
 /// A whole configuration file.
@@ -49,6 +51,8 @@ pub struct System {
     pub state_dir: PathBuf,
     /// Path of the control socket. Default `/run/genkan/control.sock`.
     pub control: PathBuf,
+    /// Where the site's own IPv6 addresses come from. Default: a prefix of its own making (RFC 4193).
+    pub ula: Ula,
 }
 
 impl Default for System {
@@ -57,6 +61,7 @@ impl Default for System {
             hostname: "genkan".to_owned(),
             state_dir: PathBuf::from("/var/lib/genkan"),
             control: PathBuf::from("/run/genkan/control.sock"),
+            ula: Ula::Generated,
         }
     }
 }
@@ -107,8 +112,8 @@ pub struct Wan {
     pub ipv4: bool,
     /// It carries IPv6. Default false.
     pub ipv6: bool,
-    /// It asks for IPv6 prefixes of this length (RFC 8415 §6.3).
-    pub prefix_delegation: Option<u8>,
+    /// It asks for an IPv6 prefix, whether or not a LAN takes a part of it (RFC 8415 §6.3).
+    pub prefix_delegation: Option<PrefixRequest>,
 }
 
 /// How an uplink gets its addresses.
@@ -142,6 +147,8 @@ pub struct Lan {
     pub dhcp: Option<Dhcp4>,
     /// Where its IPv6 prefix comes from.
     pub prefix: Option<LanPrefix>,
+    /// What the DHCPv6 server does. Default stateless.
+    pub dhcp6: Dhcp6,
     /// Domain of its names. Default "home.arpa" (RFC 8375).
     pub domain: String,
     /// Hosts with names and fixed leases.
@@ -208,39 +215,22 @@ pub enum Zone {
     Vpn,
 }
 
-/// What a filter rule compares an address with.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Network {
-    /// An IPv4 network.
-    V4(Ipv4Cidr),
-    /// An IPv6 network.
-    V6 {
-        /// Its address.
-        address: Ipv6Addr,
-        /// Length of its prefix in bits.
-        prefix: u8,
-    },
-    /// The part of an IPv6 address after a prefix, whatever that prefix is just now.
-    V6Suffix {
-        /// The part, the prefix being zero.
-        suffix: Ipv6Addr,
-        /// Length of the prefix in bits.
-        prefix: u8,
-    },
-}
-
 /// An address of either family with a prefix length.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum IpCidr {
     /// IPv4.
     V4(Ipv4Cidr),
     /// IPv6.
-    V6 {
-        /// The address.
-        address: Ipv6Addr,
-        /// Length of the prefix in bits.
-        prefix: u8,
-    },
+    V6(Ipv6Cidr),
+}
+
+impl fmt::Display for IpCidr {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            IpCidr::V4(cidr) => cidr.fmt(out),
+            IpCidr::V6(cidr) => cidr.fmt(out),
+        }
+    }
 }
 
 /// `[vpn.NAME]`: a WireGuard interface.
@@ -299,8 +289,8 @@ pub struct Concentrator {
     pub address: Ipv4Addr,
     /// Prefixes for subscribers.
     pub prefix_pool: Option<PrefixPool>,
-    /// Up to two DNS servers to tell subscribers. Default none.
-    pub dns: Vec<Ipv4Addr>,
+    /// DNS servers to tell subscribers, up to two of each family. Default none.
+    pub dns: Vec<IpAddr>,
     /// Authentication protocols to ask for, the first one first. Default CHAP-MD5, MS-CHAPv2, PAP.
     pub authentication: Vec<Authentication>,
     /// Largest MTU to grant, 576 to 1500. Default 1492.
@@ -313,17 +303,6 @@ pub struct Concentrator {
     pub sessions_per_mac: u32,
     /// Who may come in.
     pub users: Vec<User>,
-}
-
-/// IPv6 prefixes to delegate.
-#[derive(Debug, Clone, PartialEq)]
-pub struct PrefixPool {
-    /// The prefix that they are taken from.
-    pub prefix: Ipv6Addr,
-    /// Its length in bits.
-    pub length: u8,
-    /// Length of each delegated prefix in bits.
-    pub delegate: u8,
 }
 
 /// `[fast-path] mode`: whether established traffic moves in the kernel.

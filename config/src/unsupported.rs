@@ -5,12 +5,6 @@ use toml::de::{DeTable, DeValue};
 
 use crate::reader::Table;
 use crate::report::Span;
-use crate::schema::{Uplink, Wan};
-
-/// True for an uplink that this version dials: a PPPoE session with IPv4.
-pub fn is_dialled(wan: &Wan) -> bool {
-    wan.ipv4 && matches!(wan.uplink, Uplink::Pppoe(_))
-}
 
 /// Warns of everything written that has no effect.
 pub(crate) fn warn(root: &Table) {
@@ -27,23 +21,6 @@ pub(crate) fn warn(root: &Table) {
         }
     }
     for wan in tables(root, "wan") {
-        let ipv6 = wan.bool("ipv6") == Some(true);
-        if ipv6 && wan.bool("ipv4") == Some(false) {
-            later(
-                wan.span_of("ipv6"),
-                "IPv6 is not supported",
-                "this uplink has nothing else and is not dialled",
-            );
-        } else if ipv6 {
-            later(wan.span_of("ipv6"), "IPv6 is not supported", "this uplink carries IPv4 alone");
-        }
-        if wan.entries.contains_key("prefix-delegation") {
-            later(
-                wan.span_of("prefix-delegation"),
-                "`prefix-delegation` is not supported",
-                "no prefix is asked for",
-            );
-        }
         if wan.bool("dhcp") == Some(true) {
             later(wan.span_of("dhcp"), "uplinks by DHCP are not supported", "this uplink stays down");
         }
@@ -55,35 +32,12 @@ pub(crate) fn warn(root: &Table) {
             );
         }
     }
-    for lan in tables(root, "lan") {
-        if lan.entries.contains_key("prefix") {
-            later(
-                lan.span_of("prefix"),
-                "IPv6 prefixes of LANs are not supported",
-                "hosts get IPv4 addresses alone",
-            );
-        }
-    }
     for vpn in tables(root, "vpn") {
         later(vpn.span, "VPNs are not supported", "this one stays down");
-    }
-    for concentrator in tables(root, "concentrator") {
-        if concentrator.entries.contains_key("prefix-pool") {
-            later(
-                concentrator.span_of("prefix-pool"),
-                "`prefix-pool` is not supported",
-                "subscribers get IPv4 alone",
-            );
-        }
     }
     for rule in each(root, "filter") {
         for key in ["from", "to"].into_iter().filter(|key| rule.str(key) == Some("vpn")) {
             later(rule.span_of(key), "VPNs are not supported", "this rule matches nothing");
-        }
-        for key in ["source", "destination"] {
-            if rule.str(key).is_some_and(|network| network.contains(':')) {
-                later(rule.span_of(key), "IPv6 is not supported", "this rule matches nothing");
-            }
         }
     }
     for fast_path in one(root, "fast-path").filter(|t| t.str("mode") == Some("xdp")) {

@@ -2,15 +2,16 @@
 //!
 //! Each function takes a [`Node`] and gives the value, or complains and gives `None`.
 
-use std::net::{Ipv4Addr, Ipv6Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::ops::{RangeBounds, RangeInclusive};
 use std::time::Duration;
 
-use genkan_netstack::id::{Ipv4Cidr, Mac};
+use genkan_netstack::id::{Ipv4Cidr, Ipv6Cidr, Mac};
+use genkan_netstack::settings::{Network, Ula};
 use toml::de::DeValue;
 
 use crate::reader::{Form, Node};
-use crate::schema::{IpCidr, Network};
+use crate::schema::IpCidr;
 use crate::suggest;
 
 /// A string.
@@ -307,25 +308,97 @@ fn parse_cidr(text: &str) -> Option<IpCidr> {
         return (prefix <= 32).then_some(IpCidr::V4(Ipv4Cidr { address, prefix }));
     }
     let address = address.parse::<Ipv6Addr>().ok()?;
-    (prefix <= 128).then_some(IpCidr::V6 { address, prefix })
+    (prefix <= 128).then_some(IpCidr::V6(Ipv6Cidr { address, prefix }))
 }
 
 /// An IPv6 prefix: "2001:db8::/32".
-pub(crate) fn ipv6_prefix(node: Node) -> Option<(Ipv6Addr, u8)> {
+pub(crate) fn ipv6_prefix(node: Node) -> Option<Ipv6Cidr> {
     const EXPECTED: Form = Form::new("an IPv6 prefix", "\"2001:db8::/32\"");
     match parse_cidr(str(&node, &EXPECTED)?) {
-        Some(IpCidr::V6 { address, prefix }) if host_bits(address, prefix) == 0 => Some((address, prefix)),
-        Some(IpCidr::V6 { address, prefix }) => {
-            let network = Ipv6Addr::from(address.to_bits() ^ host_bits(address, prefix));
-            node.mismatch_help(&EXPECTED, format!("write \"{network}/{prefix}\""))
-        }
+        Some(IpCidr::V6(cidr)) if cidr == cidr.network() => Some(cidr),
+        Some(IpCidr::V6(cidr)) => node.mismatch_help(&EXPECTED, format!("write \"{}\"", cidr.network())),
         _ => node.mismatch(&EXPECTED),
     }
 }
 
-fn host_bits(address: Ipv6Addr, prefix: u8) -> u128 {
-    let mask = u128::MAX.checked_shl(128 - u32::from(prefix)).unwrap_or(0);
-    address.to_bits() & !mask
+/// The site's own addresses: "auto", "off", or a prefix (RFC 4193 §3.1: a /48 of fd00::/8).
+pub(crate) fn ula(node: Node) -> Option<Ula> {
+    const EXPECTED: Form =
+        Form::new("\"auto\", \"off\" or a prefix of the site's own", "\"fd12:3456:789a::/48\"");
+    let text = str(&node, &EXPECTED)?;
+    let cidr = match text {
+        "auto" => return Some(Ula::Generated),
+        "off" => return Some(Ula::Off),
+        _ => parse_cidr(text),
+    };
+    let Some(IpCidr::V6(cidr)) = cidr else { return node.mismatch(&EXPECTED) };
+    let [first, ..] = cidr.address.octets();
+    if first != 0xfd {
+        let help = "write a /48 that begins with fd and forty bits drawn at random, or \"auto\"";
+        return node
+            .fail(format!("`{}`: {cidr} is no prefix for a site's own use (RFC 4193)", node.key), help);
+    }
+    if cidr.prefix != 48 {
+        let whole = Ipv6Cidr { prefix: 48, ..cidr }.network();
+        let help = format!("write \"{whole}\": each LAN takes a /64 of it");
+        return node.fail(format!("`{}`: a site's own prefix is a /48", node.key), help);
+    }
+    if cidr != cidr.network() {
+        return node.mismatch_help(&EXPECTED, format!("write \"{}\"", cidr.network()));
+    }
+    Some(Ula::Given(cidr))
+}
+
+/// The end of a host's IPv6 addresses: "::10".
+pub(crate) fn suffix(node: Node) -> Option<Ipv6Addr> {
+    const EXPECTED: Form = Form::new("the end of an IPv6 address", "\"::10\"");
+    let text = str(&node, &EXPECTED)?;
+    let Ok(address) = text.parse::<Ipv6Addr>() else {
+        let bare = text.split_once('/').filter(|(address, _)| address.parse::<Ipv6Addr>().is_ok());
+        let help = bare.map(|(address, _)| format!("write {address:?} without the prefix length"));
+        return node.mismatch_help(&EXPECTED, help);
+    };
+    let end = Ipv6Addr::from(address.to_bits() & u128::from(u64::MAX));
+    if end.is_unspecified() {
+        let help = "write an end like \"::10\"";
+        return node.fail(format!("`{}`: {address} ends like no host's address", node.key), help);
+    }
+    if end != address {
+        let help = format!("write \"{end}\": the host has it in every prefix of the LAN");
+        return node.fail(format!("`{}`: {address} is a whole address", node.key), help);
+    }
+    Some(end)
+}
+
+/// An address of either family that a host can have.
+pub(crate) fn ip(node: Node) -> Option<IpAddr> {
+    const EXPECTED: Form = Form::new("an address", "\"9.9.9.9\" or \"2620:fe::9\"");
+    let text = str(&node, &EXPECTED)?;
+    match text.parse() {
+        Ok(IpAddr::V4(address)) => unicast(node, address).map(IpAddr::V4),
+        Ok(IpAddr::V6(address)) => {
+            let what = if address.is_unspecified() {
+                "means \"no address\""
+            } else if address.is_loopback() {
+                "is the loopback address"
+            } else if address.is_multicast() {
+                "is a multicast address"
+            } else if address.to_ipv4_mapped().is_some() {
+                "is an IPv4 address in disguise"
+            } else {
+                return Some(IpAddr::V6(address));
+            };
+            node.fail(
+                format!("`{}`: {address} {what}; no host can have it", node.key),
+                "write an address like \"2620:fe::9\"",
+            )
+        }
+        Err(_) => {
+            let bare = text.split_once('/').filter(|(address, _)| address.parse::<IpAddr>().is_ok());
+            let help = bare.map(|(address, _)| format!("write {address:?} without the prefix length"));
+            node.mismatch_help(&EXPECTED, help)
+        }
+    }
 }
 
 /// What a filter rule compares an address with: an IPv4 or IPv6 network, or the suffix of an IPv6 host ("::10/64").
@@ -334,17 +407,17 @@ pub(crate) fn network(node: Node) -> Option<Network> {
     let text = str(&node, &EXPECTED)?;
     match parse_cidr(text) {
         Some(IpCidr::V4(_)) => network_cidr(node).map(Network::V4),
-        Some(IpCidr::V6 { address, prefix }) => {
-            let host = host_bits(address, prefix);
-            if host == 0 {
-                Some(Network::V6 { address, prefix })
-            } else if host == address.to_bits() {
-                Some(Network::V6Suffix { suffix: address, prefix })
+        Some(IpCidr::V6(cidr)) => {
+            let whole = cidr.network();
+            if cidr == whole {
+                Some(Network::V6(cidr))
+            } else if whole.address.is_unspecified() {
+                Some(Network::V6Suffix(cidr))
             } else {
-                let (whole, suffix) = (Ipv6Addr::from(address.to_bits() ^ host), Ipv6Addr::from(host));
-                let help = format!(
-                    "write \"{address}/128\", \"{whole}/{prefix}\" or the suffix \"{suffix}/{prefix}\""
-                );
+                let suffix = Ipv6Addr::from(cidr.address.to_bits() ^ whole.address.to_bits());
+                let (address, prefix) = (cidr.address, cidr.prefix);
+                let help =
+                    format!("write \"{address}/128\", \"{whole}\" or the suffix \"{suffix}/{prefix}\"");
                 node.mismatch_help(&EXPECTED, help)
             }
         }
@@ -487,7 +560,7 @@ mod tests {
     #[test]
     fn networks_have_a_prefix_length_of_plain_digits() {
         let v4 = |text: &str| matches!(parse_cidr(text), Some(IpCidr::V4(_)));
-        let v6 = |text: &str| matches!(parse_cidr(text), Some(IpCidr::V6 { .. }));
+        let v6 = |text: &str| matches!(parse_cidr(text), Some(IpCidr::V6(_)));
         assert!(v4("10.0.0.0/8") && v4("0.0.0.0/0") && v4("1.2.3.4/32"));
         assert!(v6("::/0") && v6("2001:db8::/32") && v6("::10/64") && v6("::1/128"));
         for text in
@@ -495,14 +568,6 @@ mod tests {
         {
             assert_eq!(parse_cidr(text), None, "{text}");
         }
-    }
-
-    #[test]
-    fn host_bits_are_those_after_the_prefix() {
-        assert_eq!(host_bits("2001:db8::10".parse().unwrap(), 64), 0x10);
-        assert_eq!(host_bits("2001:db8::".parse().unwrap(), 32), 0);
-        assert_eq!(host_bits("::1".parse().unwrap(), 128), 0);
-        assert_eq!(host_bits("::1".parse().unwrap(), 0), 1);
     }
 
     /// RFC 1123 §2.1.

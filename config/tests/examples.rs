@@ -2,9 +2,9 @@
 
 mod host;
 
-use genkan_config::schema::{Device, Network, Uplink, Zone};
+use genkan_config::schema::{Device, Uplink, Zone};
 use genkan_config::{Config, Loaded};
-use genkan_netstack::settings::Authentication;
+use genkan_netstack::settings::{Authentication, Network, PrefixRequest};
 use host::{CANARY, TestHost};
 
 fn load(name: &str) -> Loaded {
@@ -12,7 +12,7 @@ fn load(name: &str) -> Loaded {
 }
 
 #[test]
-fn examples_without_ipv6_and_vpn_check_without_a_word() {
+fn examples_without_vpn_check_without_a_word() {
     for name in ["minimal", "two-sessions", "bridge-ports", "concentrator"] {
         let loaded = load(name);
         assert_eq!(loaded.warnings.render(false), "", "{name}");
@@ -25,18 +25,8 @@ fn the_whole_contract_is_valid_and_says_what_is_not_carried() {
     let said: Vec<(usize, &str)> = (loaded.warnings.diagnostics.iter())
         .map(|d| (d.place.as_ref().map_or(0, |p| p.line), d.message.as_str()))
         .collect();
-    assert_eq!(
-        said,
-        [
-            (37, "IPv6 is not supported yet"),
-            (38, "`prefix-delegation` is not supported yet"),
-            (49, "IPv6 prefixes of LANs are not supported yet"),
-            (83, "IPv6 is not supported yet"),
-            (88, "VPNs are not supported yet"),
-            (106, "the capture ring is not kept yet"),
-        ]
-    );
-    assert_eq!(loaded.warnings.summary(), "no errors, 6 warnings");
+    assert_eq!(said, [(91, "VPNs are not supported yet"), (109, "the capture ring is not kept yet"),]);
+    assert_eq!(loaded.warnings.summary(), "no errors, 2 warnings");
 }
 
 #[test]
@@ -54,18 +44,19 @@ fn the_contract_is_read_to_its_last_value() {
         pppoe.authentication,
         [Authentication::ChapMd5, Authentication::MsChapV2, Authentication::Pap]
     );
-    assert_eq!(config.wans[1].prefix_delegation, Some(56));
+    assert_eq!(config.wans[1].prefix_delegation, Some(PrefixRequest { length: Some(56) }));
     let lan = &config.lans[0];
     assert_eq!(lan.address.to_string(), "192.168.1.1/24");
     assert_eq!(lan.dhcp.as_ref().unwrap().lease.as_secs(), 12 * 3600);
     assert_eq!(lan.prefix.as_ref().unwrap().subnet, 1);
     assert_eq!(lan.hosts[0].name, "nas");
+    assert_eq!(lan.hosts[0].ipv6, Some("::10".parse().unwrap()));
     assert_eq!(config.nat.flows_per_host, 4096);
     assert_eq!((config.port_forwards[0].port, config.port_forwards[0].to_port), (8443, 443));
     let filter = &config.filters[0];
     assert_eq!((filter.from, filter.to), (Zone::Wan, Zone::Lan));
     assert_eq!(filter.ports, [22..=22, 443..=443]);
-    assert_eq!(filter.destination, Some(Network::V6Suffix { suffix: "::10".parse().unwrap(), prefix: 64 }));
+    assert_eq!(filter.destination, Some(Network::V6Suffix("::10/64".parse().unwrap())));
     assert_eq!(config.vpns[0].peers[0].keepalive.unwrap().as_secs(), 25);
     assert_eq!(config.capture_ring, 8 << 20);
 }
@@ -88,6 +79,8 @@ fn a_concentrator_has_its_users() {
     assert_eq!(concentrator.users[0].password.expose(), b"change this");
     assert_eq!(concentrator.users[1].password.expose(), CANARY.as_bytes());
     assert_eq!(concentrator.users[1].ipv4, Some("100.64.10.1".parse().unwrap()));
+    assert_eq!(concentrator.users[1].prefix, Some("2001:db8:0:ff00::/56".parse().unwrap()));
+    assert_eq!(concentrator.prefix_pool.unwrap().delegate, 56);
     assert_eq!((concentrator.sessions, concentrator.sessions_per_mac), (4000, 2));
 }
 

@@ -1,14 +1,13 @@
 //! From a configuration to what the core and the ports are told: names become numbers, and the opened ports add what
 //! only they know.
 //!
-//! What this version does not support is left out here: an uplink that it does not dial ([`is_dialled`]) gets no number,
-//! and what names it goes with it.
+//! Every uplink has a number, in the order of the file. What no flow of this version can match is left out here.
 
-use genkan_config::is_dialled;
-use genkan_config::schema::{self, Config, Network, Uplink, Zone};
+use genkan_config::schema::{self, Config, Zone};
 use genkan_netstack::id::{self, Mac, PortId, WanId};
 use genkan_netstack::settings::{
-    Concentrator, Dhcp6, Lan, Port, PortForward, PppoeClient, Rule, Settings, Wan,
+    Concentrator, Lan, LanPrefix, Port, PortForward, Rule, Settings, StaticIpv4, StaticUplink, Uplink, Wan,
+    WanIpv6,
 };
 
 use crate::port::{Device, Port as OpenPort, Spec};
@@ -46,7 +45,11 @@ fn spec(config: &Config, port: &schema::Port) -> Spec {
         schema::Device::Nic(device) => Device::Nic { device: device.clone() },
         schema::Device::Tap(device) => Device::Tap { device: device.clone(), offload: true },
     };
-    let dialled = dialled(config).filter(|(wan, _)| wan.port == port.name).map(|(_, pppoe)| pppoe.mtu);
+    let dialled =
+        config.wans.iter().filter(|wan| wan.port == port.name).filter_map(|wan| match &wan.uplink {
+            schema::Uplink::Pppoe(pppoe) => Some(pppoe.mtu),
+            schema::Uplink::Dhcp | schema::Uplink::Static { .. } => None,
+        });
     let served = config.concentrators.iter().filter(|c| c.port == port.name).map(|c| c.mtu);
     let wanted = dialled.chain(served).max().map(|mtu| mtu.saturating_add(PPPOE_OVERHEAD));
     let bridged = config.lans.iter().any(|lan| lan.ports.len() > 1 && lan.ports.contains(&port.name));
@@ -64,9 +67,9 @@ fn spec(config: &Config, port: &schema::Port) -> Spec {
 pub fn settings(config: &Config, facts: &[PortFacts]) -> Settings {
     Settings {
         hostname: config.system.hostname.clone(),
-        ula: genkan_netstack::settings::Ula::Off,
+        ula: config.system.ula,
         ports: config.ports.iter().zip(facts).map(|(port, facts)| open_port(port, *facts)).collect(),
-        wans: dialled(config).filter_map(|(wan, pppoe)| uplink(config, wan, pppoe)).collect(),
+        wans: config.wans.iter().filter_map(|wan| uplink(config, wan)).collect(),
         lans: config.lans.iter().map(|lan| local(config, lan)).collect(),
         concentrators: config.concentrators.iter().filter_map(|c| concentrator(config, c)).collect(),
         nat: config.nat.clone(),
@@ -79,18 +82,27 @@ fn open_port(port: &schema::Port, facts: PortFacts) -> Port {
     Port { name: port.name.clone(), mac: facts.mac, mtu: facts.mtu, vlan: None, offload: facts.offload }
 }
 
-/// The uplinks that this version dials; a [`WanId`] counts these.
-fn dialled(config: &Config) -> impl Iterator<Item = (&schema::Wan, &PppoeClient)> {
-    config.wans.iter().filter(|wan| is_dialled(wan)).filter_map(|wan| match &wan.uplink {
-        Uplink::Pppoe(pppoe) => Some((wan, pppoe)),
-        Uplink::Dhcp | Uplink::Static { .. } => None,
+fn uplink(config: &Config, wan: &schema::Wan) -> Option<Wan> {
+    let uplink = match &wan.uplink {
+        schema::Uplink::Pppoe(pppoe) => Uplink::Pppoe(pppoe.clone()),
+        schema::Uplink::Dhcp => Uplink::Dhcp,
+        schema::Uplink::Static { address, gateway, dns } => Uplink::Static(StaticUplink {
+            ipv4: Some(StaticIpv4 { address: *address, gateway: *gateway }),
+            ipv6: None,
+            dns: dns.iter().copied().map(Into::into).collect(),
+        }),
+    };
+    // A LAN that takes a part of a prefix needs one, whatever its length.
+    let taken =
+        config.lans.iter().any(|lan| lan.prefix.as_ref().is_some_and(|prefix| prefix.from == wan.name));
+    let prefix = wan.prefix_delegation.or_else(|| taken.then(Default::default));
+    Some(Wan {
+        name: wan.name.clone(),
+        port: port_id(config, &wan.port)?,
+        uplink,
+        ipv4: wan.ipv4,
+        ipv6: wan.ipv6.then_some(WanIpv6 { prefix }),
     })
-}
-
-fn uplink(config: &Config, wan: &schema::Wan, pppoe: &PppoeClient) -> Option<Wan> {
-    let port = port_id(config, &wan.port)?;
-    let uplink = genkan_netstack::settings::Uplink::Pppoe(pppoe.clone());
-    Some(Wan { name: wan.name.clone(), port, uplink, ipv4: wan.ipv4, ipv6: None })
 }
 
 fn local(config: &Config, lan: &schema::Lan) -> Lan {
@@ -99,8 +111,10 @@ fn local(config: &Config, lan: &schema::Lan) -> Lan {
         ports: lan.ports.iter().filter_map(|port| port_id(config, port)).collect(),
         address: lan.address,
         dhcp: lan.dhcp.clone(),
-        prefix: None,
-        dhcp6: Dhcp6::Off,
+        prefix: lan.prefix.as_ref().and_then(|prefix| {
+            Some(LanPrefix { from: wan_id(config, &prefix.from)?, subnet: prefix.subnet })
+        }),
+        dhcp6: lan.dhcp6,
         domain: lan.domain.clone(),
         hosts: lan.hosts.clone(),
     }
@@ -114,8 +128,8 @@ fn concentrator(config: &Config, from: &schema::Concentrator) -> Option<Concentr
         service_names: from.service_names.clone(),
         address: from.address,
         pool: from.pool,
-        prefix_pool: None,
-        dns: from.dns.iter().copied().map(Into::into).collect(),
+        prefix_pool: from.prefix_pool,
+        dns: from.dns.clone(),
         authentication: from.authentication.clone(),
         users: from.users.clone(),
         mtu: from.mtu,
@@ -125,11 +139,9 @@ fn concentrator(config: &Config, from: &schema::Concentrator) -> Option<Concentr
     })
 }
 
-/// `None` for a forward from an uplink that is not dialled.
 fn port_forward(config: &Config, from: &schema::PortForward) -> Option<PortForward> {
-    let index = dialled(config).position(|(wan, _)| wan.name == from.wan)?;
     Some(PortForward {
-        wan: WanId(u16::try_from(index).ok()?),
+        wan: wan_id(config, &from.wan)?,
         protocol: from.protocol,
         port: from.port,
         to: from.to,
@@ -144,8 +156,8 @@ fn rule(from: &schema::Filter) -> Option<Rule> {
         to: zone(from.to)?,
         protocol: from.protocol,
         ports: from.ports.clone(),
-        source: network(from.source)?,
-        destination: network(from.destination)?,
+        source: from.source,
+        destination: from.destination,
         action: from.action,
     })
 }
@@ -162,18 +174,14 @@ fn zone(zone: Zone) -> Option<Option<id::Zone>> {
     }
 }
 
-/// A network as the core knows it, any being `None`; nothing for one that no IPv4 address is in.
-fn network(network: Option<Network>) -> Option<Option<genkan_netstack::settings::Network>> {
-    match network {
-        None => Some(None),
-        Some(Network::V4(cidr)) => Some(Some(genkan_netstack::settings::Network::V4(cidr))),
-        Some(Network::V6 { .. } | Network::V6Suffix { .. }) => None,
-    }
-}
-
 fn port_id(config: &Config, name: &str) -> Option<PortId> {
     let index = config.ports.iter().position(|port| port.name == name)?;
     u16::try_from(index).ok().map(PortId)
+}
+
+fn wan_id(config: &Config, name: &str) -> Option<WanId> {
+    let index = config.wans.iter().position(|wan| wan.name == name)?;
+    u16::try_from(index).ok().map(WanId)
 }
 
 #[cfg(test)]
@@ -182,7 +190,9 @@ mod tests {
     use std::path::Path;
 
     use genkan_config::{Host, HostFile};
-    use genkan_netstack::settings::{Action, RuleProtocol};
+    use genkan_netstack::settings::{
+        Action, Dhcp6, Network, PppoeClient, PrefixPool, PrefixRequest, RuleProtocol, Ula,
+    };
 
     use super::*;
 
@@ -192,7 +202,9 @@ mod tests {
     impl Host for Machine {
         fn read(&self, path: &Path) -> io::Result<HostFile> {
             let content = match path.extension().and_then(|e| e.to_str()) {
-                Some("toml") if path.ends_with("users.toml") => "[[user]]\nname = \"a\"\npassword = \"b\"\n",
+                Some("toml") if path.ends_with("users.toml") => {
+                    "[[user]]\nname = \"a\"\npassword = \"b\"\nprefix = \"2001:db8:0:ff00::/56\"\n"
+                }
                 Some("toml") => self.0,
                 _ => "secret\n",
             };
@@ -212,6 +224,8 @@ mod tests {
     }
 
     const GATEWAY: &str = r#"
+        [system]
+        ula = "fd00:1:2::/48"
         [port.lan0]
         tap = "tap0"
         [port.lan1]
@@ -227,9 +241,11 @@ mod tests {
         pppoe = { username = "six", password-file = "isp.secret", mtu = 1500 }
         ipv4 = false
         ipv6 = true
+        prefix-delegation = { length = 56 }
         [wan.cable]
         port = "wan0"
         dhcp = true
+        ipv6 = true
         [wan.isp]
         port = "wan0"
         pppoe = { username = "four", password-file = "isp.secret", mtu = 1496 }
@@ -240,10 +256,17 @@ mod tests {
         [lan.home]
         ports = ["lan1", "lan0"]
         address = "192.168.1.1/24"
+        prefix = { from = "cable", subnet = 3 }
+        dhcp6 = "stateful"
+        [[lan.home.host]]
+        name = "nas"
+        ipv6 = "::10"
 
         [concentrator.bras]
         port = "access0"
         pool = "100.64.0.0/24"
+        prefix-pool = { prefix = "2001:db8::/48", delegate = 56 }
+        dns = ["100.64.0.1", "2001:db8::53"]
         users-file = "users.toml"
 
         [[port-forward]]
@@ -293,33 +316,62 @@ mod tests {
 
     fn pppoe(wan: &Wan) -> &PppoeClient {
         match &wan.uplink {
-            genkan_netstack::settings::Uplink::Pppoe(pppoe) => pppoe,
+            Uplink::Pppoe(pppoe) => pppoe,
             other => panic!("{other:?} is not dialled"),
         }
     }
 
     #[test]
-    fn uplinks_that_are_not_dialled_have_no_number() {
+    fn every_uplink_has_a_number_in_the_order_of_the_file() {
         let config = config(GATEWAY);
         let settings = settings(&config, &facts(&config));
-        let wans: Vec<&str> = settings.wans.iter().map(|wan| pppoe(wan).username.as_str()).collect();
-        assert_eq!(wans, ["four", "other"]);
-        assert_eq!(settings.wans[0].port, PortId(2));
-        assert_eq!(pppoe(&settings.wans[0]).password.expose(), b"secret");
+        let wans: Vec<&str> = settings.wans.iter().map(|wan| wan.name.as_str()).collect();
+        assert_eq!(wans, ["v6", "cable", "isp", "backup"]);
+        assert_eq!(settings.wans[1].uplink, Uplink::Dhcp);
+        assert_eq!(settings.wans[2].port, PortId(2));
+        assert_eq!(pppoe(&settings.wans[2]).password.expose(), b"secret");
         let forwards: Vec<(WanId, u16)> = settings.port_forwards.iter().map(|f| (f.wan, f.to_port)).collect();
-        assert_eq!(forwards, [(WanId(1), 5353)]);
+        assert_eq!(forwards, [(WanId(1), 80), (WanId(3), 5353)]);
+    }
+
+    /// RFC 7084 WPD-1, WPD-2.
+    #[test]
+    fn a_prefix_is_asked_for_with_the_length_that_is_written_or_because_a_lan_needs_one() {
+        let config = config(GATEWAY);
+        let settings = settings(&config, &facts(&config));
+        let asked: Vec<Option<Option<PrefixRequest>>> =
+            settings.wans.iter().map(|wan| wan.ipv6.map(|ipv6| ipv6.prefix)).collect();
+        let hinted = PrefixRequest { length: Some(56) };
+        let unhinted = PrefixRequest { length: None };
+        assert_eq!(asked, [Some(Some(hinted)), Some(Some(unhinted)), None, None]);
+        assert_eq!(settings.lans[0].prefix, Some(LanPrefix { from: WanId(1), subnet: 3 }));
+    }
+
+    #[test]
+    fn ipv6_of_lans_and_subscribers_is_handed_on() {
+        let config = config(GATEWAY);
+        let settings = settings(&config, &facts(&config));
+        assert_eq!(settings.ula, Ula::Given("fd00:1:2::/48".parse().unwrap()));
+        assert_eq!(settings.lans[0].dhcp6, Dhcp6::Stateful);
+        assert_eq!(settings.lans[0].hosts[0].ipv6, Some("::10".parse().unwrap()));
+        let concentrator = &settings.concentrators[0];
+        let pool = PrefixPool { prefix: "2001:db8::/48".parse().unwrap(), delegate: 56 };
+        assert_eq!(concentrator.prefix_pool, Some(pool));
+        assert_eq!(concentrator.dns[1], "2001:db8::53".parse::<std::net::IpAddr>().unwrap());
+        assert_eq!(concentrator.users[0].prefix, Some("2001:db8:0:ff00::/56".parse().unwrap()));
     }
 
     #[test]
     fn rules_that_no_flow_can_match_are_left_out() {
         let config = config(GATEWAY);
         let settings = settings(&config, &facts(&config));
-        let [rule] = settings.rules.as_slice() else { panic!("{:?}", settings.rules) };
+        let [suffix, rule] = settings.rules.as_slice() else { panic!("{:?}", settings.rules) };
+        assert_eq!(suffix.destination, Some(Network::V6Suffix("::10/64".parse().unwrap())));
         assert_eq!((rule.from, rule.to), (Some(id::Zone::Concentrator), Some(id::Zone::Lan)));
         assert_eq!((rule.protocol, rule.action), (RuleProtocol::Tcp, Action::Reject));
         assert_eq!(rule.ports, [22..=22, 80..=90]);
         let source = id::Ipv4Cidr { address: "100.64.0.0".parse().unwrap(), prefix: 24 };
-        assert_eq!(rule.source, Some(genkan_netstack::settings::Network::V4(source)));
+        assert_eq!(rule.source, Some(Network::V4(source)));
         assert_eq!(rule.destination, None);
     }
 
@@ -328,7 +380,7 @@ mod tests {
     fn rfc4638_a_port_is_raised_for_the_largest_session_that_is_dialled_on_it() {
         let config = config(GATEWAY);
         let wanted: Vec<Option<u16>> = specs(&config).iter().map(|spec| spec.wanted_mtu).collect();
-        assert_eq!(wanted, [None, None, Some(1504), None]);
+        assert_eq!(wanted, [None, None, Some(1508), None]);
     }
 
     #[test]

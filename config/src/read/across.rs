@@ -7,6 +7,7 @@ use genkan_netstack::id::Ipv4Cidr;
 use genkan_netstack::settings::Transport;
 
 use crate::report::{Sink, Span};
+use crate::schema::IpCidr;
 
 /// What the readers noted, each with its place.
 #[derive(Default)]
@@ -17,8 +18,8 @@ pub(super) struct Facts {
     pub(super) devices: Vec<Item>,
     /// Who uses which port.
     pub(super) uses: Vec<Use>,
-    /// Uplinks: name, whether they carry IPv4, the length of the prefix that they ask for.
-    pub(super) wans: Vec<(String, bool, Option<u8>)>,
+    /// Uplinks.
+    pub(super) wans: Vec<WanFacts>,
     /// Networks of LANs; `None` for one that is not known because it is wrong.
     pub(super) lans: Vec<Option<Ipv4Cidr>>,
     /// Networks that must not overlap.
@@ -31,6 +32,17 @@ pub(super) struct Facts {
     pub(super) targets: Vec<(Ipv4Addr, Span)>,
     /// Uplinks that something needs IPv4 on.
     pub(super) ipv4_users: Vec<(String, Span)>,
+}
+
+/// An uplink.
+pub(super) struct WanFacts {
+    pub(super) name: String,
+    /// It carries IPv4.
+    pub(super) ipv4: bool,
+    /// It carries IPv6.
+    pub(super) ipv6: bool,
+    /// Length of the IPv6 prefix that it brings, as far as the file tells.
+    pub(super) prefix_length: Option<u8>,
 }
 
 /// A name and where it stands.
@@ -84,13 +96,21 @@ impl User {
 /// A network of ours.
 pub(super) struct Net {
     table: String,
-    cidr: Ipv4Cidr,
+    cidr: IpCidr,
     span: Span,
 }
 
 impl Net {
-    pub(super) fn new(table: &str, cidr: Ipv4Cidr, span: &Span) -> Net {
+    pub(super) fn new(table: &str, cidr: IpCidr, span: &Span) -> Net {
         Net { table: table.to_owned(), cidr, span: span.clone() }
+    }
+
+    fn overlaps(&self, other: &Net) -> bool {
+        match (self.cidr, other.cidr) {
+            (IpCidr::V4(a), IpCidr::V4(b)) => a.contains(b.address) || b.contains(a.address),
+            (IpCidr::V6(a), IpCidr::V6(b)) => a.covers(b) || b.covers(a),
+            _ => false,
+        }
     }
 }
 
@@ -163,10 +183,7 @@ fn networks(facts: &Facts, sink: &Sink) {
     let networks: Vec<&Net> = in_order(&facts.networks, |n| &n.span);
     for (index, network) in networks.iter().enumerate() {
         let earlier = networks.iter().take(index);
-        let overlaps = |other: &&&Net| {
-            other.cidr.contains(network.cidr.address) || network.cidr.contains(other.cidr.address)
-        };
-        if let Some(other) = earlier.into_iter().find(overlaps) {
+        if let Some(other) = earlier.into_iter().find(|other| network.overlaps(other)) {
             let message = format!("{} overlaps {} of `{}`", network.cidr, other.cidr, other.table);
             let help = format!("give `{}` a network of its own", network.table);
             sink.error(&network.span, message, help);
@@ -177,22 +194,17 @@ fn networks(facts: &Facts, sink: &Sink) {
 fn prefixes(facts: &Facts, sink: &Sink) {
     let mut seen: Vec<&Prefix> = Vec::new();
     for prefix in in_order(&facts.prefixes, |p| &p.subnet_span) {
-        let wan = facts.wans.iter().find(|(name, ..)| *name == prefix.from);
-        match wan {
-            Some((_, _, Some(length))) => {
-                let subnets = 1u64 << (64 - length.min(&64));
-                if prefix.subnet >= subnets {
-                    let message = format!("`subnet`: a /{length} has no subnet {}", prefix.subnet);
-                    sink.error(&prefix.subnet_span, message, format!("it may be 0 to {}", subnets - 1));
-                }
+        let wan = facts.wans.iter().find(|wan| wan.name == prefix.from);
+        if let Some(WanFacts { name, ipv6: false, .. }) = wan {
+            let message = format!("`from`: `wan.{name}` carries no IPv6, so no prefix comes from it");
+            sink.absence(&prefix.from_span, message, format!("add ipv6 = true to [wan.{name}]"));
+        }
+        if let Some(length) = wan.and_then(|wan| wan.prefix_length) {
+            let subnets = 1u64 << (64 - length.min(64));
+            if prefix.subnet >= subnets {
+                let message = format!("`subnet`: a /{length} has no subnet {}", prefix.subnet);
+                sink.error(&prefix.subnet_span, message, format!("it may be 0 to {}", subnets - 1));
             }
-            Some((name, ..)) => {
-                let message = format!("`from`: `wan.{name}` gets no prefix");
-                let help =
-                    format!("add prefix-delegation = {{ length = 56 }} and ipv6 = true to [wan.{name}]");
-                sink.absence(&prefix.from_span, message, help);
-            }
-            None => {}
         }
         if let Some(other) = seen.iter().find(|p| p.from == prefix.from && p.subnet == prefix.subnet) {
             let message = format!("`subnet`: `lan.{}` has subnet {} already", other.lan, other.subnet);
@@ -240,7 +252,7 @@ fn forwards(facts: &Facts, sink: &Sink) {
         }
     }
     for (wan, span) in &facts.ipv4_users {
-        if facts.wans.iter().any(|(name, ipv4, _)| name == wan && !ipv4) {
+        if facts.wans.iter().any(|uplink| uplink.name == *wan && !uplink.ipv4) {
             let help = "forwards are of IPv4; for IPv6 write a [[filter]] that accepts";
             sink.error(span, format!("`wan`: `wan.{wan}` carries no IPv4"), help);
         }

@@ -3,11 +3,12 @@
 use std::net::Ipv4Addr;
 
 use genkan_netstack::id::Ipv4Cidr;
+use genkan_netstack::settings::PrefixPool;
 
 use super::across::{Net, Use, User};
 use super::{Cx, users, wan};
 use crate::reader::Table;
-use crate::schema::{Concentrator, PrefixPool};
+use crate::schema::{Concentrator, IpCidr};
 use crate::value;
 
 /// Session ids of PPPoE: 16 bits, 0 and 65,535 being reserved (RFC 2516 §4).
@@ -28,7 +29,8 @@ pub(super) fn read(name: &str, table: &Table, cx: &Cx) -> Option<Concentrator> {
                 format!("`pool`: a prefix length of {} is out of range; it may be 8 to 30", pool.prefix);
             return node.fail(message, "a /30 serves one subscriber besides our own address");
         }
-        cx.facts.borrow_mut().networks.push(Net::new(&format!("concentrator.{name}"), pool, &node.span()));
+        let net = Net::new(&format!("concentrator.{name}"), IpCidr::V4(pool), &node.span());
+        cx.facts.borrow_mut().networks.push(net);
         Some(pool)
     });
     let address = address(table, pool);
@@ -43,12 +45,19 @@ pub(super) fn read(name: &str, table: &Table, cx: &Cx) -> Option<Concentrator> {
         Some(sessions)
     });
     let sessions_per_mac = table.or("sessions-per-mac", 8, value::integer(1..=MOST_SESSIONS));
-    let prefix_pool = table.sub("prefix-pool", prefix_pool).flatten();
+    let prefix_pool = table.sub("prefix-pool", |t| prefix_pool(t, name, cx));
     let dns = table.or("dns", Vec::new(), |node| {
-        let servers = value::list(value::ipv4)(node)?;
-        if servers.len() > 2 {
+        let servers = value::list(value::ip)(node)?;
+        let ipv4 = servers.iter().filter(|server| server.is_ipv4()).count();
+        if ipv4.max(servers.len() - ipv4) > 2 {
             let help = "keep the two that answer best";
-            return node.fail("`dns`: subscribers can be told two servers at most (RFC 1877)", help);
+            let message = "`dns`: subscribers can be told two servers of each family at most (RFC 1877)";
+            return node.fail(message, help);
+        }
+        if ipv4 < servers.len() && !table.has("prefix-pool") {
+            let help =
+                "add prefix-pool = { prefix = \"2001:db8::/32\", delegate = 56 }, or leave those of IPv6 out";
+            node.sink.absence(&node.span(), "`dns`: subscribers without IPv6 reach no server of IPv6", help);
         }
         Some(servers)
     });
@@ -56,7 +65,7 @@ pub(super) fn read(name: &str, table: &Table, cx: &Cx) -> Option<Concentrator> {
     let mtu = table.or("mtu", wan::DEFAULT_MTU, value::integer(576..=1500));
     let echo = wan::echo(table);
     let users = table.required("users-file", "users-file = \"/etc/genkan/users.toml\"", |node| {
-        users::load(node, address, cx)
+        users::load(node, users::Ours { address, prefix_pool }, cx)
     });
     Some(Concentrator {
         name: name.to_owned(),
@@ -65,7 +74,7 @@ pub(super) fn read(name: &str, table: &Table, cx: &Cx) -> Option<Concentrator> {
         service_names,
         pool: pool?,
         address: address?,
-        prefix_pool,
+        prefix_pool: prefix_pool.flatten(),
         dns,
         authentication,
         mtu,
@@ -95,13 +104,23 @@ fn capacity(pool: Ipv4Cidr, ours: Ipv4Addr) -> u32 {
     (hosts - u32::from(pool.contains(ours))).min(MOST_SESSIONS)
 }
 
-fn prefix_pool(table: &Table) -> Option<PrefixPool> {
-    let prefix = table.required("prefix", "prefix = \"2001:db8::/32\"", value::ipv6_prefix);
+fn prefix_pool(table: &Table, concentrator: &str, cx: &Cx) -> Option<PrefixPool> {
+    let prefix = table.required("prefix", "prefix = \"2001:db8::/32\"", |node| {
+        let prefix = value::ipv6_prefix(node)?;
+        if prefix.prefix > 64 {
+            let message = format!("`prefix`: a /{} has no prefix to delegate", prefix.prefix);
+            return node.fail(message, "a subscriber's LAN takes a /64; write a shorter one, such as a /48");
+        }
+        let net = Net::new(&format!("concentrator.{concentrator}"), IpCidr::V6(prefix), &node.span());
+        cx.facts.borrow_mut().networks.push(net);
+        Some(prefix)
+    });
     let delegate = table.or("delegate", 56, value::integer(32..=64));
-    let (prefix, length) = prefix?;
-    if length > delegate {
-        let message = format!("`delegate`: a /{delegate} does not fit into the pool's /{length}");
-        table.sink.error(&table.span_of("delegate"), message, format!("it may be {length} to 64"));
+    let prefix = prefix?;
+    if prefix.prefix > delegate {
+        let message = format!("`delegate`: a /{delegate} does not fit into the pool's /{}", prefix.prefix);
+        table.sink.error(&table.span_of("delegate"), message, format!("it may be {} to 64", prefix.prefix));
+        return None;
     }
-    Some(PrefixPool { prefix, length, delegate })
+    Some(PrefixPool { prefix, delegate })
 }

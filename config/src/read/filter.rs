@@ -1,10 +1,10 @@
 //! `[[filter]]`.
 
-use genkan_netstack::settings::{Action, RuleProtocol};
+use genkan_netstack::settings::{Action, Network, RuleProtocol};
 use toml::de::DeValue;
 
 use crate::reader::{Node, Table};
-use crate::schema::{Filter, Network, Zone};
+use crate::schema::{Filter, Zone};
 use crate::value;
 
 const ZONES: &[(&str, Zone)] = &[

@@ -6,13 +6,16 @@ use std::net::Ipv4Addr;
 use std::time::Duration;
 
 use genkan_netstack::id::Ipv4Cidr;
-use genkan_netstack::settings::{Dhcp4, Host};
+use genkan_netstack::settings::{Dhcp4, Dhcp6, Host};
 
 use super::Cx;
 use super::across::{Net, Prefix, Use, User};
 use crate::reader::{Node, Table};
-use crate::schema::{Lan, LanPrefix};
+use crate::schema::{IpCidr, Lan, LanPrefix};
 use crate::value;
+
+const DHCP6: &[(&str, Dhcp6)] =
+    &[("stateless", Dhcp6::Stateless), ("stateful", Dhcp6::Stateful), ("off", Dhcp6::Off)];
 
 const DEFAULT_LEASE: Duration = Duration::from_secs(12 * 3600);
 
@@ -22,13 +25,23 @@ pub(super) fn read(name: &str, table: &Table, cx: &Cx) -> Option<Lan> {
     let span = table.span_of("address");
     cx.facts.borrow_mut().lans.push(address);
     if let Some(cidr) = address {
-        cx.facts.borrow_mut().networks.push(Net::new(&format!("lan.{name}"), cidr, &span));
+        cx.facts.borrow_mut().networks.push(Net::new(&format!("lan.{name}"), IpCidr::V4(cidr), &span));
     }
     let dhcp = table.sub("dhcp", |t| dhcp(t, address)).flatten();
     let prefix = table.sub("prefix", |t| prefix(t, name, cx)).flatten();
+    let dhcp6 = table.or("dhcp6", Dhcp6::default(), value::one_of(DHCP6));
     let domain = table.or("domain", "home.arpa".to_owned(), value::domain);
     let hosts = hosts(table, address);
-    Some(Lan { name: name.to_owned(), ports: ports?, address: address?, dhcp, prefix, domain, hosts: hosts? })
+    Some(Lan {
+        name: name.to_owned(),
+        ports: ports?,
+        address: address?,
+        dhcp,
+        prefix,
+        dhcp6,
+        domain,
+        hosts: hosts?,
+    })
 }
 
 fn ports(node: Node, lan: &str, cx: &Cx) -> Option<Vec<String>> {
@@ -103,6 +116,7 @@ fn hosts(table: &Table, lan: Option<Ipv4Cidr>) -> Option<Vec<Host>> {
     let mut names = Once::new("name");
     let mut macs = Once::new("mac");
     let mut addresses = Once::new("ipv4");
+    let mut suffixes = Once::new("ipv6");
     let hosts: Vec<Option<Host>> = (table.each("host").into_iter())
         .map(|node| {
             node.table(&table.path_of("host"), |t| {
@@ -110,6 +124,7 @@ fn hosts(table: &Table, lan: Option<Ipv4Cidr>) -> Option<Vec<Host>> {
                 names.check(t, host.name.to_lowercase(), &host.name);
                 host.mac.inspect(|mac| macs.check(t, *mac, &mac.to_string()));
                 host.ipv4.inspect(|ipv4| addresses.check(t, *ipv4, &ipv4.to_string()));
+                host.ipv6.inspect(|ipv6| suffixes.check(t, *ipv6, &ipv6.to_string()));
                 Some(host)
             })
             .flatten()
@@ -137,12 +152,14 @@ fn host(table: &Table, lan: Option<Ipv4Cidr>) -> Option<Host> {
         let help = format!("hosts are {} to {}", Ipv4Addr::from(first), Ipv4Addr::from(last));
         node.fail(format!("`ipv4`: {complaint}"), help)
     });
-    if !table.has("mac") && !table.has("ipv4") {
-        let help = "add mac = \"…\" for a name of whatever lease it has, ipv4 = \"…\" for a name, both for a fixed lease";
-        let message = format!("`{}` has neither `mac` nor `ipv4`", table.path);
+    let ipv6 = table.optional("ipv6", value::suffix);
+    if !["mac", "ipv4", "ipv6"].into_iter().any(|key| table.has(key)) {
+        let help = "add mac = \"…\" for a name of whatever lease it has, ipv4 or ipv6 = \"…\" for a name, both for a \
+                    fixed lease";
+        let message = format!("`{}` has neither `mac` nor `ipv4` nor `ipv6`", table.path);
         table.sink.absence(&table.span, message, help.to_owned());
     }
-    Some(Host { name: name?, mac, ipv4, ipv6: None })
+    Some(Host { name: name?, mac, ipv4, ipv6 })
 }
 
 /// Values that may occur once in a list of tables.

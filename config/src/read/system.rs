@@ -14,6 +14,7 @@ pub(super) fn read(table: &Table, cx: &Cx) -> System {
         hostname: table.or("hostname", default.hostname, value::label),
         state_dir: table.or("state-dir", default.state_dir, |node| cx.path(node)),
         control: table.or("control", default.control, |node| cx.path(node)),
+        ula: table.or("ula", default.ula, value::ula),
     };
     let length = system.control.as_os_str().len();
     if length > LONGEST_SOCKET_PATH {

@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::across::Net;
 use super::{Cx, secret};
 use crate::reader::{Form, Node, Table};
-use crate::schema::{Bridge, Peer, Vpn};
+use crate::schema::{Bridge, IpCidr, Peer, Vpn};
 use crate::value;
 
 pub(super) fn read(name: &str, table: &Table, cx: &Cx) -> Option<Vpn> {
@@ -22,7 +22,7 @@ pub(super) fn read(name: &str, table: &Table, cx: &Cx) -> Option<Vpn> {
     let address = table.required("address", "address = \"10.77.0.1/24\"", value::host_cidr);
     if let Some(cidr) = address {
         let span = table.span_of("address");
-        cx.facts.borrow_mut().networks.push(Net::new(&format!("vpn.{name}"), cidr, &span));
+        cx.facts.borrow_mut().networks.push(Net::new(&format!("vpn.{name}"), IpCidr::V4(cidr), &span));
     }
     let bridge = table.sub("bridge", |t| bridge(t, cx)).flatten();
     let peers: Vec<Option<Peer>> = (table.each("peer").into_iter())

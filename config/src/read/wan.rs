@@ -2,9 +2,9 @@
 
 use std::time::Duration;
 
-use genkan_netstack::settings::{Authentication, Echo, PppoeClient};
+use genkan_netstack::settings::{Authentication, Echo, PppoeClient, PrefixRequest};
 
-use super::across::{Use, User};
+use super::across::{Use, User, WanFacts};
 use super::{Cx, secret};
 use crate::reader::{Node, Table};
 use crate::schema::{Uplink, Wan};
@@ -34,12 +34,11 @@ pub(super) fn read(name: &str, table: &Table, cx: &Cx) -> Option<Wan> {
     }
     let delegation = table.optional("prefix-delegation", |node| {
         let path = table.path_of("prefix-delegation");
-        let length = node.table(&path, |t| t.or("length", 64, value::integer(32..=64)))?;
-
+        let length = node.table(&path, |t| t.optional("length", value::integer(32..=64)))?;
         if !ipv6 {
             node.sink.absence(&node.span(), "`prefix-delegation` needs IPv6", "add ipv6 = true");
         }
-        Some(length)
+        Some(PrefixRequest { length })
     });
     for (wrong, help) in [
         ("username", "did you mean `pppoe.username`?"),
@@ -50,7 +49,8 @@ pub(super) fn read(name: &str, table: &Table, cx: &Cx) -> Option<Wan> {
     ] {
         table.hint(wrong, help);
     }
-    cx.facts.borrow_mut().wans.push((name.to_owned(), ipv4, delegation));
+    let prefix_length = delegation.and_then(|request| request.length);
+    cx.facts.borrow_mut().wans.push(WanFacts { name: name.to_owned(), ipv4, ipv6, prefix_length });
     Some(Wan {
         name: name.to_owned(),
         port: port?,

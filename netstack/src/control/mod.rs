@@ -105,10 +105,12 @@ impl Control {
         let bytes = punt.frame.bytes();
         let handled = match punt.kind {
             PuntKind::Discovery { port } => self.handle_discovery(cx, port, bytes),
-            PuntKind::Ppp { owner: SessionOwner::Wan(wan) } => match self.uplinks.get_mut(wan.index()) {
-                Some(uplink) => uplink.handle_ppp(cx, bytes),
-                None => Err(DropReason::PppoeUnknownSession),
-            },
+            PuntKind::Ppp { owner: SessionOwner::Wan(wan) } => {
+                match self.uplinks.iter_mut().find(|uplink| uplink.id() == wan) {
+                    Some(uplink) => uplink.handle_ppp(cx, bytes),
+                    None => Err(DropReason::PppoeUnknownSession),
+                }
+            }
             PuntKind::Ppp { owner: SessionOwner::Subscriber(subscriber) } => {
                 match self.access.iter_mut().find(|access| access.owns(subscriber)) {
                     Some(access) => access.handle_ppp(cx, subscriber, bytes),
