@@ -39,7 +39,7 @@ pub struct WanStatus {
     pub name: String,
     /// The port that it dials on.
     pub port: String,
-    /// True when IPv4 traffic passes.
+    /// True when traffic of any family passes.
     pub up: bool,
     /// What it is doing, in a word: `idle`, `discovering`, `establishing`, `authenticating`, `configuring`, `up`,
     /// `waiting`.
@@ -68,8 +68,57 @@ pub struct WanStatus {
     pub mtu_limit: Option<String>,
     /// How often the address has changed since the start.
     pub epoch: u32,
+    /// IPv6, when the uplink is to carry it.
+    pub ipv6: Option<WanIpv6Status>,
     /// What the session has carried.
     pub usage: Usage,
+}
+
+/// IPv6 on an uplink.
+#[derive(Debug, Clone, Default, Serialize)]
+pub struct WanIpv6Status {
+    /// True when IPv6 traffic passes.
+    pub up: bool,
+    /// Our link-local address, while the link is up.
+    pub link_local: Option<Ipv6Addr>,
+    /// Our further addresses.
+    pub addresses: Vec<Ipv6Addr>,
+    /// Where everything goes that is not on the link (RFC 7084 W-3).
+    pub default_router: Option<Ipv6Addr>,
+    /// Prefixes delegated to us (RFC 7084 WPD-1).
+    pub prefixes: Vec<PrefixStatus>,
+    /// DNS servers that advertisements and DHCPv6 told us.
+    pub dns: Vec<Ipv6Addr>,
+    /// The DHCPv6 client.
+    pub dhcp: Option<Dhcp6Status>,
+    /// How often prefixes or addresses have changed since the start.
+    pub epoch: u32,
+}
+
+/// A delegated prefix.
+#[derive(Debug, Clone, Serialize)]
+pub struct PrefixStatus {
+    /// The prefix.
+    pub prefix: Ipv6Cidr,
+    /// Seconds for which new connections may use it; `None` for ever.
+    pub preferred_s: Option<u32>,
+    /// Seconds for which it is ours; `None` for ever.
+    pub valid_s: Option<u32>,
+}
+
+/// A DHCPv6 client.
+#[derive(Debug, Clone, Default, Serialize)]
+pub struct Dhcp6Status {
+    /// What it is doing, in a word: `idle`, `soliciting`, `requesting`, `bound`, `renewing`, `rebinding` …
+    pub state: &'static str,
+    /// The server that it has its lease from, by its DUID in hex.
+    pub server: Option<String>,
+    /// Seconds until it renews.
+    pub renew_in_s: Option<u64>,
+    /// Seconds until it asks any server (RFC 8415 §18.2.5).
+    pub rebind_in_s: Option<u64>,
+    /// Why the last exchange came to nothing.
+    pub last_failure: Option<String>,
 }
 
 /// A LAN.
@@ -83,6 +132,63 @@ pub struct LanStatus {
     pub address: Ipv4Cidr,
     /// DHCPv4 leases.
     pub leases: Vec<LeaseStatus>,
+    /// IPv6, when the LAN has any.
+    pub ipv6: Option<LanIpv6Status>,
+}
+
+/// IPv6 on a LAN.
+#[derive(Debug, Clone, Default, Serialize)]
+pub struct LanIpv6Status {
+    /// The router's addresses.
+    pub addresses: Vec<Ipv6Addr>,
+    /// The prefixes that are announced, old ones included.
+    pub prefixes: Vec<LanPrefixStatus>,
+    /// DHCPv6 leases.
+    pub leases: Vec<Lease6Status>,
+    /// Why a prefix that the configuration asks for is not there, as a sentence (RFC 7084 WPD-3).
+    pub problem: Option<String>,
+}
+
+/// A prefix that a LAN's hosts hear of.
+#[derive(Debug, Clone, Serialize)]
+pub struct LanPrefixStatus {
+    /// The prefix.
+    pub prefix: Ipv6Cidr,
+    /// Name of the uplink that it comes from, or `ula` for the site's own (RFC 7084 ULA-1).
+    pub origin: String,
+    /// How it stands.
+    pub state: PrefixState,
+    /// Seconds for which new connections may use it; `None` for ever.
+    pub preferred_s: Option<u32>,
+    /// Seconds for which addresses in it work; `None` for ever.
+    pub valid_s: Option<u32>,
+    /// Seconds for which it is still announced as old (RFC 9096 L-13); `None` for one that is current.
+    pub announced_for_s: Option<u64>,
+}
+
+/// How a LAN's prefix stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum PrefixState {
+    /// New connections use it.
+    Preferred,
+    /// It is ours, but on its way out: only connections that are there use it (RFC 4862 §5.5.4).
+    Deprecated,
+    /// It is no longer ours: hosts are told to give it up (RFC 9096 L-13).
+    Stale,
+}
+
+/// A DHCPv6 lease.
+#[derive(Debug, Clone, Serialize)]
+pub struct Lease6Status {
+    /// The leased address.
+    pub address: Ipv6Addr,
+    /// Who holds it, by its DUID in hex.
+    pub duid: String,
+    /// The name it gave.
+    pub hostname: Option<String>,
+    /// Seconds until it expires.
+    pub expires_in_s: u64,
 }
 
 /// A DHCPv4 lease.

@@ -186,6 +186,7 @@ impl Services {
                     fixed: lan.settings.hosts.iter().any(|host| host.mac == Some(lease.mac)),
                 })
                 .collect(),
+            ipv6: None,
         };
         self.lans.iter().map(of_lan).collect()
     }

@@ -164,6 +164,7 @@ impl Uplink {
             mtu: session.map(|session| session.mtu),
             mtu_limit: session.map(|session| session.limit.to_string()),
             epoch,
+            ipv6: None,
             usage,
         }
     }
