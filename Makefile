@@ -30,7 +30,7 @@ help:
 BUILD_PACKAGES := build-essential ca-certificates pkg-config libpcap-dev
 DEMO_PACKAGES := iproute2 iputils-ping udhcpc
 TEST_PACKAGES := $(DEMO_PACKAGES) isc-dhcp-client dnsmasq-base busybox-static ethtool tcpdump tshark traceroute \
-	qemu-system-x86 cpio
+	ndisc6 radvd kea-dhcp6-server libfl2 qemu-system-x86 cpio
 BENCH_PACKAGES := $(TEST_PACKAGES) nftables valgrind
 
 # Installs what is missing; says nothing when nothing is.

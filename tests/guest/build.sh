@@ -1,5 +1,6 @@
 #!/bin/sh
-# Builds the guest that runs the real peers: Debian's kernel and a small initramfs with Debian's ppp and pppoe.
+# Builds the guest that runs the real peers: Debian's kernel and a small initramfs with Debian's ppp, pppoe, radvd, Kea's
+# DHCPv6 server and WIDE's DHCPv6 client and server.
 #
 # usage: build.sh OUT
 #
@@ -13,7 +14,7 @@ mkdir -p "$out/packages"
 out=$(cd "$out" && pwd)
 
 # The modules that the guest loads, besides what these need.
-modules="virtio_pci virtio_net virtio_console virtio_rng ppp_generic ppp_async ppp_synctty pppoe"
+modules="virtio_pci virtio_net virtio_console virtio_rng ppp_generic ppp_async ppp_synctty pppoe 8021q"
 
 # linux-image-amd64 is an empty package that depends on the kernel of today.
 kernel=$(apt-cache depends linux-image-amd64 2>/dev/null | sed -n 's/^ *Depends: \(linux-image-[0-9].*\)$/\1/p' | head -n 1)
@@ -22,7 +23,8 @@ if [ -z "$kernel" ]; then
     exit 1
 fi
 
-wanted=$(apt-cache policy "$kernel" ppp pppoe busybox-static \
+wanted=$(apt-cache policy "$kernel" ppp pppoe busybox-static radvd kea-common kea-dhcp6-server wide-dhcpv6-client \
+    wide-dhcpv6-server \
     | awk '/^[a-z]/ { name = $1; sub(":$", "", name) } /^ *Candidate:/ { print name "=" $2 }')
 
 fresh() {
@@ -67,7 +69,13 @@ find_one() {
     return 1
 }
 cp "$(find_one busybox)" bin/busybox
-for program in pppd pppoe-server pppoe; do cp "$(find_one $program)" usr/sbin/; done
+programs="pppd pppoe-server pppoe radvd kea-dhcp6 dhcp6c dhcp6s"
+for program in $programs; do cp "$(find_one $program)" usr/sbin/; done
+hook=$(cd "$root/packages" && find usr/lib -name libdhcp_run_script.so)
+mkdir -p "$(dirname "$hook")" var/lib/dhcpv6
+cp "$root/packages/$hook" "$hook"
+# dhcp6c and dhcp6s want a key for their control ports, which nobody uses.
+mkdir etc/wide-dhcpv6
 plugins=$(find "$root/packages/usr/lib/pppd" -name pppoe.so -o -name rp-pppoe.so | sort)
 for plugin in $plugins; do
     folder=${plugin#"$root/packages/"}
@@ -80,14 +88,15 @@ copy_libraries() {
     ldd "$@" | awk '/=> not found/ { print "missing " $1 } /=> \// { print $3 } /^[ \t]*\// { print $1 }' \
         | grep -v ':$' | sort -u | while read -r library rest; do
         if [ "$library" = missing ]; then
-            echo "guest: this machine lacks the library $rest, which pppd needs" >&2
+            echo "guest: this machine lacks the library $rest, which the guest's programs need" >&2
             return 1
         fi
         mkdir -p ".$(dirname "$library")"
         cp -L "$library" ".$library"
     done
 }
-copy_libraries usr/sbin/pppd usr/sbin/pppoe-server usr/sbin/pppoe $(find usr/lib/pppd -name '*.so')
+# shellcheck disable=SC2046 # lists of words
+copy_libraries $(printf 'usr/sbin/%s ' $programs) $(find usr/lib -name '*.so')
 
 # The modules and what they need, in an order that insmod can take.
 release=$(ls "$root/packages/lib/modules")

@@ -131,12 +131,19 @@ impl Guest {
     /// Ends what a test has started and forgets what it has configured.
     fn clear(&mut self) {
         self.run(
-            "killall -9 pppoe-server pppd pppoe >/dev/null 2>&1
+            "killall -9 pppoe-server pppd pppoe radvd kea-dhcp6 dhcp6c dhcp6s >/dev/null 2>&1
              while [ -d /sys/class/net/ppp0 ]; do sleep 0.1; done
-             for card in eth0 eth1; do ip address flush dev $card; ip link set $card mtu 1500 up; done
+             for vlan in $(cd /sys/class/net; echo eth*.*); do ip link del $vlan 2>/dev/null; done
+             for card in eth0 eth1; do
+                 ip link set $card down; ip address flush dev $card
+                 for key in accept_ra accept_dad; do echo 0 > /proc/sys/net/ipv6/conf/$card/$key; done
+                 ip link set $card mtu 1500 up
+             done
              ip route flush table main
              echo 1 > /proc/sys/net/ipv4/ip_forward
-             rm -rf /etc/ppp /run/test; mkdir -p /etc/ppp /run/test",
+             echo 1 > /proc/sys/net/ipv6/conf/all/forwarding
+             rm -rf /etc/ppp /run/test /run/kea /var/lib/dhcpv6
+             mkdir -p /etc/ppp /run/test /run/kea /var/lib/dhcpv6",
         );
     }
 }

@@ -2,7 +2,7 @@
 
 use std::fs::{self, File, OpenOptions};
 use std::io::Write;
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -15,6 +15,10 @@ use crate::netns::{Namespace, sweep, text};
 pub const WEB: Ipv4Addr = Ipv4Addr::new(203, 0, 113, 80);
 /// The ISP's router, in the far host's network 203.0.113.0/24.
 pub const CORE: Ipv4Addr = Ipv4Addr::new(203, 0, 113, 1);
+/// The host on the far side, over IPv6.
+pub const WEB6: Ipv6Addr = Ipv6Addr::new(0x2001, 0xdb8, 0xffff, 0, 0, 0, 0, 0x80);
+/// The ISP's router, in the far host's network 2001:db8:ffff::/64.
+pub const CORE6: Ipv6Addr = Ipv6Addr::new(0x2001, 0xdb8, 0xffff, 0, 0, 0, 0, 1);
 /// The gateway in its LAN, 192.168.1.0/24.
 pub const GATEWAY: Ipv4Addr = Ipv4Addr::new(192, 168, 1, 1);
 /// The LAN's host with a fixed lease.
@@ -71,10 +75,25 @@ impl Lab {
         folder
     }
 
+    /// A log of this lab to write to; what is in it stays.
+    pub fn log_file(&self, name: &str) -> File {
+        let path = self.logs().join(format!("{name}.log"));
+        File::options().create(true).append(true).open(&path).expect("the build folder can be written")
+    }
+
     /// Writes a file that only its owner may read, and returns its path.
     pub fn secret(&self, name: &str, content: &str) -> PathBuf {
+        self.write(name, content, 0o600)
+    }
+
+    /// Writes a script that can be run, and returns its path.
+    pub fn script(&self, name: &str, content: &str) -> PathBuf {
+        self.write(name, content, 0o755)
+    }
+
+    fn write(&self, name: &str, content: &str, mode: u32) -> PathBuf {
         let path = self.folder.join(name);
-        let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&path);
+        let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(mode).open(&path);
         let file = file.as_mut().unwrap_or_else(|error| panic!("cannot write {}: {error}", path.display()));
         file.write_all(content.as_bytes()).expect("a file can be written");
         path
@@ -147,4 +166,9 @@ pub fn target() -> PathBuf {
 /// The far host's port.
 pub fn web(port: u16) -> SocketAddr {
     SocketAddr::from((WEB, port))
+}
+
+/// The far host's port, over IPv6.
+pub fn web6(port: u16) -> SocketAddr {
+    SocketAddr::from((WEB6, port))
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 use genkan_tests::guest::Guest;
 use genkan_tests::lab::Lab;
 use genkan_tests::netns::Namespace;
-use genkan_tests::peers::{Authentication, Client, Server};
+use genkan_tests::peers::{Authentication, Client, Delegation, Dhcp6, Server};
 use genkan_tests::wait_for;
 
 /// The guest with a cable between its two cards.
@@ -62,4 +62,24 @@ fn pppd_gets_an_mtu_of_1500_from_pppoe_server() {
     Client { mtu: 1500, ..Client::default() }.start(&mut guest);
     Client::wait_up(&mut guest);
     assert_eq!(Client::mtu(&mut guest), 1500);
+}
+
+/// Kea and dhcp6s delegate to dhcp6c, over pppd's IPV6CP.
+#[test]
+fn dhcp6c_gets_a_prefix_from_kea_and_from_dhcp6s() {
+    let lab = Lab::new("guest-delegation");
+    let (mut guest, _cable) = looped(&lab);
+    for server in [Dhcp6::Kea, Dhcp6::Wide] {
+        Server { ipv6: Some(Delegation { server, ..Delegation::default() }), ..Server::default() }
+            .start(&mut guest);
+        Client { ipv6: true, ..Client::default() }.start(&mut guest);
+        Client::wait_up(&mut guest);
+        let address = Client::delegated(&mut guest, "lo", 1, 56);
+        assert_eq!(address.segments()[..4], [0x2001, 0xdb8, 0x100, 1], "{server:?}");
+        // The way to the prefix, on the server's side.
+        let routes = guest.run("ip -6 route show");
+        assert!(routes.contains("2001:db8:100::/56 via fe80:"), "{server:?}: {routes}");
+        Server::kill(&mut guest);
+        guest.run("killall -9 dhcp6c; ip address flush dev lo scope global");
+    }
 }

@@ -1,49 +1,13 @@
 //! pppd and pppoe-server, as configured in the guest.
 
-use std::fmt;
-use std::net::Ipv4Addr;
+use std::net::{Ipv4Addr, Ipv6Addr};
 use std::time::Duration;
 
+use super::delegation::Delegation;
+use super::{Authentication, wide};
 use crate::guest::Guest;
 use crate::lab::{PASSWORD, USERNAME, WEB};
 use crate::wait_for;
-
-/// What pppd may ask its peer for, or may be asked for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Authentication {
-    /// RFC 1334.
-    Pap,
-    /// RFC 1994, with MD5.
-    ChapMd5,
-    /// RFC 2759.
-    MsChapV2,
-}
-
-impl Authentication {
-    /// Every one of them.
-    pub const ALL: [Authentication; 3] =
-        [Authentication::Pap, Authentication::ChapMd5, Authentication::MsChapV2];
-
-    /// pppd's name for it, after "require-" and "refuse-".
-    fn option(self) -> &'static str {
-        match self {
-            Authentication::Pap => "pap",
-            Authentication::ChapMd5 => "chap",
-            Authentication::MsChapV2 => "mschap-v2",
-        }
-    }
-}
-
-/// genkan's name for it.
-impl fmt::Display for Authentication {
-    fn fmt(&self, to: &mut fmt::Formatter<'_>) -> fmt::Result {
-        to.write_str(match self {
-            Authentication::Pap => "pap",
-            Authentication::ChapMd5 => "chap-md5",
-            Authentication::MsChapV2 => "ms-chap-v2",
-        })
-    }
-}
 
 /// An ISP made of pppoe-server and pppd, on the guest's eth0.
 #[derive(Debug, Clone, Copy)]
@@ -54,6 +18,10 @@ pub struct Server {
     pub mtu: u16,
     /// Address of the first session; later ones get the following.
     pub first: Ipv4Addr,
+    /// Whether it speaks IPCP.
+    pub ipv4: bool,
+    /// What a session gets over IPv6; without it IPV6CP is refused.
+    pub ipv6: Option<Delegation>,
 }
 
 /// The server's own address on each session.
@@ -61,7 +29,13 @@ pub const SERVER: Ipv4Addr = Ipv4Addr::new(10, 64, 0, 1);
 
 impl Default for Server {
     fn default() -> Self {
-        Server { authentication: Authentication::ChapMd5, mtu: 1492, first: Ipv4Addr::new(10, 64, 1, 1) }
+        Server {
+            authentication: Authentication::ChapMd5,
+            mtu: 1492,
+            first: Ipv4Addr::new(10, 64, 1, 1),
+            ipv4: true,
+            ipv6: None,
+        }
     }
 }
 
@@ -72,13 +46,18 @@ impl Server {
         let secret = format!("\"{USERNAME}\" * \"{PASSWORD}\" *\n");
         guest.write("/etc/ppp/pap-secrets", &secret);
         guest.write("/etc/ppp/chap-secrets", &secret);
-        let Server { authentication, mtu, first } = self;
+        let Server { authentication, mtu, first, ipv4, ipv6 } = self;
         let asked = authentication.option();
+        let families =
+            [if ipv4 { "" } else { "noip\n" }, if ipv6.is_some() { "+ipv6" } else { "noipv6" }].concat();
+        if let Some(delegation) = ipv6 {
+            delegation.prepare(guest);
+        }
         guest.write(
             "/etc/ppp/pppoe-server-options",
             &format!(
                 "auth\nrequire-{asked}\nname bras\nmtu {mtu}\nmru {mtu}\nms-dns {WEB}\nms-dns {SERVER}\n\
-                 lcp-echo-interval 2\nlcp-echo-failure 5\nnoipv6\nnomppe\ndebug\nlogfile /run/test/pppd-server.log\n"
+                 lcp-echo-interval 2\nlcp-echo-failure 5\n{families}\nnomppe\ndebug\nlogfile /run/test/pppd-server.log\n"
             ),
         );
         guest.write("/etc/ppp/options", "");
@@ -94,7 +73,7 @@ impl Server {
     #[track_caller]
     pub fn kill(guest: &mut Guest) {
         guest.run(
-            "killall -9 pppoe-server pppoe pppd 2>/dev/null
+            "killall -9 pppoe-server pppoe pppd radvd kea-dhcp6 dhcp6s 2>/dev/null
              while [ -d /sys/class/net/ppp0 ]; do sleep 0.1; done
              rm -f /run/test/*",
         );
@@ -112,11 +91,14 @@ pub struct Client<'a> {
     pub authentication: Authentication,
     /// MTU that it asks for.
     pub mtu: u16,
+    /// Whether it speaks IPV6CP, too.
+    pub ipv6: bool,
 }
 
 impl Default for Client<'_> {
     fn default() -> Self {
-        Client { card: "eth1", password: PASSWORD, authentication: Authentication::ChapMd5, mtu: 1492 }
+        let authentication = Authentication::ChapMd5;
+        Client { card: "eth1", password: PASSWORD, authentication, mtu: 1492, ipv6: false }
     }
 }
 
@@ -124,7 +106,8 @@ impl Client<'_> {
     /// Starts it, as ppp100.
     #[track_caller]
     pub fn start(self, guest: &mut Guest) {
-        let Client { card, password, authentication, mtu } = self;
+        let Client { card, password, authentication, mtu, ipv6 } = self;
+        let ipv6 = if ipv6 { "+ipv6" } else { "noipv6" };
         let mut refused = String::new();
         for other in Authentication::ALL.into_iter().filter(|other| *other != authentication) {
             refused.push_str(&format!("refuse-{}\n", other.option()));
@@ -133,7 +116,7 @@ impl Client<'_> {
             "/etc/ppp/client",
             &format!(
                 "plugin rp-pppoe.so\n{card}\nunit 100\nuser \"{USERNAME}\"\npassword \"{password}\"\n\
-                 {refused}refuse-mschap\nrefuse-eap\nmtu {mtu}\nmru {mtu}\nnoauth\nnoipv6\nnomppe\nnodeflate\nnobsdcomp\n\
+                 {refused}refuse-mschap\nrefuse-eap\nmtu {mtu}\nmru {mtu}\nnoauth\n{ipv6}\nnomppe\nnodeflate\nnobsdcomp\n\
                  novj\nusepeerdns\nnodefaultroute\nmaxfail 1\nlcp-echo-interval 2\nlcp-echo-failure 5\n\
                  debug\nlogfile /run/test/pppd-client.log\n"
             ),
@@ -160,5 +143,18 @@ impl Client<'_> {
     #[track_caller]
     pub fn mtu(guest: &mut Guest) -> u16 {
         guest.run("cat /sys/class/net/ppp100/mtu").trim().parse().expect("an MTU is a number")
+    }
+
+    /// Has WIDE's dhcp6c ask for a prefix on its session and give `lan` the subnet `subnet` of it, and waits for the
+    /// address that this makes. `length` is what the concentrator delegates.
+    #[track_caller]
+    pub fn delegated(guest: &mut Guest, lan: &str, subnet: u32, length: u8) -> Ipv6Addr {
+        wide::ask(guest, "ppp100", lan, subnet, length);
+        wait_for("dhcp6c to number the LAN", Duration::from_secs(30), || {
+            let answer = guest.try_run(&format!("ip -o -6 address show dev {lan} scope global"));
+            let address = answer.output.split_whitespace().skip_while(|word| *word != "inet6").nth(1);
+            let address = address.and_then(|word| word.split('/').next()?.parse().ok());
+            address.ok_or_else(|| guest.try_run("tail -n 25 /run/test/dhcp6c.log").output)
+        })
     }
 }
