@@ -1,7 +1,7 @@
 //! What a computer on the LAN does: transfers, look-ups, echoes. Call these inside a namespace.
 
 use std::io::{self, BufRead, BufReader, Read, Write};
-use std::net::{Ipv4Addr, SocketAddr, TcpStream, UdpSocket};
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, TcpStream, UdpSocket};
 use std::time::{Duration, Instant};
 
 use hickory_proto::op::{Message, MessageType, OpCode, Query};
@@ -142,8 +142,7 @@ pub fn echo(server: SocketAddr, line: &str) -> Result<(), String> {
 
 /// Sends `count` datagrams of `size` octets to an echo server, a few at a time, and returns how many came back whole.
 pub fn datagrams(server: SocketAddr, count: u32, size: usize) -> Result<u32, String> {
-    let socket = UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 0)).map_err(say)?;
-    socket.connect(server).map_err(say)?;
+    let socket = open(server).map_err(say)?;
     socket.set_read_timeout(Some(Duration::from_secs(2))).map_err(say)?;
     let mut back = vec![0; 65_536];
     let mut whole = 0;
@@ -166,6 +165,23 @@ pub fn datagrams(server: SocketAddr, count: u32, size: usize) -> Result<u32, Str
         }
     }
     Ok(whole)
+}
+
+/// A UDP socket to `server`, of its family.
+pub fn open(server: SocketAddr) -> io::Result<UdpSocket> {
+    let any = if server.is_ipv4() { Ipv4Addr::UNSPECIFIED.into() } else { Ipv6Addr::UNSPECIFIED.into() };
+    let socket = UdpSocket::bind(SocketAddr::new(any, 0))?;
+    socket.connect(server)?;
+    Ok(socket)
+}
+
+/// Looks an AAAA record up over UDP.
+pub fn resolve6(server: SocketAddr, name: &str) -> Result<Vec<Ipv6Addr>, String> {
+    let answers = ask(server, name, RecordType::AAAA, false)?;
+    Ok(answers
+        .into_iter()
+        .filter_map(|data| if let RData::AAAA(address) = data { Some(address.0) } else { None })
+        .collect())
 }
 
 /// Looks an A record up over UDP.
@@ -195,8 +211,7 @@ pub fn ask(server: SocketAddr, name: &str, kind: RecordType, tcp: bool) -> Resul
         stream.read_exact(&mut reply).map_err(say)?;
         reply
     } else {
-        let socket = UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 0)).map_err(say)?;
-        socket.connect(server).map_err(say)?;
+        let socket = open(server).map_err(say)?;
         socket.set_read_timeout(Some(Duration::from_secs(5))).map_err(say)?;
         socket.send(&query).map_err(|error| format!("DNS: {error}"))?;
         let mut reply = vec![0; 65_536];

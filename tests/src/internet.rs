@@ -9,9 +9,11 @@
 //! | TCP 7, UDP 7 | echo |
 //! | UDP 9 | the address and port that the datagram came from |
 //! | UDP and TCP 53 | names under `example.test` (dnsmasq) |
+//!
+//! All of it over IPv4 and IPv6.
 
 use std::io::{self, BufRead, BufReader, Read, Write};
-use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener, TcpStream, UdpSocket};
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, TcpStream, UdpSocket};
 use std::process::{Child, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -20,6 +22,7 @@ use std::time::Duration;
 
 use sha1::{Digest, Sha1};
 
+use crate::lab::WEB6;
 use crate::netns::{Namespace, stop};
 use crate::wait_for;
 
@@ -32,18 +35,19 @@ pub struct Internet {
 }
 
 impl Internet {
-    /// Serves in `namespace`, on every address it has. `www.example.test` is `web`, and `big.example.test` has texts
-    /// that do not fit in a datagram.
+    /// Serves in `namespace`, on every address it has. `www.example.test` is `web` and [`WEB6`], and `big.example.test`
+    /// has texts that do not fit in a datagram.
     #[track_caller]
     pub fn start(namespace: &Namespace, web: Ipv4Addr) -> Internet {
         let ended = Arc::new(AtomicBool::new(false));
         let (tcp, origin) = namespace.inside(|| {
-            let any = Ipv4Addr::UNSPECIFIED;
+            // Takes both families.
+            let any = Ipv6Addr::UNSPECIFIED;
             let tcp = TcpListener::bind((any, 80)).expect("port 80 of a new namespace is free");
             (tcp, UdpSocket::bind((any, 9)).expect("port 9 of a new namespace is free"))
         });
         accept(tcp, &ended, web_server);
-        answer(origin, &ended, |_, from| from.to_string().into_bytes());
+        answer(origin, &ended, |_, from| plain(from).to_string().into_bytes());
 
         let mut command = namespace.command("dnsmasq");
         command.args([
@@ -55,6 +59,7 @@ impl Internet {
         ]);
         command.args(["--pid-file=", "--log-facility=-", "--bind-dynamic", "--except-interface=lo"]);
         command.arg(format!("--address=/www.example.test/{web}"));
+        command.arg(format!("--address=/www.example.test/{WEB6}"));
         for number in 0..12 {
             command.arg(format!("--txt-record=big.example.test,{number}{}", "x".repeat(200)));
         }
@@ -90,7 +95,8 @@ impl Echo {
     pub fn start(namespace: &Namespace) -> Echo {
         let ended = Arc::new(AtomicBool::new(false));
         let (tcp, udp) = namespace.inside(|| {
-            let any = Ipv4Addr::UNSPECIFIED;
+            // Takes both families.
+            let any = Ipv6Addr::UNSPECIFIED;
             let tcp = TcpListener::bind((any, 7)).expect("port 7 of a new namespace is free");
             (tcp, UdpSocket::bind((any, 7)).expect("port 7 of a new namespace is free"))
         });
@@ -195,6 +201,11 @@ fn answer(socket: UdpSocket, ended: &Arc<AtomicBool>, reply: fn(&[u8], SocketAdd
     });
 }
 
+/// An IPv4 address as such, not inside an IPv6 one.
+fn plain(from: SocketAddr) -> SocketAddr {
+    SocketAddr::new(from.ip().to_canonical(), from.port())
+}
+
 fn patient(stream: &TcpStream) -> io::Result<()> {
     stream.set_nonblocking(false)?;
     stream.set_read_timeout(Some(Duration::from_secs(30)))?;
@@ -208,10 +219,7 @@ fn echo_server(mut stream: TcpStream) -> io::Result<()> {
 
 fn web_server(mut stream: TcpStream) -> io::Result<()> {
     patient(&stream)?;
-    let from = match stream.peer_addr()? {
-        SocketAddr::V4(from) => format!("{}:{}", IpAddr::V4(*from.ip()), from.port()),
-        SocketAddr::V6(from) => from.to_string(),
-    };
+    let from = plain(stream.peer_addr()?).to_string();
     let mut reader = BufReader::new(stream.try_clone()?);
     let mut request = String::new();
     reader.read_line(&mut request)?;

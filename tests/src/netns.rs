@@ -57,12 +57,32 @@ impl Namespace {
     /// Sets a kernel variable of this namespace.
     #[track_caller]
     pub fn sysctl(&self, name: &str, value: &str) {
-        let path = format!("/proc/sys/{}", name.replace('.', "/"));
+        self.set(format!("/proc/sys/{}", name.replace('.', "/")), value);
+    }
+
+    #[track_caller]
+    fn set(&self, path: String, value: &str) {
         let value = value.to_string();
         self.inside(move || {
             std::fs::write(&path, &value)
                 .unwrap_or_else(|error| panic!("cannot set {path} to {value}: {error}"));
         });
+    }
+
+    /// Lets `device`, which is up, speak IPv6: it gets a link-local address. Router Advertisements are the caller's matter.
+    #[track_caller]
+    pub fn speak_ipv6(&self, device: &str) {
+        for (key, value) in [("accept_ra", "0"), ("disable_ipv6", "0")] {
+            self.sysctl_of(device, key, value);
+        }
+        self.sysctl("net.ipv6.conf.lo.disable_ipv6", "0");
+    }
+
+    /// Sets an IPv6 variable of one device.
+    #[track_caller]
+    pub fn sysctl_of(&self, device: &str, name: &str, value: &str) {
+        // A VLAN's device may have a dot in its name.
+        self.set(format!("/proc/sys/net/ipv6/conf/{device}/{name}"), value);
     }
 
     /// A command that will run in this namespace.

@@ -14,7 +14,7 @@ use std::path::PathBuf;
 use crate::gateway::Genkan;
 use crate::guest::Guest;
 use crate::internet::Internet;
-use crate::lab::{CORE, GATEWAY, Lab, NAS, NAS_MAC, PASSWORD, USERNAME, WEB};
+use crate::lab::{CORE, CORE6, GATEWAY, Lab, NAS, NAS_MAC, PASSWORD, USERNAME, WEB, WEB6};
 use crate::netns::{Namespace, veth};
 use crate::peers::Authentication;
 
@@ -36,11 +36,34 @@ pub struct Dial<'a> {
     pub authentication: Option<Authentication>,
     /// The MTU that it asks for; `None` leaves the default, 1492.
     pub mtu: Option<u16>,
+    /// More lines of `[wan.isp]`.
+    pub wan: &'a str,
+    /// More lines of `[lan.home]`.
+    pub lan: &'a str,
 }
 
 impl Default for Dial<'_> {
     fn default() -> Self {
-        Dial { password: PASSWORD, authentication: None, mtu: None }
+        Dial { password: PASSWORD, authentication: None, mtu: None, wan: "", lan: "" }
+    }
+}
+
+impl Dial<'_> {
+    /// The table `[wan.isp]` on `wan0`.
+    fn uplink(&self, lab: &Lab) -> String {
+        let password = lab.secret("isp.secret", self.password);
+        let mut config = format!(
+            "[wan.isp]\nport = \"wan0\"\npppoe.username = \"{USERNAME}\"\npppoe.password-file = {:?}\n\
+             pppoe.echo = {{ interval = \"1s\", failures = 3 }}\n",
+            password.display().to_string()
+        );
+        if let Some(authentication) = self.authentication {
+            config.push_str(&format!("pppoe.authentication = [\"{authentication}\"]\n"));
+        }
+        if let Some(mtu) = self.mtu {
+            config.push_str(&format!("pppoe.mtu = {mtu}\n"));
+        }
+        config + self.wan
     }
 }
 
@@ -76,11 +99,17 @@ impl House {
         house
     }
 
-    /// Starts genkan and plugs its taps in. `more` is added to the configuration.
+    /// Starts genkan, which dials as `isp`, and plugs its taps in. `more` is added to the configuration.
     #[track_caller]
     pub fn start(&self, lab: &Lab, dial: Dial<'_>, more: &str) -> Genkan {
-        let config = self.config(&lab.secret("isp.secret", dial.password), dial);
-        let genkan = Genkan::start(lab, &self.router, "router", &(config + more));
+        self.run(lab, &dial.uplink(lab), dial.lan, more)
+    }
+
+    /// Starts genkan with these uplinks, whole tables, and plugs its taps in. `lan` is added to `[lan.home]`, `more` to the
+    /// configuration.
+    #[track_caller]
+    pub fn run(&self, lab: &Lab, uplinks: &str, lan: &str, more: &str) -> Genkan {
+        let genkan = Genkan::start(lab, &self.router, "router", &(self.config(uplinks, lan) + more));
         if self.lan == Port::Tap {
             self.hand_over("lan0", &self.nas, "eth0");
             self.hand_over("lan1", &self.desk, "eth0");
@@ -97,26 +126,16 @@ impl House {
         to.ip(&["link", "set", device, "up"]);
     }
 
-    fn config(&self, password: &std::path::Path, dial: Dial<'_>) -> String {
+    fn config(&self, uplinks: &str, lan: &str) -> String {
         let mut config = String::new();
         for (port, kind) in [("wan0", self.wan), ("lan0", self.lan), ("lan1", self.lan)] {
             let key = if kind == Port::Nic { "nic" } else { "tap" };
             config.push_str(&format!("[port.{port}]\n{key} = \"{port}\"\n\n"));
         }
-        config.push_str(&format!(
-            "[wan.isp]\nport = \"wan0\"\npppoe.username = \"{USERNAME}\"\npppoe.password-file = {:?}\n\
-             pppoe.echo = {{ interval = \"1s\", failures = 3 }}\n",
-            password.display().to_string()
-        ));
-        if let Some(authentication) = dial.authentication {
-            config.push_str(&format!("pppoe.authentication = [\"{authentication}\"]\n"));
-        }
-        if let Some(mtu) = dial.mtu {
-            config.push_str(&format!("pppoe.mtu = {mtu}\n"));
-        }
+        config.push_str(uplinks);
         config.push_str(&format!(
             "\n[lan.home]\nports = [\"lan0\", \"lan1\"]\naddress = \"{GATEWAY}/24\"\n\
-             dhcp = {{ range = \"192.168.1.100-192.168.1.199\", lease = \"12h\" }}\ndomain = \"home.arpa\"\n\n\
+             dhcp = {{ range = \"192.168.1.100-192.168.1.199\", lease = \"12h\" }}\ndomain = \"home.arpa\"\n{lan}\n\
              [[lan.home.host]]\nname = \"nas\"\nmac = \"{NAS_MAC}\"\nipv4 = \"{NAS}\"\n\n"
         ));
         config
@@ -130,6 +149,9 @@ fn far_host(namespace: &Namespace) -> Internet {
     // Every probe is to be answered, and as it is: datagrams leave without DF, so the way has to cut them.
     namespace.sysctl("net.ipv4.icmp_ratelimit", "0");
     namespace.sysctl("net.ipv4.ip_no_pmtu_disc", "1");
+    namespace.speak_ipv6("eth0");
+    namespace.ip(&["address", "add", &format!("{WEB6}/64"), "dev", "eth0", "nodad"]);
+    namespace.ip(&["route", "add", "default", "via", &CORE6.to_string(), "dev", "eth0"]);
     Internet::start(namespace, WEB)
 }
 
@@ -147,7 +169,7 @@ pub struct Far {
 pub fn guest_isp(guest: &mut Guest) -> Far {
     let host = Namespace::new("far");
     guest.plug(1, &host, "eth0");
-    guest.run(&format!("ip address add {CORE}/24 dev eth1"));
+    guest.run(&format!("ip address add {CORE}/24 dev eth1; ip address add {CORE6}/64 dev eth1"));
     Far { internet: far_host(&host), host }
 }
 
