@@ -254,8 +254,8 @@ impl Advertiser {
     pub fn stop(&mut self, cx: &mut Cx<'_>) {
         if matches!(self.state, State::Advertising { .. }) {
             self.advertisement.default_router = false;
-            let (next, changes) = self.change(cx);
-            self.state = State::Stopping { next, changes };
+            // Nobody may come back to send it later.
+            self.state = State::Stopping { next: cx.now, changes: REPEATS };
             self.answers.clear();
             self.handle_timeout(cx);
         }
