@@ -282,10 +282,11 @@ impl RouterDiscovery {
             return;
         };
         soliciting.sent = soliciting.sent.saturating_add(1);
-        if soliciting.sent > SOLICITATIONS {
+        soliciting.next = cx.now + soliciting.interval;
+        if soliciting.sent >= SOLICITATIONS {
             soliciting.interval = soliciting.interval.saturating_mul(2).min(SOLICITATION_MAX);
+            soliciting.next = cx.now + jitter(cx, soliciting.interval);
         }
-        soliciting.next = cx.now + jitter(cx, soliciting.interval);
         let source_link_layer = self.mac;
         let message = Message::RouterSolicitation { source_link_layer };
         if self.transmit.len() < QUEUE {
