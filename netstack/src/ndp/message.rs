@@ -545,4 +545,4 @@ fn push_mac(out: &mut Vec<u8>, kind: u8, mac: Option<Mac>) {
 }
 
 #[cfg(test)]
-mod tests;
+pub(in crate::ndp) mod tests;
