@@ -88,6 +88,11 @@ pub struct Wan {
 }
 
 impl Wan {
+    /// True when it is plain Ethernet, with neighbours.
+    pub fn is_segment(&self) -> bool {
+        !matches!(self.uplink, Uplink::Pppoe(_))
+    }
+
     /// Which families it carries.
     pub fn families(&self) -> Families {
         Families { ipv4: self.ipv4, ipv6: self.ipv6.is_some() }

@@ -6,6 +6,9 @@ use alloc::vec::Vec;
 use serde::{Deserialize, Serialize};
 
 use crate::dhcp4::Lease;
+use crate::dhcp6::Duid;
+use crate::dhcp6::client::Delegation;
+use crate::id::Ipv6Cidr;
 use crate::pppoe::Remembered;
 use crate::time::Instant;
 
@@ -19,17 +22,75 @@ pub struct State {
     /// DHCPv4 leases, by the LAN's name.
     #[serde(default)]
     pub leases: Vec<LanLease>,
+    /// Who the router is for DHCPv6 (RFC 7084 W-5).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub duid: Option<Duid>,
+    /// Prefixes that ISPs have delegated, by the uplink's name.
+    #[serde(default)]
+    pub delegations: Vec<RememberedDelegation>,
+    /// The site's own IPv6 prefix, once it was drawn (RFC 7084 ULA-2).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ula: Option<Ipv6Cidr>,
+    /// Which IPv6 prefixes hosts were told of, by the LAN's name.
+    #[serde(default)]
+    pub lan_prefixes: Vec<LanPrefix>,
 }
 
 impl State {
     /// The same state on another clock, on which `from` is `to`. What had ended by `from` has ended long ago.
     pub fn moved(mut self, from: Instant, to: Instant) -> State {
-        for LanLease { lease, .. } in &mut self.leases {
-            let left = lease.expires.since(from);
-            lease.expires = if left.is_zero() { Instant::ZERO } else { to + left };
+        let shift = |at: &mut Instant| {
+            let left = at.since(from);
+            *at = match *at {
+                Instant::FOREVER => Instant::FOREVER,
+                _ if left.is_zero() => Instant::ZERO,
+                _ => to + left,
+            };
+        };
+        self.leases.iter_mut().for_each(|LanLease { lease, .. }| shift(&mut lease.expires));
+        for RememberedDelegation { delegation, .. } in &mut self.delegations {
+            shift(&mut delegation.preferred_until);
+            shift(&mut delegation.valid_until);
+        }
+        for LanPrefix { announced, .. } in &mut self.lan_prefixes {
+            match announced {
+                Announced::ValidUntil(until) | Announced::StaleUntil(until) => shift(until),
+            }
         }
         self
     }
+}
+
+/// A prefix that an ISP has delegated.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct RememberedDelegation {
+    /// Name of the uplink.
+    pub wan: String,
+    /// The prefix.
+    #[serde(flatten)]
+    pub delegation: Delegation,
+}
+
+/// An IPv6 prefix that hosts on a LAN were told of.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct LanPrefix {
+    /// Name of the LAN.
+    pub lan: String,
+    /// The prefix, a /64.
+    pub prefix: Ipv6Cidr,
+    /// What they were told.
+    #[serde(flatten)]
+    pub announced: Announced,
+}
+
+/// What hosts were told of a prefix.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Announced {
+    /// It is valid until then.
+    ValidUntil(Instant),
+    /// It is not theirs any more, and they are told so until then (RFC 9096 L-13).
+    StaleUntil(Instant),
 }
 
 /// A PPPoE session that was open.

@@ -8,9 +8,9 @@ use std::collections::HashMap;
 use std::mem::{Discriminant, discriminant};
 use std::sync::Arc;
 
-use genkan_netstack::control::{Event, Level};
+use genkan_netstack::control::{Event, Level, PrefixEvent};
 use genkan_netstack::time::{Duration, Instant};
-use genkan_netstack::{arp, dhcp4, dns, pppoe};
+use genkan_netstack::{arp, dhcp4, dhcp6, dns, ndp, pppoe};
 use tracing::{debug, info, warn};
 
 /// What an allowance is for: things with a name in the configuration, and kinds of events. So there are few of them.
@@ -23,6 +23,12 @@ enum Kind {
     Dhcp(Discriminant<dhcp4::Event>),
     Arp(Discriminant<arp::Event>),
     Dns(Discriminant<dns::Event>),
+    WanRouters(Discriminant<ndp::discover::Event>),
+    WanDhcp6(Discriminant<dhcp6::client::Event>),
+    LanPrefix(Discriminant<PrefixEvent>),
+    LanRouter(Discriminant<ndp::advertise::Event>),
+    Ndp(Discriminant<ndp::neighbour::Event>),
+    Prefixes,
 }
 
 fn subject(event: &Event) -> Subject {
@@ -34,6 +40,12 @@ fn subject(event: &Event) -> Subject {
         Event::Dhcp { lan, event } => (Some(Arc::clone(lan)), Kind::Dhcp(discriminant(event))),
         Event::Arp { lan, event } => (Some(Arc::clone(lan)), Kind::Arp(discriminant(event))),
         Event::Dns(event) => (None, Kind::Dns(discriminant(event))),
+        Event::WanRouters { name, event } => (Some(Arc::clone(name)), Kind::WanRouters(discriminant(event))),
+        Event::WanDhcp6 { name, event } => (Some(Arc::clone(name)), Kind::WanDhcp6(discriminant(event))),
+        Event::LanPrefix { lan, event } => (Some(Arc::clone(lan)), Kind::LanPrefix(discriminant(event))),
+        Event::LanRouter { lan, event } => (Some(Arc::clone(lan)), Kind::LanRouter(discriminant(event))),
+        Event::Ndp { name, event, .. } => (Some(Arc::clone(name)), Kind::Ndp(discriminant(event))),
+        Event::PrefixesChanged => (None, Kind::Prefixes),
     }
 }
 

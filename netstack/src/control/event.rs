@@ -3,7 +3,9 @@
 use alloc::sync::Arc;
 use core::fmt;
 
-use crate::{arp, dhcp4, dns, pppoe};
+use super::ipv6::addressing::Event as PrefixEvent;
+use crate::id::Segment;
+use crate::{arp, dhcp4, dhcp6, dns, ndp, pppoe};
 
 /// How much a fact matters to the user.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -47,6 +49,45 @@ pub enum Event {
         /// The fact.
         event: arp::Event,
     },
+    /// About the routers on an uplink's link.
+    WanRouters {
+        /// The uplink's name.
+        name: Arc<str>,
+        /// The fact.
+        event: ndp::discover::Event,
+    },
+    /// About what DHCPv6 servers give an uplink.
+    WanDhcp6 {
+        /// The uplink's name.
+        name: Arc<str>,
+        /// The fact.
+        event: dhcp6::client::Event,
+    },
+    /// About a LAN's IPv6 prefixes.
+    LanPrefix {
+        /// The LAN's name.
+        lan: Arc<str>,
+        /// The fact.
+        event: PrefixEvent,
+    },
+    /// The LANs' prefixes, or how long they last, are others than before.
+    PrefixesChanged,
+    /// About the router's own advertisements on a LAN.
+    LanRouter {
+        /// The LAN's name.
+        lan: Arc<str>,
+        /// The fact.
+        event: ndp::advertise::Event,
+    },
+    /// About stations with IPv6.
+    Ndp {
+        /// Where they are.
+        segment: Segment,
+        /// Its name.
+        name: Arc<str>,
+        /// The fact.
+        event: ndp::neighbour::Event,
+    },
     /// About the DNS forwarder.
     Dns(dns::Event),
 }
@@ -72,6 +113,20 @@ impl Event {
                 Dhcp::LeasesChanged => Level::Debug,
                 Dhcp::Leased { .. } | Dhcp::Released { .. } => Level::Info,
             },
+            Event::WanRouters { .. } => Level::Debug,
+            Event::WanDhcp6 { event, .. } => match event {
+                dhcp6::client::Event::Renewed { .. } => Level::Debug,
+                dhcp6::client::Event::Lost { .. }
+                | dhcp6::client::Event::ServerSilent { .. }
+                | dhcp6::client::Event::Refused { .. } => Level::Warning,
+                _ => Level::Info,
+            },
+            Event::LanPrefix { event, .. } => match event {
+                PrefixEvent::Without(_) => Level::Warning,
+                _ => Level::Info,
+            },
+            Event::PrefixesChanged => Level::Debug,
+            Event::LanRouter { .. } | Event::Ndp { .. } => Level::Warning,
             Event::Arp { .. } | Event::Dns(dns::Event::Silent { .. }) => Level::Warning,
             Event::Dns(dns::Event::Answering { .. }) => Level::Info,
         }
@@ -84,7 +139,9 @@ impl Event {
                 matches!(event, pppoe::Event::SessionOpened { .. } | pppoe::Event::SessionClosed(_))
             }
             Event::Dhcp { event, .. } => *event == dhcp4::Event::LeasesChanged,
-            Event::Concentrator { .. } | Event::Arp { .. } | Event::Dns(_) => false,
+            // A renewal says until when the prefixes last.
+            Event::WanDhcp6 { .. } | Event::PrefixesChanged => true,
+            _ => false,
         }
     }
 }
@@ -96,6 +153,15 @@ impl fmt::Display for Event {
             Event::Concentrator { name, event } => write!(f, "concentrator {name}: {event}"),
             Event::Dhcp { lan, event } => write!(f, "lan {lan}: {event}"),
             Event::Arp { lan, event } => write!(f, "lan {lan}: {event}"),
+            Event::WanRouters { name, event } => write!(f, "wan {name}: {event}"),
+            Event::WanDhcp6 { name, event } => write!(f, "wan {name}: {event}"),
+            Event::LanPrefix { lan, event } => write!(f, "lan {lan}: {event}"),
+            Event::PrefixesChanged => {
+                f.write_str("the prefixes of the LANs, or how long they last, have changed")
+            }
+            Event::LanRouter { lan, event } => write!(f, "lan {lan}: {event}"),
+            Event::Ndp { segment: Segment::Lan(_), name, event } => write!(f, "lan {name}: {event}"),
+            Event::Ndp { segment: Segment::Wan(_), name, event } => write!(f, "wan {name}: {event}"),
             Event::Dns(event) => write!(f, "dns: {event}"),
         }
     }

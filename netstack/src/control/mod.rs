@@ -5,16 +5,20 @@
 
 mod access;
 mod event;
+mod ipv6;
 mod services;
 mod uplink;
 
 pub use event::{Event, Level};
+pub use ipv6::addressing::{Event as PrefixEvent, Problem as PrefixProblem};
 
 use alloc::collections::VecDeque;
+use alloc::string::String;
 use alloc::vec::Vec;
-use core::net::Ipv4Addr;
+use core::net::{IpAddr, Ipv4Addr};
 
 use access::Access;
+use ipv6::{Ipv6, LinkIpv6};
 use services::Services;
 use uplink::Uplink;
 
@@ -27,7 +31,7 @@ use crate::machine::Cx;
 use crate::pppoe::{DiscoveryFrame, Remembered};
 use crate::settings::Settings;
 use crate::state::{RememberedSession, State};
-use crate::status::{NatStatus, Status};
+use crate::status::{LanStatus, NatStatus, Status, WanStatus};
 use crate::time::{Instant, earliest};
 use crate::wire::ethernet::Header;
 use crate::wire::pppoe::HEADER_LEN;
@@ -55,14 +59,17 @@ const PPP_AT: usize = Header::LEN + HEADER_LEN;
 #[derive(Debug, Default)]
 struct Outbox {
     updates: VecDeque<Update>,
+    /// What became of the uplinks' links for IPv6.
+    links: VecDeque<(WanId, LinkIpv6)>,
     events: VecDeque<Event>,
 }
 
 /// The half of the gateway that negotiates.
 pub struct Control {
-    hostname: alloc::string::String,
+    hostname: String,
     uplinks: Vec<Uplink>,
     access: Vec<Access>,
+    ipv6: Ipv6,
     services: Services,
     outbox: Outbox,
 }
@@ -93,6 +100,7 @@ impl Control {
             hostname: settings.hostname.clone(),
             uplinks,
             access,
+            ipv6: Ipv6::new(settings, state, cx),
             services: Services::new(settings, state, cx),
             outbox: Outbox::default(),
         };
@@ -131,7 +139,8 @@ impl Control {
                     None => Err(DropReason::PppoeUnknownSession),
                 }
             }
-            PuntKind::Ndp { .. } | PuntKind::Dhcp6 { .. } => Err(DropReason::NotListening),
+            PuntKind::Ndp { interface } => self.ipv6.handle_ndp(cx, interface, bytes),
+            PuntKind::Dhcp6 { interface } => self.ipv6.handle_dhcp(cx, interface, bytes),
             PuntKind::Local { .. } => self.services.handle_local(cx, &punt.frame),
         };
         self.drain(cx);
@@ -180,7 +189,10 @@ impl Control {
 
     /// The Forwarder has packets for an address on a LAN and does not know the station.
     pub fn resolve(&mut self, cx: &mut Cx<'_>, resolve: Resolve) {
-        self.services.resolve(cx, resolve);
+        match resolve.address {
+            IpAddr::V4(_) => self.services.resolve(cx, resolve),
+            IpAddr::V6(_) => self.ipv6.resolve(cx, resolve),
+        }
         self.drain(cx);
     }
 
@@ -206,6 +218,7 @@ impl Control {
         for access in &mut self.access {
             access.handle_timeout(cx);
         }
+        self.ipv6.handle_timeout(cx);
         self.services.handle_timeout(cx);
         self.drain(cx);
     }
@@ -214,7 +227,8 @@ impl Control {
     pub fn poll_timeout(&self) -> Option<Instant> {
         let uplinks = self.uplinks.iter().filter_map(Uplink::poll_timeout).min();
         let access = self.access.iter().filter_map(Access::poll_timeout).min();
-        earliest(earliest(uplinks, access), self.services.poll_timeout())
+        let local = earliest(self.ipv6.poll_timeout(), self.services.poll_timeout());
+        earliest(earliest(uplinks, access), local)
     }
 
     /// The next fact for the Forwarder.
@@ -244,6 +258,9 @@ impl Control {
                 return Some(exit);
             }
         }
+        if let Some(interface) = self.ipv6.poll_transmit(frame) {
+            return Some(Exit::Link(interface));
+        }
         self.services.poll_transmit(frame)
     }
 
@@ -255,6 +272,7 @@ impl Control {
         for access in &mut self.access {
             access.shut_down(cx);
         }
+        self.ipv6.shut_down(cx);
         self.drain(cx);
     }
 
@@ -269,18 +287,17 @@ impl Control {
                 })
                 .collect(),
             leases: self.services.leases(),
+            duid: Some(self.ipv6.duid()),
+            delegations: self.ipv6.delegations(),
+            ula: self.ipv6.ula(),
+            lan_prefixes: self.ipv6.announced(),
         }
     }
 
     /// What `genkan status` shows.
-    pub fn status(
-        &self,
-        now: Instant,
-        forwarder: &Forwarder,
-        ledger: &Ledger,
-        ports: &[alloc::string::String],
-    ) -> Status {
+    pub fn status(&self, now: Instant, forwarder: &Forwarder, ledger: &Ledger, ports: &[String]) -> Status {
         let usage = |owner| forwarder.usage(owner).unwrap_or_default();
+        let wans: Vec<String> = self.uplinks.iter().map(|uplink| uplink.name().into()).collect();
         Status {
             hostname: self.hostname.clone(),
             wans: self
@@ -288,10 +305,16 @@ impl Control {
                 .iter()
                 .map(|uplink| {
                     let id = uplink.id();
-                    uplink.status(now, ports, forwarder.epoch(id), usage(SessionOwner::Wan(id)))
+                    let ipv6 = self.ipv6.wan_status(now, id, 0);
+                    let status = uplink.status(now, ports, forwarder.epoch(id), usage(SessionOwner::Wan(id)));
+                    WanStatus { ipv6, ..status }
                 })
                 .collect(),
-            lans: self.services.lan_status(now, ports),
+            lans: (0u16..)
+                .map(LanId)
+                .zip(self.services.lan_status(now, ports))
+                .map(|(id, status)| LanStatus { ipv6: self.ipv6.lan_status(now, id, &wans), ..status })
+                .collect(),
             concentrators: self
                 .access
                 .iter()
@@ -313,6 +336,10 @@ impl Control {
         for access in &mut self.access {
             access.drain(cx, &mut self.outbox);
         }
+        while let Some((wan, link)) = self.outbox.links.pop_front() {
+            self.ipv6.link_changed(cx, wan, link);
+        }
+        addresses_changed |= self.ipv6.drain(cx, &mut self.outbox);
         if addresses_changed {
             self.tell_services(cx);
         }

@@ -3,6 +3,7 @@
 use alloc::string::{String, ToString};
 use alloc::sync::Arc;
 
+use super::ipv6::LinkIpv6;
 use super::{Event, Outbox};
 use crate::forward::{Session, SessionOwner, Update, Usage, WanIpv4};
 use crate::frame::Frame;
@@ -111,6 +112,7 @@ impl Uplink {
         let mut changed = false;
         let owner = SessionOwner::Wan(self.id);
         while let Some(event) = self.client.poll_event() {
+            outbox.links.extend(self.link_of(&event).map(|link| (self.id, link)));
             let update = match &event {
                 pppoe::Event::SessionOpened { session, .. } => Some(Update::SessionOpened {
                     owner,
@@ -141,6 +143,21 @@ impl Uplink {
             outbox.events.push_back(Event::Wan { name: Arc::clone(&self.name), event });
         }
         changed
+    }
+
+    /// What an event means for IPv6.
+    fn link_of(&self, event: &pppoe::Event) -> Option<LinkIpv6> {
+        match event {
+            pppoe::Event::Ipv6Up { address, peer, mtu, .. } => {
+                Some(LinkIpv6::Up { link_local: *address, peer: *peer, mtu: *mtu })
+            }
+            pppoe::Event::MtuChanged { mtu, .. } => {
+                let ipv6 = self.client.status().session.and_then(|session| session.ipv6)?;
+                Some(LinkIpv6::Up { link_local: ipv6.address, peer: ipv6.peer, mtu: *mtu })
+            }
+            pppoe::Event::Ipv6Down(_) | pppoe::Event::SessionClosed(_) => Some(LinkIpv6::Down),
+            _ => None,
+        }
     }
 
     pub(super) fn status(&self, now: Instant, ports: &[String], epoch: u32, usage: Usage) -> WanStatus {
