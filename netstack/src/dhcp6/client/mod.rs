@@ -14,6 +14,8 @@
 mod event;
 mod information;
 mod leases;
+#[cfg(test)]
+mod tests;
 mod write;
 
 use alloc::collections::VecDeque;
@@ -226,8 +228,8 @@ impl Client {
         if matches!(self.phase, Phase::Down) && self.settings.prefix.is_some() {
             self.leases.prefixes = prefixes;
             self.leases.prefixes.retain(|lease| leases::may_be_delegated(lease.prefix));
-            self.leases.prefixes.truncate(LEASES_MAX);
             self.leases.expire(cx.now);
+            self.leases.prefixes.truncate(LEASES_MAX);
         }
     }
 
