@@ -32,6 +32,14 @@ impl Duid {
         Duid([&[0, 3, 0, 1], &mac.0[..]].concat().into())
     }
 
+    /// The Ethernet address in a DUID-LL, or in a DUID-LLT (RFC 8415 §11.2).
+    pub fn mac(&self) -> Option<Mac> {
+        match &*self.0 {
+            [0, 3, 0, 1, mac @ ..] | [0, 1, 0, 1, _, _, _, _, mac @ ..] if mac.len() == 6 => Mac::read(mac),
+            _ => None,
+        }
+    }
+
     /// Its octets.
     pub fn as_bytes(&self) -> &[u8] {
         &self.0
@@ -106,6 +114,21 @@ mod tests {
         assert_eq!(duid.to_string(), "000300010200000000ab");
         assert_eq!(duid.to_string().parse(), Ok(duid.clone()));
         assert_eq!("00:03:00:01:02-00-00-00-00-AB".parse(), Ok(duid));
+    }
+
+    #[test]
+    fn a_duid_made_of_an_ethernet_address_tells_it() {
+        let mac = Mac([2, 0, 0, 0, 0, 0xab]);
+        assert_eq!(Duid::link_layer(mac).mac(), Some(mac));
+        for (text, found) in [
+            ("00010001abcdef000200000000ab", Some(mac)),
+            ("00010001abcdef000200000000", None),
+            ("0003000102000000", None),
+            ("000300020200000000ab", None),
+            ("000400010200000000ab", None),
+        ] {
+            assert_eq!(text.parse::<Duid>().unwrap().mac(), found, "{text}");
+        }
     }
 
     /// odhcpd CVE-2026-53920: every length, and no octet that was not given.

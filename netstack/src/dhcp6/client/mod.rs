@@ -12,7 +12,6 @@
 //! WPD-9).
 
 mod event;
-mod information;
 mod leases;
 #[cfg(test)]
 mod tests;
@@ -25,7 +24,6 @@ use alloc::vec::Vec;
 use core::net::Ipv6Addr;
 
 pub use event::{Event, Loss};
-pub use information::Information;
 pub use leases::{Address, Delegation};
 
 use super::duid::Duid;
@@ -33,7 +31,7 @@ use super::message::{Message, MessageType};
 use super::option::{IaKind, Options, StatusCode, code};
 use super::reconfigure::ReconfigureKey;
 use super::retransmit::{self, Step, Timing, Transaction};
-use super::{CLIENT_PORT, HOP_LIMIT, SERVER_PORT};
+use super::{CLIENT_PORT, HOP_LIMIT, Information, SERVER_PORT};
 use crate::frame::Frame;
 use crate::id::Ipv6Cidr;
 use crate::ledger::DropReason;

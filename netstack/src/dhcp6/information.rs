@@ -4,7 +4,7 @@ use alloc::string::String;
 use alloc::vec::Vec;
 use core::net::Ipv6Addr;
 
-use crate::dhcp6::option::{Options, code};
+use super::option::{Options, code};
 
 /// Most DNS servers that are kept.
 const DNS_MAX: usize = 8;
