@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use crate::dhcp4::Lease;
 use crate::dhcp6::Duid;
 use crate::dhcp6::client::Delegation;
+use crate::dhcp6::server;
 use crate::id::Ipv6Cidr;
 use crate::pppoe::Remembered;
 use crate::time::Instant;
@@ -28,6 +29,9 @@ pub struct State {
     /// Prefixes that ISPs have delegated, by the uplink's name.
     #[serde(default)]
     pub delegations: Vec<RememberedDelegation>,
+    /// DHCPv6 leases, by the LAN's name.
+    #[serde(default)]
+    pub leases6: Vec<LanLease6>,
     /// The site's own IPv6 prefix, once it was drawn (RFC 7084 ULA-2).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ula: Option<Ipv6Cidr>,
@@ -48,6 +52,7 @@ impl State {
             };
         };
         self.leases.iter_mut().for_each(|LanLease { lease, .. }| shift(&mut lease.expires));
+        self.leases6.iter_mut().for_each(|LanLease6 { lease, .. }| shift(&mut lease.expires));
         for RememberedDelegation { delegation, .. } in &mut self.delegations {
             shift(&mut delegation.preferred_until);
             shift(&mut delegation.valid_until);
@@ -59,6 +64,16 @@ impl State {
         }
         self
     }
+}
+
+/// A DHCPv6 lease and the LAN that it belongs to.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct LanLease6 {
+    /// Name of the LAN.
+    pub lan: String,
+    /// The lease.
+    #[serde(flatten)]
+    pub lease: server::Lease,
 }
 
 /// A prefix that an ISP has delegated.

@@ -28,6 +28,7 @@ enum Kind {
     LanPrefix(Discriminant<PrefixEvent>),
     LanRouter(Discriminant<ndp::advertise::Event>),
     Ndp(Discriminant<ndp::neighbour::Event>),
+    LanDhcp6(Discriminant<dhcp6::server::Event>),
     Prefixes,
 }
 
@@ -45,6 +46,7 @@ fn subject(event: &Event) -> Subject {
         Event::LanPrefix { lan, event } => (Some(Arc::clone(lan)), Kind::LanPrefix(discriminant(event))),
         Event::LanRouter { lan, event } => (Some(Arc::clone(lan)), Kind::LanRouter(discriminant(event))),
         Event::Ndp { name, event, .. } => (Some(Arc::clone(name)), Kind::Ndp(discriminant(event))),
+        Event::LanDhcp6 { lan, event } => (Some(Arc::clone(lan)), Kind::LanDhcp6(discriminant(event))),
         Event::PrefixesChanged => (None, Kind::Prefixes),
     }
 }

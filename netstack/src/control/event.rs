@@ -79,6 +79,13 @@ pub enum Event {
         /// The fact.
         event: ndp::advertise::Event,
     },
+    /// About a LAN's DHCPv6 leases.
+    LanDhcp6 {
+        /// The LAN's name.
+        lan: Arc<str>,
+        /// The fact.
+        event: dhcp6::server::Event,
+    },
     /// About stations with IPv6.
     Ndp {
         /// Where they are.
@@ -125,6 +132,13 @@ impl Event {
                 PrefixEvent::Without(_) => Level::Warning,
                 _ => Level::Info,
             },
+            Event::LanDhcp6 { event, .. } => match event {
+                dhcp6::server::Event::LeasesChanged => Level::Debug,
+                dhcp6::server::Event::Leased { .. } | dhcp6::server::Event::Released { .. } => Level::Info,
+                dhcp6::server::Event::Declined { .. } | dhcp6::server::Event::Exhausted { .. } => {
+                    Level::Warning
+                }
+            },
             Event::PrefixesChanged => Level::Debug,
             Event::LanRouter { .. } | Event::Ndp { .. } => Level::Warning,
             Event::Arp { .. } | Event::Dns(dns::Event::Silent { .. }) => Level::Warning,
@@ -141,6 +155,7 @@ impl Event {
             Event::Dhcp { event, .. } => *event == dhcp4::Event::LeasesChanged,
             // A renewal says until when the prefixes last.
             Event::WanDhcp6 { .. } | Event::PrefixesChanged => true,
+            Event::LanDhcp6 { event, .. } => *event == dhcp6::server::Event::LeasesChanged,
             _ => false,
         }
     }
@@ -159,6 +174,7 @@ impl fmt::Display for Event {
             Event::PrefixesChanged => {
                 f.write_str("the prefixes of the LANs, or how long they last, have changed")
             }
+            Event::LanDhcp6 { lan, event } => write!(f, "lan {lan}: {event}"),
             Event::LanRouter { lan, event } => write!(f, "lan {lan}: {event}"),
             Event::Ndp { segment: Segment::Lan(_), name, event } => write!(f, "lan {name}: {event}"),
             Event::Ndp { segment: Segment::Wan(_), name, event } => write!(f, "wan {name}: {event}"),

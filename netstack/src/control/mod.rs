@@ -287,6 +287,7 @@ impl Control {
                 })
                 .collect(),
             leases: self.services.leases(),
+            leases6: self.ipv6.leases(),
             duid: Some(self.ipv6.duid()),
             delegations: self.ipv6.delegations(),
             ula: self.ipv6.ula(),
@@ -307,7 +308,8 @@ impl Control {
                     let id = uplink.id();
                     let ipv6 = self.ipv6.wan_status(now, id, 0);
                     let status = uplink.status(now, ports, forwarder.epoch(id), usage(SessionOwner::Wan(id)));
-                    WanStatus { ipv6, ..status }
+                    let up = status.up || ipv6.as_ref().is_some_and(|ipv6| ipv6.up);
+                    WanStatus { up, ipv6, ..status }
                 })
                 .collect(),
             lans: (0u16..)

@@ -30,6 +30,7 @@ use crate::frame::Frame;
 use crate::id::Ipv6Cidr;
 use crate::ledger::DropReason;
 use crate::machine::Cx;
+use crate::ndp::advertise::{PREFERRED_MAX, VALID_MAX};
 use crate::settings::Host;
 use crate::table::Seed;
 use crate::time::{Duration, Instant};
@@ -77,6 +78,14 @@ pub struct OfferedPrefix {
     pub preferred_until: Instant,
     /// Until when they are valid.
     pub valid_until: Instant,
+}
+
+impl OfferedPrefix {
+    /// Preferred and valid lifetime in seconds: never longer than what Router Advertisements say (RFC 9096 L-15, L-16).
+    fn lifetimes(&self, now: Instant) -> (u32, u32) {
+        let valid = self.valid_until.lifetime(now).min(VALID_MAX);
+        (self.preferred_until.lifetime(now).min(PREFERRED_MAX).min(valid), valid)
+    }
 }
 
 /// A client's lease: the end of its addresses, whatever the prefixes are.
@@ -352,7 +361,7 @@ impl Server {
     fn end_others(&self, now: Instant, ia: Ia<'_>, given: &[Ipv6Addr], reply: &mut Builder) -> bool {
         for old in ia.options.ia_addresses().filter(|old| !given.contains(&old.address)) {
             let offered = self.prefixes.iter().find(|offered| offered.prefix.contains(old.address));
-            let valid = offered.map_or(0, |offered| offered.valid_until.lifetime(now));
+            let valid = offered.map_or(0, |offered| offered.lifetimes(now).1);
             reply.ia_address(old.address, (0, valid));
         }
         true
@@ -438,14 +447,12 @@ impl Service for Server {
         if want != Want::Offer {
             self.take(cx, key, suffix, hostname(client.options));
         }
-        let shortest = self.live(now).map(|offered| offered.preferred_until.lifetime(now)).min().unwrap_or(0);
+        let shortest = self.live(now).map(|offered| offered.lifetimes(now).0).min().unwrap_or(0);
         reply.ia(kind, ia.iaid, exchange::times(shortest), |reply| {
             let mut given = Vec::new();
             for offered in self.live(now) {
                 let address = offered.prefix.with_suffix(suffix);
-                let (preferred, valid) =
-                    (offered.preferred_until.lifetime(now), offered.valid_until.lifetime(now));
-                reply.ia_address(address, (preferred.min(valid), valid));
+                reply.ia_address(address, offered.lifetimes(now));
                 given.push(address);
             }
             !renewed || self.end_others(now, ia, &given, reply)

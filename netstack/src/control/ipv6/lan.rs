@@ -5,9 +5,11 @@ use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::net::Ipv6Addr;
 
-use super::addressing::{Lan, Origin, Source};
+use super::addressing::{Held, Lan, Origin, Source};
 use super::wan::lifetime;
 use crate::control::{Event, Outbox};
+use crate::dhcp6::server::{self, Lease, OfferedPrefix, Server, ServerSettings};
+use crate::dhcp6::{Duid, Information};
 use crate::forward;
 use crate::frame::Frame;
 use crate::id::{Ipv6Cidr, Mac};
@@ -15,37 +17,73 @@ use crate::ledger::DropReason;
 use crate::machine::Cx;
 use crate::ndp::{AdvertisedPrefix, AdvertisedRoute, Advertisement, Advertiser, OwnAddress};
 use crate::settings::{self, Dhcp6};
-use crate::status::{LanIpv6Status, LanPrefixStatus, PrefixState};
-use crate::time::Instant;
+use crate::status::{LanIpv6Status, LanPrefixStatus, Lease6Status, PrefixState};
+use crate::time::{Instant, earliest};
 use crate::wire::ipv6::{interface_id, link_local};
 
 /// IPv6 on one LAN.
 pub(super) struct LanIpv6 {
     name: Arc<str>,
     domain: String,
-    dhcp6: Dhcp6,
+    /// The DHCPv6 server gives addresses, too.
+    managed: bool,
     link_local: Ipv6Addr,
     /// Octets of an IP packet that the LAN carries.
     mtu: u16,
     advertiser: Advertiser,
+    server: Option<Server>,
+}
+
+/// Who the router is, for every LAN.
+pub(super) struct Router<'a> {
+    pub(super) duid: &'a Duid,
+    pub(super) hostname: &'a str,
 }
 
 impl LanIpv6 {
     /// The IPv6 of `lan`, on which the router has the Ethernet address `mac`. Nothing is said before [`LanIpv6::set`].
-    pub(super) fn new(cx: &mut Cx<'_>, lan: &settings::Lan, mac: Mac, mtu: u16) -> Self {
+    /// `leases` are those of the last run.
+    pub(super) fn new(
+        cx: &mut Cx<'_>,
+        lan: &settings::Lan,
+        (mac, mtu): (Mac, u16),
+        router: &Router<'_>,
+        leases: Vec<Lease>,
+    ) -> Self {
         let link_local = link_local(interface_id(mac));
+        let managed = lan.dhcp6 == Dhcp6::Stateful;
+        let server = (lan.dhcp6 != Dhcp6::Off).then(|| {
+            let settings = ServerSettings {
+                duid: router.duid.clone(),
+                source: link_local,
+                stateful: managed,
+                hosts: lan.hosts.clone(),
+                router_name: router.hostname.into(),
+            };
+            let mut server = Server::new(cx, settings);
+            server.restore(cx, leases);
+            server
+        });
         LanIpv6 {
             name: lan.name.as_str().into(),
             domain: lan.domain.clone(),
-            dhcp6: lan.dhcp6,
+            managed,
             link_local,
             mtu,
             advertiser: Advertiser::new(cx, link_local, Some(mac)),
+            server,
         }
     }
 
     /// Hosts are to know this from now on.
-    pub(super) fn set(&mut self, cx: &mut Cx<'_>, lan: &Lan, site: Option<Ipv6Cidr>, sources: &[Source]) {
+    pub(super) fn set(
+        &mut self,
+        cx: &mut Cx<'_>,
+        lan: &Lan,
+        site: Option<Ipv6Cidr>,
+        sources: &[Source],
+        passed_on: &[(u16, Vec<u8>)],
+    ) {
         let advertised = |prefix, preferred_until, valid_until| AdvertisedPrefix {
             prefix,
             on_link: true,
@@ -66,8 +104,8 @@ impl LanIpv6 {
         let uplink_mtu = source.and_then(|source| source.mtu).filter(|mtu| *mtu < self.mtu);
         let advertisement = Advertisement {
             default_router: lan.is_online(cx.now, sources),
-            managed: self.dhcp6 == Dhcp6::Stateful,
-            other: self.dhcp6 != Dhcp6::Off,
+            managed: self.managed,
+            other: self.server.is_some(),
             mtu: uplink_mtu.map(u32::from),
             prefixes: held.chain(stale).collect(),
             routes: routes.collect(),
@@ -75,6 +113,17 @@ impl LanIpv6 {
             domains: Vec::from([self.domain.clone()]),
         };
         self.advertiser.set(cx, advertisement);
+        let dns = Vec::from([self.dns_server(lan)]);
+        if let Some(server) = &mut self.server {
+            let offered = lan.held.iter().map(|held| OfferedPrefix {
+                prefix: held.prefix,
+                preferred_until: held.preferred_until,
+                valid_until: held.valid_until,
+            });
+            server.set_prefixes(&offered.collect::<Vec<_>>());
+            let domains = Vec::from([self.domain.clone()]);
+            server.set_information(Information { dns, domains, passed_on: passed_on.to_vec() });
+        }
     }
 
     /// Where hosts send their DNS questions: to an address that no renumbering changes.
@@ -87,23 +136,54 @@ impl LanIpv6 {
         self.advertiser.handle(cx, packet)
     }
 
+    /// A message of a DHCPv6 client.
+    pub(super) fn handle_dhcp(&mut self, cx: &mut Cx<'_>, packet: &[u8]) -> Result<(), DropReason> {
+        self.server.as_mut().ok_or(DropReason::NotListening)?.handle(cx, packet)
+    }
+
     pub(super) fn handle_timeout(&mut self, cx: &mut Cx<'_>) {
         self.advertiser.handle_timeout(cx);
+        if let Some(server) = &mut self.server {
+            server.handle_timeout(cx);
+        }
     }
 
     pub(super) fn poll_timeout(&self) -> Option<Instant> {
-        self.advertiser.poll_timeout()
+        earliest(self.advertiser.poll_timeout(), self.server.as_ref().and_then(Server::poll_timeout))
     }
 
     /// Writes the next packet for the LAN.
     pub(super) fn poll_transmit(&mut self, frame: &mut Frame) -> bool {
         self.advertiser.poll_transmit(frame)
+            || self.server.as_mut().is_some_and(|server| server.poll_transmit(frame))
     }
 
-    pub(super) fn drain(&mut self, outbox: &mut Outbox) {
+    /// Passes on what the machines report. True when the names of the DHCPv6 leases may be others now.
+    pub(super) fn drain(&mut self, outbox: &mut Outbox) -> bool {
+        let mut renamed = false;
+        while let Some(event) = self.server.as_mut().and_then(Server::poll_event) {
+            renamed |= event == server::Event::LeasesChanged;
+            outbox.events.push_back(Event::LanDhcp6 { lan: Arc::clone(&self.name), event });
+        }
         while let Some(event) = self.advertiser.poll_event() {
             outbox.events.push_back(Event::LanRouter { lan: Arc::clone(&self.name), event });
         }
+        renamed
+    }
+
+    /// The DHCPv6 server's leases.
+    pub(super) fn leases(&self) -> impl Iterator<Item = &Lease> {
+        self.server.iter().flat_map(Server::leases)
+    }
+
+    /// The names of the leases, with an address in each prefix of the LAN.
+    pub(super) fn lease_names(&self, lan: &Lan) -> Vec<(String, Ipv6Addr)> {
+        let named = self.leases().filter_map(|lease| Some((lease.hostname.clone()?, lease.suffix)));
+        let addresses = |(name, suffix): (String, Ipv6Addr)| {
+            let of = move |held: &Held| (name.clone(), held.prefix.with_suffix(suffix));
+            lan.held.iter().map(of).collect::<Vec<_>>()
+        };
+        named.flat_map(addresses).collect()
     }
 
     /// The router goes: hosts are told.
@@ -157,8 +237,20 @@ impl LanIpv6 {
         LanIpv6Status {
             addresses: self.addresses(lan),
             prefixes: held.chain(stale).collect(),
-            leases: Vec::new(),
+            leases: self.leases().flat_map(|lease| lease_status(now, lan, lease)).collect(),
             problem: lan.problem.map(|problem| alloc::format!("{problem}")),
         }
     }
+}
+
+/// A lease's addresses: one in each prefix that is preferred.
+fn lease_status(now: Instant, lan: &Lan, lease: &Lease) -> Vec<Lease6Status> {
+    let preferred = lan.held.iter().filter(|held| held.preferred_until > now);
+    let of = |held: &Held| Lease6Status {
+        address: held.prefix.with_suffix(lease.suffix),
+        duid: alloc::format!("{}", lease.client),
+        hostname: lease.hostname.clone(),
+        expires_in_s: lease.expires.since(now).as_secs(),
+    };
+    preferred.map(of).collect()
 }

@@ -14,12 +14,13 @@ use alloc::vec::Vec;
 use core::net::Ipv6Addr;
 
 use addressing::{Addressing, Source};
-use lan::LanIpv6;
+use lan::{LanIpv6, Router};
 use wan::WanIpv6;
 
 use super::{Event, Outbox};
 use crate::dhcp6::Duid;
 use crate::dhcp6::client::Delegation;
+use crate::dhcp6::server::Lease;
 use crate::forward::{self, Resolve, Update};
 use crate::frame::Frame;
 use crate::id::{Interface, Ipv6Cidr, LanId, PortId, Segment, WanId};
@@ -28,7 +29,7 @@ use crate::machine::Cx;
 use crate::ndp::neighbour::Input;
 use crate::ndp::{self, Neighbours};
 use crate::settings::Settings;
-use crate::state::{LanPrefix, RememberedDelegation, State};
+use crate::state::{LanLease6, LanPrefix, RememberedDelegation, State};
 use crate::status::{LanIpv6Status, WanIpv6Status};
 use crate::time::{Instant, earliest};
 use crate::wire;
@@ -58,6 +59,11 @@ impl Ipv6 {
         let wans = wans.filter(|(_, wan)| wan.is_segment());
         let wans = wans.filter_map(|(id, wan)| Some((Segment::Wan(id), mac_of(wan.port)?)));
         let stations: Vec<_> = lans.chain(wans).collect();
+        let duid = state.duid.clone().unwrap_or_else(|| {
+            let first = settings.wans.first().map(|wan| wan.port).unwrap_or(PortId(0));
+            Duid::link_layer(mac_of(first).unwrap_or_default())
+        });
+        let router = Router { duid: &duid, hostname: &settings.hostname };
         let mut neighbours = Neighbours::new(cx, stations);
         let lans = (0u16..).map(LanId).zip(&settings.lans).map(|(id, lan)| {
             let ports = || lan.ports.iter().filter_map(|port| settings.ports.get(port.index()));
@@ -66,13 +72,11 @@ impl Ipv6 {
                 neighbours.set_groups(cx, Segment::Lan(id), &[ALL_DHCP_SERVERS]);
             }
             let mtu = ports().map(|port| port.mtu).min().unwrap_or(1500);
-            Some(LanIpv6::new(cx, lan, ports().next()?.mac, mtu))
+            let leases = state.leases6.iter().filter(|old| old.lan == lan.name);
+            let leases = leases.map(|old| old.lease.clone()).collect();
+            Some(LanIpv6::new(cx, lan, (ports().next()?.mac, mtu), &router, leases))
         });
         let lans = lans.collect();
-        let duid = state.duid.clone().unwrap_or_else(|| {
-            let first = settings.wans.first().map(|wan| wan.port).unwrap_or(PortId(0));
-            Duid::link_layer(mac_of(first).unwrap_or_default())
-        });
         let wans = settings.wans.iter().map(|wan| {
             let old = state.delegations.iter().filter(|old| old.wan == wan.name);
             let delegations = old.map(|old| old.delegation).collect();
@@ -146,7 +150,11 @@ impl Ipv6 {
                 Some(wan) => wan.handle_dhcp(cx, packet),
                 None => Err(DropReason::NotListening),
             },
-            _ => Err(DropReason::NotListening),
+            Interface::Lan(lan) => match self.lans.get_mut(lan.index()).and_then(Option::as_mut) {
+                Some(lan) => lan.handle_dhcp(cx, packet),
+                None => Err(DropReason::NotListening),
+            },
+            Interface::Subscriber(_) | Interface::Router => Err(DropReason::NotListening),
         }
     }
 
@@ -217,7 +225,8 @@ impl Ipv6 {
                 *told = forwarding;
             }
             self.neighbours.set_addresses(cx, Segment::Lan(id), &new.own_addresses(lan));
-            new.set(cx, lan, site, &sources);
+            let passed_on = self.wans.get(lan.uplink().index()).and_then(Option::as_ref);
+            new.set(cx, lan, site, &sources, passed_on.map_or(&[], WanIpv6::passed_on));
         }
     }
 
@@ -237,7 +246,9 @@ impl Ipv6 {
             self.update(cx, outbox);
             any = true;
         }
-        self.lans.iter_mut().flatten().for_each(|lan| lan.drain(outbox));
+        for lan in self.lans.iter_mut().flatten() {
+            any |= lan.drain(outbox);
+        }
         any
     }
 
@@ -328,10 +339,22 @@ impl Ipv6 {
         Some(self.wans.get(wan.index())?.as_ref()?.status(now, epoch))
     }
 
-    /// The prefixes of each LAN, for its names.
+    /// For the names of each LAN: its prefixes, and the addresses of the DHCPv6 leases with a name.
     #[allow(dead_code)]
-    pub(super) fn prefixes(&self) -> impl Iterator<Item = (LanId, Vec<Ipv6Cidr>)> + '_ {
-        self.addressing.lans().map(|(id, lan)| (id, lan.held.iter().map(|held| held.prefix).collect()))
+    pub(super) fn names(&self) -> impl Iterator<Item = (LanId, Vec<Ipv6Cidr>, Vec<(String, Ipv6Addr)>)> + '_ {
+        let lans = self.addressing.lans().zip(self.lans.iter().flatten());
+        lans.map(|((id, held), lan)| {
+            (id, held.held.iter().map(|held| held.prefix).collect(), lan.lease_names(held))
+        })
+    }
+
+    /// The DHCPv6 servers' leases, for the state file.
+    pub(super) fn leases(&self) -> Vec<LanLease6> {
+        let of_lan = |lan: &LanIpv6| -> Vec<LanLease6> {
+            let named = |lease: &Lease| LanLease6 { lan: lan.name().as_ref().into(), lease: lease.clone() };
+            lan.leases().map(named).collect()
+        };
+        self.lans.iter().flatten().flat_map(of_lan).collect()
     }
 
     pub(super) fn ula(&self) -> Option<Ipv6Cidr> {

@@ -325,7 +325,6 @@ impl WanIpv6 {
     }
 
     /// Options of DHCPv6 for the LANs' hosts, each with its code (RFC 7084 L-12).
-    #[allow(dead_code)]
     pub(super) fn passed_on(&self) -> &[(u16, Vec<u8>)] {
         match &self.means {
             Means::Asked { dhcp, .. } => &dhcp.information().passed_on,
