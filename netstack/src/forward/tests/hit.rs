@@ -14,7 +14,7 @@ use crate::frame::{Egress, Frame};
 use crate::id::PortId;
 use crate::machine::Cx;
 use crate::rng::SeededRng;
-use crate::settings::Settings;
+use crate::settings::{Settings, Uplink};
 
 /// The same gateway twice: `.1` forgets before every frame how the last one came in, and so takes the long way always.
 struct Twins(Net, Net);
@@ -89,6 +89,23 @@ fn packets_of_an_established_flow_take_the_short_way_and_others_do_not() {
     assert!(!is_hit(&mut net, WAN_PORT, &on_line(&answer)));
 }
 
+#[test]
+fn packets_of_an_established_flow_over_a_plain_uplink_take_the_short_way() {
+    let mut net = Net::offline(by_dhcp());
+    net.wan_up(ISP, OURS);
+    let out = Packet::udp((HOST, 4000), (SERVER, 53), b"query");
+    let external = net.lan(out.clone()).only(At::Beyond(mac_of(GATEWAY))).source;
+    net.lan(out.clone()).only(At::Beyond(mac_of(GATEWAY)));
+    assert!(is_hit(&mut net, LAN_PORT, &on_lan(&out)));
+    let answer = Packet::udp((SERVER, 53), external, b"answer");
+    net.wan(answer.clone()).only(At::Station(HOST));
+    let answer = net.on_uplink(ISP, &answer.build());
+    assert!(is_hit(&mut net, WAN_PORT, &answer));
+    net.wan_up(ISP, OURS_LATER);
+    assert!(!is_hit(&mut net, LAN_PORT, &on_lan(&out)), "the address is another");
+    assert!(!is_hit(&mut net, WAN_PORT, &answer));
+}
+
 #[derive(Debug, Clone)]
 enum Step {
     /// A packet between two ends, as the LAN (or a subscriber) or the line sees it, with one octet perhaps spoiled up to the IPv4 header.
@@ -132,10 +149,13 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(64))]
 
     #[test]
-    fn both_ways_do_the_same(steps in prop::collection::vec(step(), 1..150), bridged in any::<bool>()) {
+    fn both_ways_do_the_same(steps in prop::collection::vec(step(), 1..150), bridged in any::<bool>(), plain in any::<bool>()) {
         let mut settings = settings();
         if bridged {
             settings.lans[0].ports.push(LAN_PORT_2);
+        }
+        if plain {
+            settings.wans[0].uplink = Uplink::Dhcp;
         }
         let mut twins = Twins::new(&settings);
         // The external end that each inside end was last seen by.
@@ -156,7 +176,7 @@ proptest! {
                     };
                     let bytes = packet.ttl(ttl).build();
                     let (port, mut frame) = if from.0 == SERVER {
-                        (WAN_PORT, Net::pppoe(SessionOwner::Wan(ISP), &bytes))
+                        (WAN_PORT, twins.0.on_uplink(ISP, &bytes))
                     } else if from.0 == ALICE_IP {
                         (ACCESS_PORT, Net::pppoe(SessionOwner::Subscriber(ALICE), &bytes))
                     } else {
@@ -168,7 +188,7 @@ proptest! {
                         *octet ^= bits;
                     }
                     let out = twins.both(|net| net.frame(port, Frame::from_bytes(&frame)));
-                    if let [(At::ISP, bytes)] = &out[..] && from == inside {
+                    if let [(At::ISP | At::Beyond(_), bytes)] = &out[..] && from == inside {
                         let external = Ipv4Addr::new(bytes[12], bytes[13], bytes[14], bytes[15]);
                         externals.push((inside, (external, u16::from_be_bytes([bytes[20], bytes[21]]))));
                     }

@@ -12,4 +12,5 @@ mod policy;
 mod random;
 mod tcp;
 mod udp;
+mod uplink;
 mod wan;

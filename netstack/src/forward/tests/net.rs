@@ -8,7 +8,7 @@ use alloc::vec::Vec;
 use core::net::{IpAddr, Ipv4Addr};
 
 use super::packet::{Packet, Read};
-use crate::forward::{Forwarder, PuntKind, Session, SessionOwner, Update, WanIpv4};
+use crate::forward::{Forwarder, Ipv4Segment, PuntKind, Session, SessionOwner, Update, WanIpv4};
 use crate::frame::{Batch, Egress, Frame, Offload};
 use crate::id::{Interface, Ipv4Cidr, LanId, Mac, PortId, SubscriberId, WanId};
 use crate::ledger::DropReason;
@@ -47,6 +47,9 @@ pub const ROUTER: Ipv4Addr = ip(192, 168, 1, 1);
 pub const OURS: Ipv4Addr = ip(203, 0, 113, 5);
 pub const OURS_LATER: Ipv4Addr = ip(203, 0, 113, 6);
 pub const OURS_2: Ipv4Addr = ip(198, 51, 100, 9);
+/// The default router beyond a plain uplink, and another host there.
+pub const GATEWAY: Ipv4Addr = ip(203, 0, 113, 1);
+pub const NEIGHBOUR: Ipv4Addr = ip(203, 0, 113, 77);
 /// Hosts of the Internet.
 pub const SERVER: Ipv4Addr = ip(192, 0, 2, 80);
 pub const SERVER_2: Ipv4Addr = ip(192, 0, 2, 81);
@@ -58,7 +61,7 @@ pub const BOB_IP: Ipv4Addr = ip(100, 64, 0, 11);
 pub const BRAS: Ipv4Addr = ip(100, 64, 0, 1);
 
 /// Ethernet address of a station, made of its IPv4 address.
-pub fn mac_of(address: Ipv4Addr) -> Mac {
+pub const fn mac_of(address: Ipv4Addr) -> Mac {
     let [a, b, c, d] = address.octets();
     Mac([0x52, 0x54, a, b, c, d])
 }
@@ -134,6 +137,13 @@ pub fn settings() -> Settings {
     }
 }
 
+/// The first uplink is plain Ethernet.
+pub fn by_dhcp() -> Settings {
+    let mut settings = with_forward(Transport::Tcp, 8443, HOST, 443);
+    settings.wans[0].uplink = Uplink::Dhcp;
+    settings
+}
+
 pub fn with_filtering(filtering: Filtering) -> Settings {
     let mut settings = settings();
     settings.nat.filtering = filtering;
@@ -151,6 +161,8 @@ pub fn with_forward(protocol: Transport, port: u16, to: Ipv4Addr, to_port: u16) 
 pub enum At {
     Session(SessionOwner),
     Station(Ipv4Addr),
+    /// A station on the segment of the plain uplink.
+    Beyond(Mac),
     Local(Interface),
 }
 
@@ -281,14 +293,36 @@ impl Net {
         self.apply(Update::SessionOpened { owner, session: peer_of(owner) });
     }
 
+    fn is_plain(&self, wan: WanId) -> bool {
+        !matches!(self.settings.wans[wan.index()].uplink, Uplink::Pppoe(_))
+    }
+
     pub fn wan_up(&mut self, wan: WanId, address: Ipv4Addr) {
-        self.session_up(SessionOwner::Wan(wan));
-        self.apply(Update::WanIpv4Up { wan, ipv4: WanIpv4 { address, mtu: 1492, segment: None } });
+        let ipv4 = if self.is_plain(wan) {
+            let network = Ipv4Cidr { address, prefix: 24 };
+            WanIpv4 { address, mtu: 1500, segment: Some(Ipv4Segment { network, gateway: GATEWAY }) }
+        } else {
+            self.session_up(SessionOwner::Wan(wan));
+            WanIpv4 { address, mtu: 1492, segment: None }
+        };
+        self.apply(Update::WanIpv4Up { wan, ipv4 });
     }
 
     pub fn wan_down(&mut self, wan: WanId) {
         self.apply(Update::WanIpv4Down { wan });
-        self.apply(Update::SessionClosed { owner: SessionOwner::Wan(wan) });
+        if !self.is_plain(wan) {
+            self.apply(Update::SessionClosed { owner: SessionOwner::Wan(wan) });
+        }
+    }
+
+    /// A packet as it comes down an uplink.
+    pub fn on_uplink(&self, wan: WanId, packet: &[u8]) -> Vec<u8> {
+        if !self.is_plain(wan) {
+            return Net::pppoe(SessionOwner::Wan(wan), packet);
+        }
+        let mut bytes = Net::ethernet(port_mac(WAN_PORT), mac_of(GATEWAY), 0x0800, packet);
+        bytes.resize(bytes.len().max(60), 0x55);
+        bytes
     }
 
     pub fn subscriber_up(&mut self, subscriber: SubscriberId, address: Ipv4Addr) {
@@ -373,7 +407,8 @@ impl Net {
     }
 
     pub fn wan_bytes(&mut self, packet: &[u8]) -> Out {
-        self.session(SessionOwner::Wan(ISP), packet)
+        let bytes = self.on_uplink(ISP, packet);
+        self.frame(WAN_PORT, Frame::from_bytes(&bytes))
     }
 
     pub fn wan(&mut self, packet: Packet) -> Out {
@@ -462,6 +497,9 @@ impl Net {
             }
             0x0800 if source == port_mac(port) && offload && frame.offload != Offload::default() => {
                 self.bridged.push((port, bytes.to_vec()));
+            }
+            0x0800 if port == WAN_PORT && source == port_mac(port) => {
+                out.0.push((At::Beyond(destination), Read::new(&bytes[14..])));
             }
             0x0800 if source == port_mac(port) => {
                 let read = Read::new(&bytes[14..]);
