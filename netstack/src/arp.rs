@@ -1,27 +1,30 @@
-//! The address resolution protocol (RFC 826) for every LAN of the gateway.
+//! The address resolution protocol (RFC 826) for every Ethernet segment of the gateway: LANs, and what is beyond plain
+//! uplinks.
 //!
 //! How it works:
 //!
-//! 1. On start the router announces its address on each LAN, twice (RFC 5227 §2.3).
+//! 1. The router announces its address on each segment, twice (RFC 5227 §2.3): on a LAN on start, beyond an uplink when
+//!    it gets one there. Beyond an uplink, without an address, nothing is said or listened to.
 //! 2. A frame is taken apart by [`Packet::parse`] and judged: a sender that bears the router's address, or one that the
-//!    LAN does not hold, teaches nothing (`DropReason::ArpSpoofed`).
-//! 3. A request for the router's address is answered, and its sender learnt. Everything else that a station says only
-//!    refreshes what is known already, so that an unasked reply cannot plant a neighbour.
-//! 4. The Forwarder asks by [`Resolve`]. An unknown address is asked for by broadcast, once a second, three times; a
+//!    segment does not hold, teaches nothing (`DropReason::ArpSpoofed`).
+//! 3. A request for the router's address is answered, and its sender learnt on a LAN. Everything else that a station
+//!    says only refreshes what is known already, so that an unasked reply cannot plant a neighbour.
+//! 4. Beyond an uplink are strangers: there only the answer to a question teaches. A station that claims a known address
+//!    unasked makes the router ask everyone whose it is.
+//! 5. The Forwarder asks by [`Resolve`]. An unknown address is asked for by broadcast, once a second, three times; a
 //!    known one is told at once, and when it has not been heard of for [`REACHABLE`] it is probed by unicast first and
 //!    by broadcast then. The Forwarder repeats its question while it uses an address; that keeps the entry fresh.
-//! 5. Someone who claims the router's address is reported, and answered with an announcement (RFC 5227 §2.4).
+//! 6. Someone who claims the router's address is reported, and answered with an announcement (RFC 5227 §2.4).
 //!
-//! Memory is bounded by [`NEIGHBOURS`] for each LAN and [`PENDING`] questions in all.
+//! Memory is bounded by [`NEIGHBOURS`] for each segment and [`PENDING`] questions in all.
 
-use alloc::collections::{BTreeSet, VecDeque};
-use alloc::vec::Vec;
+use alloc::collections::{BTreeMap, BTreeSet, VecDeque};
 use core::fmt;
 use core::net::{IpAddr, Ipv4Addr};
 
 use crate::forward::{Resolve, Update};
 use crate::frame::Frame;
-use crate::id::{Ipv4Cidr, LanId, Mac, Segment};
+use crate::id::{Ipv4Cidr, Mac, Segment};
 use crate::ledger::DropReason;
 use crate::machine::Cx;
 use crate::table::{Map, Seed};
@@ -34,12 +37,12 @@ pub const RETRY: Duration = Duration::from_secs(1);
 /// Requests by broadcast before an address counts as unreachable; as many probes by unicast come before when a station
 /// is known.
 pub const TRIES: u8 = 3;
-/// Most stations known on one LAN.
+/// Most stations known on one segment.
 pub const NEIGHBOURS: usize = 4096;
-/// Most addresses asked for at once, on all LANs.
+/// Most addresses asked for at once, on all segments.
 pub const PENDING: usize = 1024;
 
-/// Announcements on start, and the time between them (RFC 5227 §1.1).
+/// Announcements of an address, and the time between them (RFC 5227 §1.1).
 const ANNOUNCEMENTS: u8 = 2;
 const ANNOUNCE_INTERVAL: Duration = Duration::from_secs(2);
 /// Least time between two defences of the router's address (RFC 5227 §1.1), and between two reports.
@@ -130,24 +133,33 @@ impl Packet {
     }
 }
 
-/// The router on one LAN.
+/// The router on one segment.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Station {
+    /// Where it is.
+    pub segment: Segment,
     /// Its Ethernet address there.
     pub mac: Mac,
-    /// Its address there, and the LAN's network.
-    pub address: Ipv4Cidr,
+    /// Its address there, and the segment's network. `None` until it has one.
+    pub address: Option<Ipv4Cidr>,
 }
 
 /// What can happen to the machine.
 #[derive(Debug, Clone, Copy)]
 pub enum Input<'a> {
-    /// An ARP frame came in by a LAN; the bytes begin at its Ethernet header.
+    /// An ARP frame came in; the bytes begin at its Ethernet header.
     Frame {
-        /// The LAN.
-        lan: LanId,
+        /// Where it came in.
+        segment: Segment,
         /// The frame.
         frame: &'a [u8],
+    },
+    /// The router's address on a segment, and the network there, are these now.
+    Address {
+        /// The segment.
+        segment: Segment,
+        /// The address; `None` when it has none any more.
+        address: Option<Ipv4Cidr>,
     },
     /// The Forwarder wants to know a station.
     Resolve(Resolve),
@@ -160,8 +172,8 @@ pub enum Event {
     Neighbour(Update),
     /// Another station claims the router's address.
     Conflict {
-        /// The LAN.
-        lan: LanId,
+        /// Where.
+        segment: Segment,
         /// The router's address there.
         address: Ipv4Addr,
         /// The station.
@@ -181,7 +193,7 @@ impl fmt::Display for Event {
             Event::Neighbour(_) => f.write_str("a neighbour changed"),
             Event::Conflict { address, mac, .. } => write!(
                 f,
-                "the station {mac} also uses the router's address {address}; the router keeps it and says so to the LAN"
+                "the station {mac} also uses the router's address {address}; the router keeps it and tells everyone there"
             ),
         }
     }
@@ -199,39 +211,42 @@ enum State {
 }
 
 #[derive(Debug)]
-struct Lan {
-    station: Station,
+struct Attached {
+    mac: Mac,
+    address: Option<Ipv4Cidr>,
     neighbours: Map<Ipv4Addr, State>,
     announcements: u8,
     next_announcement: Instant,
     last_defence: Option<Instant>,
 }
 
-/// The address resolution protocol on every LAN.
+/// The address resolution protocol on every segment.
 #[derive(Debug)]
 pub struct Arp {
-    lans: Vec<Lan>,
+    segments: BTreeMap<Segment, Attached>,
     /// Deadlines of the addresses that are being asked for.
-    pending: BTreeSet<(Instant, LanId, Ipv4Addr)>,
-    transmit: VecDeque<(LanId, Mac, Packet)>,
+    pending: BTreeSet<(Instant, Segment, Ipv4Addr)>,
+    transmit: VecDeque<(Segment, Mac, Packet)>,
     events: VecDeque<Event>,
 }
 
 impl Arp {
-    /// A machine for `stations`, indexed by [`LanId`]. It announces them at once.
+    /// A machine for `stations`, one for each segment. It announces those that have an address at once.
     pub fn new(cx: &mut Cx<'_>, stations: impl IntoIterator<Item = Station>) -> Self {
-        let lans = stations
-            .into_iter()
-            .map(|station| Lan {
-                station,
+        let mut segments = BTreeMap::new();
+        for Station { segment, mac, address } in stations {
+            let attached = Attached {
+                mac,
+                address,
                 neighbours: Map::with_hasher(Seed::draw(cx.rng)),
-                announcements: ANNOUNCEMENTS,
+                announcements: if address.is_some() { ANNOUNCEMENTS } else { 0 },
                 next_announcement: cx.now,
                 last_defence: None,
-            })
-            .collect();
+            };
+            segments.insert(segment, attached);
+        }
         let mut arp =
-            Arp { lans, pending: BTreeSet::new(), transmit: VecDeque::new(), events: VecDeque::new() };
+            Arp { segments, pending: BTreeSet::new(), transmit: VecDeque::new(), events: VecDeque::new() };
         arp.handle_timeout(cx);
         arp
     }
@@ -239,47 +254,50 @@ impl Arp {
     /// Something happened. An error says why a frame was of no use.
     pub fn handle(&mut self, cx: &mut Cx<'_>, input: Input<'_>) -> Result<(), DropReason> {
         match input {
-            Input::Frame { lan, frame } => self.receive(cx, lan, &Packet::parse(frame)?),
-            Input::Resolve(question) => {
-                self.resolve(cx, question);
-                Ok(())
+            Input::Frame { segment, frame } => return self.receive(cx, segment, &Packet::parse(frame)?),
+            Input::Address { segment, address } => self.set_address(cx, segment, address),
+            Input::Resolve(Resolve { segment, address: IpAddr::V4(address) }) => {
+                self.resolve(cx, segment, address);
             }
+            Input::Resolve(Resolve { address: IpAddr::V6(_), .. }) => {}
         }
+        Ok(())
     }
 
     /// Announces, asks again, gives up: whatever is due.
     pub fn handle_timeout(&mut self, cx: &mut Cx<'_>) {
-        for index in 0..self.lans.len() {
-            let Some(lan) = self.lans.get_mut(index) else { break };
-            if lan.announcements > 0 && lan.next_announcement <= cx.now {
-                lan.announcements -= 1;
-                lan.next_announcement = cx.now + ANNOUNCE_INTERVAL;
-                let station = lan.station;
-                if let Ok(id) = u16::try_from(index) {
-                    self.send_announcement(LanId(id), station);
-                }
+        let mut due = VecDeque::new();
+        for (&segment, attached) in &mut self.segments {
+            if attached.announcements > 0 && attached.next_announcement <= cx.now {
+                attached.announcements -= 1;
+                attached.next_announcement = cx.now + ANNOUNCE_INTERVAL;
+                due.push_back(segment);
             }
         }
-        while let Some(&(due, lan, address)) = self.pending.first() {
+        due.into_iter().for_each(|segment| self.send_announcement(segment));
+        while let Some(&(due, segment, address)) = self.pending.first() {
             if due > cx.now {
                 break;
             }
             self.pending.pop_first();
-            self.ask_again(cx, lan, address);
+            self.ask_again(cx, segment, address);
         }
     }
 
     /// When the machine wants to be called next, if ever.
     pub fn poll_timeout(&self) -> Option<Instant> {
-        let announcements =
-            self.lans.iter().filter(|lan| lan.announcements > 0).map(|lan| lan.next_announcement);
+        let announcements = self
+            .segments
+            .values()
+            .filter(|attached| attached.announcements > 0)
+            .map(|attached| attached.next_announcement);
         announcements.chain(self.pending.first().map(|&(due, ..)| due)).min()
     }
 
-    /// Writes the next Ethernet frame into `frame` and says by which LAN it goes.
-    pub fn poll_transmit(&mut self, frame: &mut Frame) -> Option<LanId> {
-        let (lan, destination, packet) = self.transmit.pop_front()?;
-        packet.emit(destination, frame).then_some(lan)
+    /// Writes the next Ethernet frame into `frame` and says where it goes.
+    pub fn poll_transmit(&mut self, frame: &mut Frame) -> Option<Segment> {
+        let (segment, destination, packet) = self.transmit.pop_front()?;
+        packet.emit(destination, frame).then_some(segment)
     }
 
     /// The next fact.
@@ -287,220 +305,258 @@ impl Arp {
         self.events.pop_front()
     }
 
-    fn receive(&mut self, cx: &mut Cx<'_>, id: LanId, packet: &Packet) -> Result<(), DropReason> {
-        let lan = self.lans.get_mut(id.index()).ok_or(DropReason::ArpMalformed)?;
-        let station = lan.station;
-        let own = station.address.address;
-        if packet.sender_mac == station.mac {
+    /// Another address is another network, of which nothing is known.
+    fn set_address(&mut self, cx: &mut Cx<'_>, segment: Segment, address: Option<Ipv4Cidr>) {
+        let Some(attached) = self.segments.get_mut(&segment) else { return };
+        if attached.address == address {
+            return;
+        }
+        attached.address = address;
+        attached.neighbours.clear();
+        attached.announcements = if address.is_some() { ANNOUNCEMENTS } else { 0 };
+        attached.next_announcement = cx.now;
+        attached.last_defence = None;
+        self.pending.retain(|&(_, of, _)| of != segment);
+        self.transmit.retain(|&(of, ..)| of != segment);
+        self.handle_timeout(cx);
+    }
+
+    fn receive(&mut self, cx: &mut Cx<'_>, segment: Segment, packet: &Packet) -> Result<(), DropReason> {
+        let attached = self.segments.get(&segment).ok_or(DropReason::ArpMalformed)?;
+        let network = attached.address.ok_or(DropReason::WanDown)?;
+        let (mac, own) = (attached.mac, network.address);
+        if packet.sender_mac == mac {
             return Err(DropReason::OwnSourceMac);
         }
         if packet.sender == own {
-            self.defend(cx, id, packet.sender_mac);
+            self.defend(cx, segment, packet.sender_mac);
             return Err(DropReason::ArpSpoofed);
         }
         let probe = packet.sender.is_unspecified();
-        if !probe && !is_host(station.address, packet.sender) {
+        if !probe && !may_be_neighbour(segment, network, packet.sender) {
             return Err(DropReason::ArpSpoofed);
         }
         let asked = packet.operation == Operation::Request && packet.target == own;
         if !probe {
-            self.learn(cx, id, packet.sender, packet.sender_mac, asked);
+            match segment {
+                Segment::Lan(_) => self.learn(cx, segment, packet.sender, packet.sender_mac, asked),
+                Segment::Wan(_) => self.learn_from_stranger(cx, segment, own, packet),
+            }
         }
         if asked {
             let reply = Packet {
                 operation: Operation::Reply,
-                sender_mac: station.mac,
+                sender_mac: mac,
                 sender: own,
                 target_mac: packet.sender_mac,
                 target: packet.sender,
             };
-            if !self.send(id, packet.sender_mac, reply) {
+            if !self.send(segment, packet.sender_mac, reply) {
                 return Err(DropReason::ServiceOverload);
             }
             if probe {
-                self.report_conflict(cx, id, packet.sender_mac);
+                self.report_conflict(cx, segment, packet.sender_mac);
             }
         }
         Ok(())
     }
 
     /// Takes note of a station. An unknown one is taken in only when it `asked` for us.
-    fn learn(&mut self, cx: &mut Cx<'_>, id: LanId, address: Ipv4Addr, mac: Mac, asked: bool) {
-        let Some(lan) = self.lans.get_mut(id.index()) else { return };
+    fn learn(&mut self, cx: &mut Cx<'_>, segment: Segment, address: Ipv4Addr, mac: Mac, asked: bool) {
+        let Some(attached) = self.segments.get_mut(&segment) else { return };
         let known = State::Known { mac, heard: cx.now };
-        let news = match lan.neighbours.get_mut(&address) {
+        let news = match attached.neighbours.get_mut(&address) {
             Some(state) => {
                 let before = core::mem::replace(state, known);
                 match before {
                     State::Incomplete { next, .. } => {
-                        self.pending.remove(&(next, id, address));
+                        self.pending.remove(&(next, segment, address));
                         true
                     }
                     State::Probing { next, mac: old, .. } => {
-                        self.pending.remove(&(next, id, address));
+                        self.pending.remove(&(next, segment, address));
                         old != mac
                     }
                     State::Known { mac: old, .. } => old != mac,
                 }
             }
             None if asked => {
-                self.make_room(id);
-                if let Some(lan) = self.lans.get_mut(id.index()) {
-                    lan.neighbours.insert(address, known);
+                self.make_room(segment);
+                if let Some(attached) = self.segments.get_mut(&segment) {
+                    attached.neighbours.insert(address, known);
                 }
                 true
             }
             None => false,
         };
         if news {
-            self.tell(Event::Neighbour(Update::NeighbourFound {
-                segment: Segment::Lan(id),
-                address: address.into(),
-                mac,
-            }));
+            self.tell_found(segment, address, mac);
         }
     }
 
-    fn resolve(&mut self, cx: &mut Cx<'_>, Resolve { segment, address }: Resolve) {
-        let (Segment::Lan(id), IpAddr::V4(address)) = (segment, address) else { return };
-        let Some(lan) = self.lans.get_mut(id.index()) else { return };
-        if !is_host(lan.station.address, address) || address == lan.station.address.address {
-            return self.tell(Event::Neighbour(Update::NeighbourFailed {
-                segment: Segment::Lan(id),
-                address: address.into(),
-            }));
-        }
-        match lan.neighbours.get(&address).copied() {
-            Some(State::Incomplete { .. }) => {}
-            Some(State::Probing { mac, .. }) => {
-                self.tell(Event::Neighbour(Update::NeighbourFound {
-                    segment: Segment::Lan(id),
-                    address: address.into(),
-                    mac,
-                }));
-            }
-            Some(State::Known { mac, heard }) => {
-                self.tell(Event::Neighbour(Update::NeighbourFound {
-                    segment: Segment::Lan(id),
-                    address: address.into(),
-                    mac,
-                }));
-                if cx.now.since(heard) >= REACHABLE && self.pending.len() < PENDING {
-                    self.ask(cx, id, address, Some(mac), 0);
+    /// Takes note of a station beyond an uplink, if we have asked for it.
+    fn learn_from_stranger(&mut self, cx: &mut Cx<'_>, segment: Segment, own: Ipv4Addr, packet: &Packet) {
+        let Packet { sender: address, sender_mac: mac, .. } = *packet;
+        let answers = packet.operation == Operation::Reply && packet.target == own;
+        let state =
+            self.segments.get(&segment).and_then(|attached| attached.neighbours.get(&address).copied());
+        match state {
+            Some(State::Known { mac: old, heard }) if old != mac => {
+                let may_ask = cx.now.since(heard) >= RETRY && self.pending.len() < PENDING;
+                if may_ask {
+                    // Everyone at once: the one that is known may have gone.
+                    self.ask(cx, segment, address, Some(old), TRIES);
                 }
             }
-            None if self.pending.len() >= PENDING => {
-                self.tell(Event::Neighbour(Update::NeighbourFailed {
-                    segment: Segment::Lan(id),
-                    address: address.into(),
-                }));
+            Some(State::Probing { mac: old, .. }) if old != mac && !answers => {}
+            Some(State::Incomplete { .. }) if !answers => {}
+            Some(_) => self.learn(cx, segment, address, mac, false),
+            None => {}
+        }
+    }
+
+    fn resolve(&mut self, cx: &mut Cx<'_>, segment: Segment, address: Ipv4Addr) {
+        let Some(attached) = self.segments.get(&segment) else { return };
+        let reachable =
+            |network: Ipv4Cidr| address != network.address && may_be_neighbour(segment, network, address);
+        if !attached.address.is_some_and(reachable) {
+            return self.tell_failed(segment, address);
+        }
+        match attached.neighbours.get(&address).copied() {
+            Some(State::Incomplete { .. }) => {}
+            Some(State::Probing { mac, .. }) => self.tell_found(segment, address, mac),
+            Some(State::Known { mac, heard }) => {
+                self.tell_found(segment, address, mac);
+                if cx.now.since(heard) >= REACHABLE && self.pending.len() < PENDING {
+                    self.ask(cx, segment, address, Some(mac), 0);
+                }
             }
+            None if self.pending.len() >= PENDING => self.tell_failed(segment, address),
             None => {
-                self.make_room(id);
-                self.ask(cx, id, address, None, 0);
+                self.make_room(segment);
+                self.ask(cx, segment, address, None, 0);
             }
         }
     }
 
     /// The deadline of an address that is being asked for has come.
-    fn ask_again(&mut self, cx: &mut Cx<'_>, id: LanId, address: Ipv4Addr) {
-        let Some(lan) = self.lans.get_mut(id.index()) else { return };
-        match lan.neighbours.get(&address).copied() {
-            Some(State::Incomplete { tries, .. }) if tries < TRIES => self.ask(cx, id, address, None, tries),
+    fn ask_again(&mut self, cx: &mut Cx<'_>, segment: Segment, address: Ipv4Addr) {
+        let Some(attached) = self.segments.get_mut(&segment) else { return };
+        match attached.neighbours.get(&address).copied() {
+            Some(State::Incomplete { tries, .. }) if tries < TRIES => {
+                self.ask(cx, segment, address, None, tries);
+            }
             Some(State::Probing { mac, tries, .. }) if tries < 2 * TRIES => {
-                self.ask(cx, id, address, Some(mac), tries);
+                self.ask(cx, segment, address, Some(mac), tries);
             }
             Some(State::Incomplete { .. } | State::Probing { .. }) => {
-                lan.neighbours.remove(&address);
-                self.tell(Event::Neighbour(Update::NeighbourFailed {
-                    segment: Segment::Lan(id),
-                    address: address.into(),
-                }));
+                attached.neighbours.remove(&address);
+                self.tell_failed(segment, address);
             }
             Some(State::Known { .. }) | None => {}
         }
     }
 
     /// Sends the question number `tries` for an address: by unicast to a station that is known, at first.
-    fn ask(&mut self, cx: &mut Cx<'_>, id: LanId, address: Ipv4Addr, mac: Option<Mac>, tries: u8) {
-        let Some(lan) = self.lans.get_mut(id.index()) else { return };
+    fn ask(&mut self, cx: &mut Cx<'_>, segment: Segment, address: Ipv4Addr, mac: Option<Mac>, tries: u8) {
+        let Some(attached) = self.segments.get_mut(&segment) else { return };
+        let Some(own) = attached.address else { return };
         let next = cx.now + RETRY;
         let tries = tries.saturating_add(1);
         let state = match mac {
             Some(mac) => State::Probing { mac, tries, next },
             None => State::Incomplete { tries, next },
         };
-        lan.neighbours.insert(address, state);
-        self.pending.insert((next, id, address));
-        let station = lan.station;
+        attached.neighbours.insert(address, state);
+        self.pending.insert((next, segment, address));
         let request = Packet {
             operation: Operation::Request,
-            sender_mac: station.mac,
-            sender: station.address.address,
+            sender_mac: attached.mac,
+            sender: own.address,
             target_mac: Mac::default(),
             target: address,
         };
         let destination = mac.filter(|_| tries <= TRIES).unwrap_or(Mac::BROADCAST);
-        self.send(id, destination, request);
+        self.send(segment, destination, request);
     }
 
     /// Forgets some station when the table is full. Which one is up to the hash: nobody can choose.
-    fn make_room(&mut self, id: LanId) {
-        let Some(lan) = self.lans.get_mut(id.index()) else { return };
-        if lan.neighbours.len() < NEIGHBOURS {
+    fn make_room(&mut self, segment: Segment) {
+        let Some(attached) = self.segments.get_mut(&segment) else { return };
+        if attached.neighbours.len() < NEIGHBOURS {
             return;
         }
         let known = |state: &State| matches!(state, State::Known { .. });
-        let victim = lan.neighbours.iter().find(|(_, state)| known(state)).map(|(&address, _)| address);
+        let victim = attached.neighbours.iter().find(|(_, state)| known(state)).map(|(&address, _)| address);
         if let Some(address) = victim {
-            lan.neighbours.remove(&address);
+            attached.neighbours.remove(&address);
         }
     }
 
-    fn defend(&mut self, cx: &mut Cx<'_>, id: LanId, mac: Mac) {
-        if self.report_conflict(cx, id, mac)
-            && let Some(station) = self.lans.get(id.index()).map(|lan| lan.station)
-        {
-            self.send_announcement(id, station);
+    fn defend(&mut self, cx: &mut Cx<'_>, segment: Segment, mac: Mac) {
+        if self.report_conflict(cx, segment, mac) {
+            self.send_announcement(segment);
         }
     }
 
     /// Reports a station that wants the router's address; false when the last report is too fresh.
-    fn report_conflict(&mut self, cx: &mut Cx<'_>, id: LanId, mac: Mac) -> bool {
-        let Some(lan) = self.lans.get_mut(id.index()) else { return false };
-        if lan.last_defence.is_some_and(|last| cx.now.since(last) < DEFEND_INTERVAL) {
+    fn report_conflict(&mut self, cx: &mut Cx<'_>, segment: Segment, mac: Mac) -> bool {
+        let Some(attached) = self.segments.get_mut(&segment) else { return false };
+        let Some(own) = attached.address else { return false };
+        if attached.last_defence.is_some_and(|last| cx.now.since(last) < DEFEND_INTERVAL) {
             return false;
         }
-        lan.last_defence = Some(cx.now);
-        let address = lan.station.address.address;
-        self.tell(Event::Conflict { lan: id, address, mac });
+        attached.last_defence = Some(cx.now);
+        self.tell(Event::Conflict { segment, address: own.address, mac });
         true
     }
 
-    fn send_announcement(&mut self, id: LanId, station: Station) {
-        let own = station.address.address;
+    fn send_announcement(&mut self, segment: Segment) {
+        let Some(Attached { mac, address: Some(own), .. }) = self.segments.get(&segment) else { return };
         let announcement = Packet {
             operation: Operation::Request,
-            sender_mac: station.mac,
-            sender: own,
+            sender_mac: *mac,
+            sender: own.address,
             target_mac: Mac::default(),
-            target: own,
+            target: own.address,
         };
-        self.send(id, Mac::BROADCAST, announcement);
+        self.send(segment, Mac::BROADCAST, announcement);
     }
 
-    fn send(&mut self, id: LanId, destination: Mac, packet: Packet) -> bool {
+    fn send(&mut self, segment: Segment, destination: Mac, packet: Packet) -> bool {
         let room = self.transmit.len() < QUEUE;
         if room {
-            self.transmit.push_back((id, destination, packet));
+            self.transmit.push_back((segment, destination, packet));
         }
         room
+    }
+
+    fn tell_found(&mut self, segment: Segment, address: Ipv4Addr, mac: Mac) {
+        self.tell(Event::Neighbour(Update::NeighbourFound { segment, address: address.into(), mac }));
+    }
+
+    fn tell_failed(&mut self, segment: Segment, address: Ipv4Addr) {
+        self.tell(Event::Neighbour(Update::NeighbourFailed { segment, address: address.into() }));
     }
 
     fn tell(&mut self, event: Event) {
         if self.events.len() < EVENTS {
             self.events.push_back(event);
         }
+    }
+}
+
+/// True for an address that a station on the segment can have. Beyond an uplink that may be one outside the network: some
+/// providers give a network of one address, with the default router elsewhere.
+fn may_be_neighbour(segment: Segment, network: Ipv4Cidr, address: Ipv4Addr) -> bool {
+    match segment {
+        Segment::Wan(_) if !network.contains(address) => {
+            !(address.is_unspecified()
+                || address.is_loopback()
+                || address.is_multicast()
+                || address.is_broadcast())
+        }
+        _ => is_host(network, address),
     }
 }
 
@@ -512,12 +568,17 @@ fn is_host(network: Ipv4Cidr, address: Ipv4Addr) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use alloc::vec::Vec;
+
     use super::*;
+    use crate::id::{LanId, WanId};
     use crate::rng::SeededRng;
 
     const ROUTER: Mac = Mac([2, 0, 0, 0, 0, 1]);
     const HOST: Mac = Mac([2, 0, 0, 0, 0, 0x10]);
-    const LAN: LanId = LanId(0);
+    const LAN: Segment = Segment::Lan(LanId(0));
+    const WAN: Segment = Segment::Wan(WanId(0));
+    const GATEWAY: Mac = Mac([2, 0, 0, 0, 0, 0xfe]);
 
     fn ip(last: u8) -> Ipv4Addr {
         Ipv4Addr::new(192, 168, 1, last)
@@ -527,15 +588,18 @@ mod tests {
         arp: Arp,
         rng: SeededRng,
         now: Instant,
+        /// What is listened and spoken on.
+        segment: Segment,
     }
 
     impl Bench {
         fn new() -> Self {
             let mut rng = SeededRng::from_u64(1);
-            let station = Station { mac: ROUTER, address: Ipv4Cidr { address: ip(1), prefix: 24 } };
+            let station = Station { segment: LAN, mac: ROUTER, address: Some(network(ip(1))) };
             let now = Instant::from_secs(100);
-            let arp = Arp::new(&mut Cx { now, rng: &mut rng }, [station]);
-            let mut bench = Bench { arp, rng, now };
+            let uplink = Station { segment: WAN, mac: ROUTER, address: None };
+            let arp = Arp::new(&mut Cx { now, rng: &mut rng }, [station, uplink]);
+            let mut bench = Bench { arp, rng, now, segment: LAN };
             assert_eq!(bench.sent().len(), 1, "the announcement on start");
             bench.wait(ANNOUNCE_INTERVAL);
             assert_eq!(bench.sent().len(), 1, "and its repetition");
@@ -544,7 +608,7 @@ mod tests {
 
         fn receive(&mut self, frame: &[u8]) -> Result<(), DropReason> {
             let mut cx = Cx { now: self.now, rng: &mut self.rng };
-            self.arp.handle(&mut cx, Input::Frame { lan: LAN, frame })
+            self.arp.handle(&mut cx, Input::Frame { segment: self.segment, frame })
         }
 
         fn hear(
@@ -560,12 +624,8 @@ mod tests {
 
         fn resolve(&mut self, address: Ipv4Addr) {
             let mut cx = Cx { now: self.now, rng: &mut self.rng };
-            self.arp
-                .handle(
-                    &mut cx,
-                    Input::Resolve(Resolve { segment: Segment::Lan(LAN), address: address.into() }),
-                )
-                .unwrap();
+            let question = Resolve { segment: self.segment, address: address.into() };
+            self.arp.handle(&mut cx, Input::Resolve(question)).unwrap();
         }
 
         fn wait(&mut self, time: Duration) {
@@ -581,8 +641,8 @@ mod tests {
             let mut out = Vec::new();
             loop {
                 let mut frame = Frame::with_capacity(2048);
-                let Some(lan) = self.arp.poll_transmit(&mut frame) else { return out };
-                assert_eq!(lan, LAN);
+                let Some(segment) = self.arp.poll_transmit(&mut frame) else { return out };
+                assert_eq!(segment, self.segment);
                 assert_eq!(frame.len(), FRAME_LEN);
                 out.push((Mac::read(frame.bytes()).unwrap(), Packet::parse(frame.bytes()).unwrap()));
             }
@@ -593,6 +653,14 @@ mod tests {
         }
     }
 
+    fn network(address: Ipv4Addr) -> Ipv4Cidr {
+        Ipv4Cidr { address, prefix: 24 }
+    }
+
+    fn wan(last: u8) -> Ipv4Addr {
+        Ipv4Addr::new(203, 0, 113, last)
+    }
+
     fn frame(packet: Packet) -> Vec<u8> {
         let mut frame = Frame::with_capacity(2048);
         assert!(packet.emit(Mac::BROADCAST, &mut frame));
@@ -600,11 +668,11 @@ mod tests {
     }
 
     fn found(address: Ipv4Addr, mac: Mac) -> Event {
-        Event::Neighbour(Update::NeighbourFound { segment: Segment::Lan(LAN), address: address.into(), mac })
+        Event::Neighbour(Update::NeighbourFound { segment: LAN, address: address.into(), mac })
     }
 
     fn failed(address: Ipv4Addr) -> Event {
-        Event::Neighbour(Update::NeighbourFailed { segment: Segment::Lan(LAN), address: address.into() })
+        Event::Neighbour(Update::NeighbourFailed { segment: LAN, address: address.into() })
     }
 
     #[test]
@@ -696,7 +764,7 @@ mod tests {
         for _ in 0..5 {
             assert_eq!(bench.hear(Operation::Reply, HOST, ip(1), ip(20)), Err(DropReason::ArpSpoofed));
         }
-        assert_eq!(bench.events(), [Event::Conflict { lan: LAN, address: ip(1), mac: HOST }]);
+        assert_eq!(bench.events(), [Event::Conflict { segment: LAN, address: ip(1), mac: HOST }]);
         let (destination, defence) = bench.sent()[0];
         assert_eq!((destination, defence.sender, defence.target), (Mac::BROADCAST, ip(1), ip(1)));
         assert!(bench.sent().is_empty());
@@ -707,7 +775,7 @@ mod tests {
         let mut bench = Bench::new();
         bench.hear(Operation::Request, HOST, Ipv4Addr::UNSPECIFIED, ip(1)).unwrap();
         assert_eq!(bench.sent()[0].1.operation, Operation::Reply);
-        assert_eq!(bench.events(), [Event::Conflict { lan: LAN, address: ip(1), mac: HOST }]);
+        assert_eq!(bench.events(), [Event::Conflict { segment: LAN, address: ip(1), mac: HOST }]);
         bench.hear(Operation::Request, HOST, Ipv4Addr::UNSPECIFIED, ip(9)).unwrap();
         assert!(bench.sent().is_empty());
     }
@@ -737,30 +805,137 @@ mod tests {
         assert!(bench.sent().is_empty());
     }
 
+    /// The router has 203.0.113.5 beyond its uplink.
+    fn beyond_the_uplink() -> Bench {
+        let mut bench = Bench::new();
+        bench.segment = WAN;
+        bench.set_address(Some(wan(5)));
+        assert_eq!(bench.sent().len(), 1);
+        bench.wait(ANNOUNCE_INTERVAL);
+        assert_eq!(bench.sent().len(), 1);
+        bench
+    }
+
+    impl Bench {
+        fn set_address(&mut self, address: Option<Ipv4Addr>) {
+            let input = Input::Address { segment: WAN, address: address.map(network) };
+            self.arp.handle(&mut Cx { now: self.now, rng: &mut self.rng }, input).unwrap();
+        }
+    }
+
+    fn found_beyond(address: Ipv4Addr, mac: Mac) -> Event {
+        Event::Neighbour(Update::NeighbourFound { segment: WAN, address: address.into(), mac })
+    }
+
+    #[test]
+    fn rfc5227_an_address_beyond_an_uplink_is_announced_when_it_comes_and_not_defended_when_it_is_gone() {
+        let mut bench = Bench::new();
+        bench.segment = WAN;
+        assert_eq!(bench.hear(Operation::Request, GATEWAY, wan(1), wan(5)), Err(DropReason::WanDown));
+        bench.resolve(wan(1));
+        let failed = Event::Neighbour(Update::NeighbourFailed { segment: WAN, address: wan(1).into() });
+        assert_eq!(bench.events(), [failed]);
+        for _ in 0..2 {
+            bench.set_address(Some(wan(5)));
+            bench.wait(Duration::from_secs(10));
+        }
+        let sent = bench.sent();
+        assert_eq!(sent.len(), 2, "told twice, and the same address again is no news");
+        assert!(sent.iter().all(|(to, packet)| *to == Mac::BROADCAST && packet.sender == wan(5)));
+        bench.set_address(Some(wan(6)));
+        assert_eq!(bench.sent()[0].1.sender, wan(6));
+        bench.set_address(None);
+        bench.wait(Duration::from_secs(10));
+        assert_eq!(bench.hear(Operation::Reply, GATEWAY, wan(6), wan(6)), Err(DropReason::WanDown));
+        assert!(bench.sent().is_empty() && bench.events().is_empty());
+        assert_eq!(bench.arp.poll_timeout(), None);
+    }
+
+    #[test]
+    fn another_address_beyond_an_uplink_begins_with_no_neighbours() {
+        let mut bench = beyond_the_uplink();
+        bench.resolve(wan(1));
+        bench.hear(Operation::Reply, GATEWAY, wan(1), wan(5)).unwrap();
+        bench.resolve(wan(2));
+        bench.events();
+        bench.set_address(Some(wan(6)));
+        bench.sent();
+        bench.resolve(wan(1));
+        assert!(bench.events().is_empty(), "nothing is known");
+        assert_eq!(bench.sent()[0].1.target, wan(1));
+    }
+
+    #[test]
+    fn strangers_beyond_an_uplink_teach_only_what_was_asked() {
+        let mut bench = beyond_the_uplink();
+        // One that asks for us is answered, and not taken in.
+        bench.hear(Operation::Request, HOST, wan(20), wan(5)).unwrap();
+        assert_eq!(bench.sent()[0].0, HOST);
+        assert!(bench.events().is_empty());
+        bench.resolve(wan(1));
+        assert_eq!(bench.sent().len(), 1);
+        for (operation, target) in
+            [(Operation::Request, wan(5)), (Operation::Request, wan(1)), (Operation::Reply, wan(9))]
+        {
+            bench.hear(operation, HOST, wan(1), target).unwrap();
+        }
+        assert!(bench.events().is_empty(), "none of these is an answer");
+        bench.sent();
+        bench.hear(Operation::Reply, GATEWAY, wan(1), wan(5)).unwrap();
+        assert_eq!(bench.events(), [found_beyond(wan(1), GATEWAY)]);
+        // Who claims the gateway's address does not get its traffic; everyone is asked whose it is.
+        bench.wait(Duration::from_secs(5));
+        bench.hear(Operation::Reply, HOST, wan(1), wan(5)).unwrap();
+        bench.hear(Operation::Request, HOST, wan(1), wan(1)).unwrap();
+        assert!(bench.events().is_empty());
+        let sent = bench.sent();
+        assert_eq!((sent.len(), sent[0].0, sent[0].1.target), (1, Mac::BROADCAST, wan(1)));
+        bench.hear(Operation::Reply, GATEWAY, wan(1), wan(5)).unwrap();
+        assert!(bench.events().is_empty(), "it is where it was");
+        // A gateway that was replaced answers.
+        bench.wait(Duration::from_secs(5));
+        bench.hear(Operation::Request, HOST, wan(1), wan(1)).unwrap();
+        bench.hear(Operation::Reply, HOST, wan(1), wan(5)).unwrap();
+        assert_eq!(bench.events(), [found_beyond(wan(1), HOST)]);
+    }
+
+    #[test]
+    fn a_gateway_outside_the_network_is_found_beyond_an_uplink() {
+        let mut bench = beyond_the_uplink();
+        let far = Ipv4Addr::new(10, 0, 0, 1);
+        bench.resolve(far);
+        bench.hear(Operation::Reply, GATEWAY, far, wan(5)).unwrap();
+        assert_eq!(bench.events(), [found_beyond(far, GATEWAY)]);
+        for address in [wan(0), wan(255), Ipv4Addr::BROADCAST, Ipv4Addr::new(224, 0, 0, 1), wan(5)] {
+            bench.resolve(address);
+            let failed = Event::Neighbour(Update::NeighbourFailed { segment: WAN, address: address.into() });
+            assert_eq!(bench.events(), [failed]);
+        }
+    }
+
     #[test]
     fn memory_is_bounded_under_a_flood_of_senders_and_questions() {
         let mut rng = SeededRng::from_u64(2);
         let now = Instant::ZERO;
-        let station =
-            Station { mac: ROUTER, address: Ipv4Cidr { address: Ipv4Addr::new(10, 0, 0, 1), prefix: 8 } };
+        let station = Station {
+            segment: LAN,
+            mac: ROUTER,
+            address: Some(Ipv4Cidr { address: Ipv4Addr::new(10, 0, 0, 1), prefix: 8 }),
+        };
         let mut arp = Arp::new(&mut Cx { now, rng: &mut rng }, [station]);
         for n in 0..20_000u32 {
             let address = Ipv4Addr::from(0x0a01_0000 + n);
             let mut cx = Cx { now, rng: &mut rng };
-            arp.handle(
-                &mut cx,
-                Input::Resolve(Resolve { segment: Segment::Lan(LAN), address: address.into() }),
-            )
-            .unwrap();
+            arp.handle(&mut cx, Input::Resolve(Resolve { segment: LAN, address: address.into() })).unwrap();
             let target_mac = Mac::default();
             let target = Ipv4Addr::new(10, 0, 0, 1);
             let sender = Ipv4Addr::from(0x0a02_0000 + n);
             let request =
                 Packet { operation: Operation::Request, sender_mac: HOST, sender, target_mac, target };
-            let _ = arp.handle(&mut cx, Input::Frame { lan: LAN, frame: &frame(request) });
+            let _ = arp.handle(&mut cx, Input::Frame { segment: LAN, frame: &frame(request) });
         }
         assert!(arp.pending.len() <= PENDING);
-        assert!(arp.lans[0].neighbours.len() <= NEIGHBOURS);
+        assert!(arp.segments[&LAN].neighbours.len() <= NEIGHBOURS);
         assert!(arp.transmit.len() <= QUEUE);
         assert!(arp.events.len() <= EVENTS);
     }

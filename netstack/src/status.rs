@@ -33,11 +33,13 @@ pub struct Status {
 }
 
 /// An uplink.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Default, Serialize)]
 pub struct WanStatus {
     /// Its name in the configuration.
     pub name: String,
-    /// The port that it dials on.
+    /// How it gets its addresses: `pppoe`, `dhcp` or `static`.
+    pub kind: &'static str,
+    /// The port that it runs on.
     pub port: String,
     /// True when traffic of any family passes.
     pub up: bool,
@@ -58,7 +60,9 @@ pub struct WanStatus {
     pub peer_mac: Option<Mac>,
     /// Our address.
     pub address: Option<Ipv4Addr>,
-    /// The peer's address.
+    /// The network beyond it, with our address there. A PPPoE session has none.
+    pub network: Option<Ipv4Cidr>,
+    /// The default router's address; of a PPPoE session, the peer's.
     pub gateway: Option<Ipv4Addr>,
     /// DNS servers that the ISP told us.
     pub dns: Vec<Ipv4Addr>,
@@ -70,7 +74,7 @@ pub struct WanStatus {
     pub epoch: u32,
     /// IPv6, when the uplink is to carry it.
     pub ipv6: Option<WanIpv6Status>,
-    /// What the session has carried.
+    /// What it has carried.
     pub usage: Usage,
 }
 

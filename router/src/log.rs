@@ -40,6 +40,7 @@ fn subject(event: &Event) -> Subject {
         }
         Event::Dhcp { lan, event } => (Some(Arc::clone(lan)), Kind::Dhcp(discriminant(event))),
         Event::Arp { lan, event } => (Some(Arc::clone(lan)), Kind::Arp(discriminant(event))),
+        Event::WanArp { wan, event } => (Some(Arc::clone(wan)), Kind::Arp(discriminant(event))),
         Event::Dns(event) => (None, Kind::Dns(discriminant(event))),
         Event::WanRouters { name, event } => (Some(Arc::clone(name)), Kind::WanRouters(discriminant(event))),
         Event::WanDhcp6 { name, event } => (Some(Arc::clone(name)), Kind::WanDhcp6(discriminant(event))),

@@ -95,6 +95,13 @@ pub enum Event {
         /// The fact.
         event: ndp::neighbour::Event,
     },
+    /// About the stations beyond a plain uplink.
+    WanArp {
+        /// The uplink's name.
+        wan: Arc<str>,
+        /// The fact.
+        event: arp::Event,
+    },
     /// About the DNS forwarder.
     Dns(dns::Event),
 }
@@ -141,7 +148,9 @@ impl Event {
             },
             Event::PrefixesChanged => Level::Debug,
             Event::LanRouter { .. } | Event::Ndp { .. } => Level::Warning,
-            Event::Arp { .. } | Event::Dns(dns::Event::Silent { .. }) => Level::Warning,
+            Event::Arp { .. } | Event::WanArp { .. } | Event::Dns(dns::Event::Silent { .. }) => {
+                Level::Warning
+            }
             Event::Dns(dns::Event::Answering { .. }) => Level::Info,
         }
     }
@@ -178,6 +187,7 @@ impl fmt::Display for Event {
             Event::LanRouter { lan, event } => write!(f, "lan {lan}: {event}"),
             Event::Ndp { segment: Segment::Lan(_), name, event } => write!(f, "lan {name}: {event}"),
             Event::Ndp { segment: Segment::Wan(_), name, event } => write!(f, "wan {name}: {event}"),
+            Event::WanArp { wan, event } => write!(f, "wan {wan}: {event}"),
             Event::Dns(event) => write!(f, "dns: {event}"),
         }
     }

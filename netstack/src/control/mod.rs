@@ -128,11 +128,9 @@ impl Control {
             PuntKind::Stray { port, peer, session } => {
                 self.handle_stray(cx, port, Remembered { peer, session }, bytes)
             }
-            PuntKind::Arp { segment: Segment::Lan(lan) } => self.services.handle_arp(cx, lan, bytes),
+            PuntKind::Arp { segment } => self.services.handle_arp(cx, segment, bytes),
             PuntKind::Dhcp4 { segment: Segment::Lan(lan) } => self.services.handle_dhcp(cx, lan, bytes),
-            PuntKind::Arp { segment: Segment::Wan(_) } | PuntKind::Dhcp4 { segment: Segment::Wan(_) } => {
-                Err(DropReason::NotListening)
-            }
+            PuntKind::Dhcp4 { segment: Segment::Wan(_) } => Err(DropReason::NotListening),
             PuntKind::Ndp { interface: Interface::Subscriber(subscriber) } => {
                 match self.access.iter_mut().find(|access| access.owns(subscriber)) {
                     Some(access) => access.handle_ndp(cx, subscriber, bytes),
@@ -153,7 +151,7 @@ impl Control {
         let mut uplinks = self.uplinks.iter_mut().filter(|uplink| uplink.port() == port);
         let taken = uplinks.find_map(|uplink| match uplink.handle_discovery(cx, &frame) {
             Err(DropReason::DiscoveryUnexpected) => None,
-            verdict => Some((uplink.id(), uplink.remembered(), verdict)),
+            verdict => Some((uplink.id(), uplink.remembered_session(), verdict)),
         });
         if let Some((id, session, verdict)) = taken {
             let others = self.uplinks.iter_mut().filter(|uplink| uplink.port() == port && uplink.id() != id);
@@ -178,7 +176,7 @@ impl Control {
         bytes: &[u8],
     ) -> Result<(), DropReason> {
         let mut uplinks = self.uplinks.iter_mut().filter(|uplink| uplink.port() == port);
-        if let Some(uplink) = uplinks.find(|uplink| uplink.remembered() == Some(session)) {
+        if let Some(uplink) = uplinks.find(|uplink| uplink.remembered_session() == Some(session)) {
             return uplink.handle_ppp(cx, bytes.get(PPP_AT..).unwrap_or_default());
         }
         match self.access.iter_mut().find(|access| access.port() == port) {
@@ -249,8 +247,8 @@ impl Control {
     /// Writes the next frame to send, and says where it goes.
     pub fn poll_transmit(&mut self, frame: &mut Frame) -> Option<Exit> {
         for uplink in &mut self.uplinks {
-            if uplink.poll_transmit(frame) {
-                return Some(Exit::Port(uplink.port()));
+            if let Some(exit) = uplink.poll_transmit(frame) {
+                return Some(exit);
             }
         }
         for access in &mut self.access {
@@ -283,7 +281,10 @@ impl Control {
                 .uplinks
                 .iter()
                 .filter_map(|uplink| {
-                    Some(RememberedSession { wan: uplink.name().into(), session: uplink.remembered()? })
+                    Some(RememberedSession {
+                        wan: uplink.name().into(),
+                        session: uplink.remembered_session()?,
+                    })
                 })
                 .collect(),
             leases: self.services.leases(),
@@ -351,13 +352,19 @@ impl Control {
     /// Tells the services which addresses the router has. The servers to ask are those of the uplink that carries the
     /// default route: others may not answer somebody else's customer.
     fn tell_services(&mut self, cx: &mut Cx<'_>) {
-        let online: Vec<_> =
-            self.uplinks.iter().filter_map(|uplink| Some((uplink.id(), uplink.ipv4()?))).collect();
-        let addresses: Vec<Ipv4Addr> = online.iter().map(|(_, ipv4)| ipv4.address).collect();
-        let upstreams = online.first().map_or_else(Vec::new, |&(wan, ipv4)| {
-            let servers = ipv4.dns.into_iter().flatten();
-            servers.map(|server| Upstream { wan, source: ipv4.address, server }).collect()
+        for uplink in &self.uplinks {
+            let segment = uplink.ipv4().and_then(|ipv4| ipv4.segment);
+            self.services.set_segment(cx, uplink.id(), segment.map(|segment| segment.network));
+        }
+        let mut online = self.uplinks.iter().filter_map(|uplink| Some((uplink, uplink.ipv4()?))).peekable();
+        let upstreams = online.peek().map_or_else(Vec::new, |(uplink, ipv4)| {
+            let upstream = |server| match server {
+                IpAddr::V4(server) => Some(Upstream { wan: uplink.id(), source: ipv4.address, server }),
+                IpAddr::V6(_) => None,
+            };
+            uplink.dns().into_iter().filter_map(upstream).collect()
         });
+        let addresses: Vec<Ipv4Addr> = online.map(|(_, ipv4)| ipv4.address).collect();
         self.services.set_uplinks(cx, &addresses, upstreams);
     }
 }

@@ -12,10 +12,10 @@ use crate::dns::{Counters, Dns, Upstream};
 use crate::forward::Resolve;
 use crate::frame::Frame;
 use crate::host::Host;
-use crate::id::LanId;
+use crate::id::{Ipv4Cidr, LanId, PortId, Segment, WanId};
 use crate::ledger::DropReason;
 use crate::machine::Cx;
-use crate::settings::{Lan, Settings};
+use crate::settings::{Lan, Settings, Uplink, Wan};
 use crate::state::{LanLease, State};
 use crate::status::{LanStatus, LeaseStatus};
 use crate::time::{Instant, earliest};
@@ -30,6 +30,8 @@ struct Served {
 /// The services, for all LANs.
 pub(super) struct Services {
     lans: Vec<Served>,
+    /// Name and port of each uplink.
+    wans: Vec<(Arc<str>, PortId)>,
     /// Addresses that are the router's whatever the uplinks do.
     own: Vec<Ipv4Addr>,
     arp: Arp,
@@ -40,11 +42,20 @@ pub(super) struct Services {
 impl Services {
     pub(super) fn new(settings: &Settings, state: &State, cx: &mut Cx<'_>) -> Self {
         let port_of = |lan: &Lan| lan.ports.first().and_then(|port| settings.ports.get(port.index()));
-        let stations = settings.lans.iter().map(|lan| Station {
+        let on_lans = (0u16..).map(LanId).zip(&settings.lans).map(|(id, lan)| Station {
+            segment: Segment::Lan(id),
             mac: port_of(lan).map(|port| port.mac).unwrap_or_default(),
-            address: lan.address,
+            address: Some(lan.address),
         });
-        let arp = Arp::new(cx, stations);
+        let plain = |wan: &Wan| !matches!(wan.uplink, Uplink::Pppoe(_));
+        let uplinks = (0u16..).map(WanId).zip(&settings.wans).filter(|(_, wan)| plain(wan));
+        let beyond_uplinks = uplinks.map(|(id, wan)| Station {
+            segment: Segment::Wan(id),
+            mac: settings.ports.get(wan.port.index()).map(|port| port.mac).unwrap_or_default(),
+            address: None,
+        });
+        let arp = Arp::new(cx, on_lans.chain(beyond_uplinks));
+        let wans = settings.wans.iter().map(|wan| (wan.name.as_str().into(), wan.port)).collect();
         let lans = settings.lans.iter().map(|lan| {
             let mut dhcp =
                 port_of(lan).and_then(|port| Dhcp4::new(lan, port.mac, port.mtu, &settings.hostname));
@@ -64,11 +75,22 @@ impl Services {
         for (id, lan) in (0u16..).map(LanId).zip(&lans) {
             name_leases(&mut dns, id, lan);
         }
-        Services { lans, own, arp, host, dns }
+        Services { lans, wans, own, arp, host, dns }
     }
 
-    pub(super) fn handle_arp(&mut self, cx: &mut Cx<'_>, lan: LanId, frame: &[u8]) -> Result<(), DropReason> {
-        self.arp.handle(cx, arp::Input::Frame { lan, frame })
+    pub(super) fn handle_arp(
+        &mut self,
+        cx: &mut Cx<'_>,
+        segment: Segment,
+        frame: &[u8],
+    ) -> Result<(), DropReason> {
+        self.arp.handle(cx, arp::Input::Frame { segment, frame })
+    }
+
+    /// Which address the router has beyond a plain uplink.
+    pub(super) fn set_segment(&mut self, cx: &mut Cx<'_>, wan: WanId, address: Option<Ipv4Cidr>) {
+        // Only frames can be refused.
+        let _ = self.arp.handle(cx, arp::Input::Address { segment: Segment::Wan(wan), address });
     }
 
     pub(super) fn resolve(&mut self, cx: &mut Cx<'_>, resolve: Resolve) {
@@ -122,8 +144,12 @@ impl Services {
     }
 
     pub(super) fn poll_transmit(&mut self, frame: &mut Frame) -> Option<Exit> {
-        if let Some(lan) = self.arp.poll_transmit(frame) {
-            return Some(Exit::Lan(lan));
+        match self.arp.poll_transmit(frame) {
+            Some(Segment::Lan(lan)) => return Some(Exit::Lan(lan)),
+            Some(Segment::Wan(wan)) => {
+                return self.wans.get(wan.index()).map(|&(_, port)| Exit::Port(port));
+            }
+            None => {}
         }
         for (id, lan) in (0u16..).map(LanId).zip(&mut self.lans) {
             if lan.dhcp.as_mut().is_some_and(|dhcp| dhcp.poll_transmit(frame)) {
@@ -138,7 +164,11 @@ impl Services {
         while let Some(event) = self.arp.poll_event() {
             match event {
                 arp::Event::Neighbour(update) => outbox.updates.push_back(update),
-                arp::Event::Conflict { lan, .. } => {
+                arp::Event::Conflict { segment: Segment::Wan(wan), .. } => {
+                    let name = self.wans.get(wan.index()).map(|(name, _)| Arc::clone(name));
+                    outbox.events.push_back(Event::WanArp { wan: name.unwrap_or_default(), event });
+                }
+                arp::Event::Conflict { segment: Segment::Lan(lan), .. } => {
                     let name =
                         self.lans.get(lan.index()).map(|lan| Arc::clone(&lan.name)).unwrap_or_default();
                     outbox.events.push_back(Event::Arp { lan: name, event });

@@ -1,5 +1,5 @@
-//! A life of ARP on two LANs. Nobody is taken in unasked, nobody gets the router's address, and nothing is said but what a
-//! station may hear.
+//! A life of ARP on two LANs and beyond an uplink. Nobody is taken in unasked, nobody gets the router's address, and nothing
+//! is said but what a station may hear.
 #![no_main]
 
 use std::collections::BTreeSet;
@@ -9,31 +9,50 @@ use genkan_fuzz::{Numbers, Script, World};
 use genkan_netstack::arp::{Arp, Event, Input, Operation, Packet, Station};
 use genkan_netstack::forward::{Resolve, Update};
 use genkan_netstack::frame::Frame;
-use genkan_netstack::id::{Ipv4Cidr, LanId, Mac, Segment};
+use genkan_netstack::id::{Ipv4Cidr, LanId, Mac, Segment, WanId};
 use libfuzzer_sys::fuzz_target;
 
-fn station(lan: u16) -> Station {
-    Station {
-        mac: Mac([2, 0, 0, 0, 0, lan as u8]),
-        address: Ipv4Cidr { address: Ipv4Addr::new(192, 168, lan as u8, 1), prefix: 24 + 5 * lan as u8 },
-    }
+/// Two LANs, an uplink, and one that does not exist.
+const SEGMENTS: [Segment; 4] =
+    [Segment::Lan(LanId(0)), Segment::Lan(LanId(1)), Segment::Wan(WanId(0)), Segment::Wan(WanId(1))];
+
+/// The third octet of a segment's addresses.
+fn subnet(segment: Segment) -> u8 {
+    SEGMENTS.iter().position(|other| *other == segment).expect("a segment of ours") as u8
+}
+
+fn network(segment: Segment) -> Ipv4Cidr {
+    let subnet = subnet(segment);
+    Ipv4Cidr { address: Ipv4Addr::new(192, 168, subnet, 1), prefix: if subnet == 1 { 29 } else { 24 } }
+}
+
+fn station(segment: Segment) -> Station {
+    let address = matches!(segment, Segment::Lan(_)).then(|| network(segment));
+    Station { segment, mac: Mac([2, 0, 0, 0, 0, subnet(segment)]), address }
 }
 
 fuzz_target!(|data: &[u8]| {
     let mut world = World::default();
-    let mut arp = Arp::new(&mut world.cx(), [station(0), station(1)]);
+    let mut arp = Arp::new(&mut world.cx(), SEGMENTS[..3].iter().copied().map(station));
     // Addresses that somebody asked for, or that asked for us.
-    let mut asked: BTreeSet<(LanId, Ipv4Addr)> = BTreeSet::new();
+    let mut asked: BTreeSet<(Segment, Ipv4Addr)> = BTreeSet::new();
     for step in Script(data) {
-        let lan = LanId(u16::from(step.operation >> 4) % 3);
-        match step.operation % 4 {
-            0 => heard(&mut arp, &mut world, &mut asked, lan, step.data),
-            1 => heard(&mut arp, &mut world, &mut asked, lan, &spoken(lan, step.data)),
+        let segment = SEGMENTS[usize::from(step.operation >> 4) % 4];
+        match step.operation % 5 {
+            0 => heard(&mut arp, &mut world, &mut asked, segment, step.data),
+            1 => heard(&mut arp, &mut world, &mut asked, segment, &spoken(segment, step.data)),
             2 => {
                 let Some(octets) = step.data.first_chunk::<2>() else { continue };
-                let address = Ipv4Addr::new(192, 168, octets[0] & 1, octets[1]);
-                asked.insert((lan, address));
-                let _ = arp.handle(&mut world.cx(), Input::Resolve(Resolve { segment: Segment::Lan(lan), address: address.into() }));
+                let address = Ipv4Addr::new(192, 168, octets[0] & 3, octets[1]);
+                asked.insert((segment, address));
+                let question = Resolve { segment, address: address.into() };
+                let _ = arp.handle(&mut world.cx(), Input::Resolve(question));
+            }
+            3 => {
+                let up = step.data.first().is_some_and(|octet| octet & 1 == 1);
+                let uplink = SEGMENTS[2];
+                let input = Input::Address { segment: uplink, address: up.then(|| network(uplink)) };
+                let _ = arp.handle(&mut world.cx(), input);
             }
             _ => {
                 world.pass(step.data, arp.poll_timeout());
@@ -42,10 +61,10 @@ fuzz_target!(|data: &[u8]| {
             }
         }
         let mut frame = Frame::with_capacity(256);
-        while let Some(lan) = arp.poll_transmit(&mut frame) {
+        while let Some(segment) = arp.poll_transmit(&mut frame) {
             let packet = Packet::parse(frame.bytes()).expect("we speak ARP");
-            let own = station(lan.0);
-            assert_eq!((packet.sender_mac, packet.sender), (own.mac, own.address.address), "in our own name");
+            let own = (station(segment).mac, network(segment).address);
+            assert_eq!((packet.sender_mac, packet.sender), own, "in our own name");
             let to = Mac::read(frame.bytes()).expect("a frame");
             assert!(to.is_station() || to == Mac::BROADCAST);
             assert!(packet.operation == Operation::Request || to != Mac::BROADCAST, "an answer is for one");
@@ -54,26 +73,20 @@ fuzz_target!(|data: &[u8]| {
         while let Some(event) = arp.poll_event() {
             let _ = event.to_string();
             match event {
-                Event::Neighbour(Update::NeighbourFound {
-                    segment: Segment::Lan(lan),
-                    address: IpAddr::V4(address),
-                    mac,
-                }) => {
-                    let own = station(lan.0);
-                    assert!(
-                        own.address.contains(address) && address != own.address.address,
-                        "{address} is no host"
-                    );
-                    assert!(mac.is_station() && mac != own.mac);
-                    assert!(asked.contains(&(lan, address)), "{address} was taken in unasked");
+                Event::Neighbour(Update::NeighbourFound { segment, address: IpAddr::V4(address), mac }) => {
+                    let own = network(segment);
+                    let inside = own.contains(address) || matches!(segment, Segment::Wan(_));
+                    assert!(inside && address != own.address, "{address} is no host");
+                    assert!(mac.is_station() && mac != station(segment).mac);
+                    assert!(asked.contains(&(segment, address)), "{address} was taken in unasked");
                 }
-                Event::Neighbour(Update::NeighbourFailed { segment: Segment::Lan(lan), address: IpAddr::V4(address) }) => {
-                    assert!(asked.contains(&(lan, address)));
+                Event::Neighbour(Update::NeighbourFailed { segment, address: IpAddr::V4(address) }) => {
+                    assert!(asked.contains(&(segment, address)));
                 }
                 Event::Neighbour(other) => panic!("ARP does not say {other:?}"),
-                Event::Conflict { lan, address, mac } => {
-                    assert_eq!(address, station(lan.0).address.address);
-                    assert_ne!(mac, station(lan.0).mac);
+                Event::Conflict { segment, address, mac } => {
+                    assert_eq!(address, network(segment).address);
+                    assert_ne!(mac, station(segment).mac);
                 }
             }
         }
@@ -83,23 +96,24 @@ fuzz_target!(|data: &[u8]| {
 fn heard(
     arp: &mut Arp,
     world: &mut World,
-    asked: &mut BTreeSet<(LanId, Ipv4Addr)>,
-    lan: LanId,
+    asked: &mut BTreeSet<(Segment, Ipv4Addr)>,
+    segment: Segment,
     frame: &[u8],
 ) {
     if let Ok(packet) = Packet::parse(frame)
         && packet.operation == Operation::Request
-        && packet.target == station(lan.0).address.address
+        && packet.target == network(segment).address
+        && matches!(segment, Segment::Lan(_))
     {
-        asked.insert((lan, packet.sender));
+        asked.insert((segment, packet.sender));
     }
-    let _ = arp.handle(&mut world.cx(), Input::Frame { lan, frame });
+    let _ = arp.handle(&mut world.cx(), Input::Frame { segment, frame });
 }
 
 /// What one of a few stations says about one of a few addresses.
-fn spoken(lan: LanId, data: &[u8]) -> Vec<u8> {
+fn spoken(segment: Segment, data: &[u8]) -> Vec<u8> {
     let mut input = Numbers(data);
-    let subnet = lan.0 as u8;
+    let subnet = subnet(segment);
     let packet = Packet {
         operation: if input.u8() & 1 == 0 { Operation::Request } else { Operation::Reply },
         sender_mac: Mac([2, 0, 0, 0, input.u8() & 1, input.u8() & 7]),

@@ -1,58 +1,39 @@
-//! An uplink: the PPPoE client of one `[wan]`, and what it has negotiated.
+//! An uplink that dials: its PPPoE client, and what that has negotiated.
 
-use alloc::string::{String, ToString};
+use alloc::string::ToString;
 use alloc::sync::Arc;
+use alloc::vec::Vec;
+use core::net::IpAddr;
 
-use super::ipv6::LinkIpv6;
-use super::{Event, Outbox};
-use crate::forward::{Session, SessionOwner, Update, Usage, WanIpv4};
+use super::Place;
+use crate::control::ipv6::LinkIpv6;
+use crate::control::{Event, Outbox};
+use crate::forward::{Session, SessionOwner, Update, WanIpv4};
 use crate::frame::Frame;
-use crate::id::{Mac, PortId, WanId};
+use crate::id::Mac;
 use crate::ledger::DropReason;
 use crate::machine::Cx;
-use crate::pppoe::client::{Client, Input, Ipv4};
+use crate::pppoe::client::{Client, Input};
 use crate::pppoe::{self, DiscoveryFrame, Remembered};
 use crate::settings;
 use crate::status::WanStatus;
 use crate::time::Instant;
 
-/// An uplink.
-pub(super) struct Uplink {
-    id: WanId,
-    name: Arc<str>,
-    port: PortId,
+/// A PPPoE client.
+pub(super) struct Pppoe {
     local: Mac,
     client: Client,
 }
 
-impl Uplink {
+impl Pppoe {
     pub(super) fn new(
         cx: &mut Cx<'_>,
-        id: WanId,
+        pppoe: &settings::PppoeClient,
         wan: &settings::Wan,
         port: &settings::Port,
         remembered: Option<Remembered>,
-    ) -> Option<Self> {
-        let settings::Uplink::Pppoe(pppoe) = &wan.uplink else { return None };
-        Some(Uplink {
-            id,
-            name: wan.name.as_str().into(),
-            port: wan.port,
-            local: port.mac,
-            client: Client::new(cx, pppoe, wan.families(), port, remembered),
-        })
-    }
-
-    pub(super) fn id(&self) -> WanId {
-        self.id
-    }
-
-    pub(super) fn name(&self) -> &str {
-        &self.name
-    }
-
-    pub(super) fn port(&self) -> PortId {
-        self.port
+    ) -> Self {
+        Pppoe { local: port.mac, client: Client::new(cx, pppoe, wan.families(), port, remembered) }
     }
 
     pub(super) fn handle_discovery(
@@ -63,18 +44,15 @@ impl Uplink {
         self.client.handle(cx, Input::Discovery(frame))
     }
 
-    /// A PPP packet of the uplink's session, from its protocol field on.
     pub(super) fn handle_ppp(&mut self, cx: &mut Cx<'_>, packet: &[u8]) -> Result<(), DropReason> {
         self.client.handle(cx, Input::Ppp(packet))
     }
 
-    /// Another uplink of the same port has been granted this session.
     pub(super) fn lose_session(&mut self, cx: &mut Cx<'_>, session: Remembered) {
         // The client has no reason to refuse this.
         let _ = self.client.handle(cx, Input::SessionLost(session));
     }
 
-    /// Something was received on the session at `at`: the peer lives.
     pub(super) fn note_traffic(&mut self, cx: &mut Cx<'_>, at: Instant) {
         // As above.
         let _ = self.client.handle(cx, Input::TrafficSeen(at));
@@ -97,27 +75,33 @@ impl Uplink {
         self.client.poll_transmit(frame)
     }
 
-    /// The session that the state file should remember.
     pub(super) fn remembered(&self) -> Option<Remembered> {
         self.client.remembered()
     }
 
     /// What IPCP has negotiated, while it is open.
-    pub(super) fn ipv4(&self) -> Option<Ipv4> {
-        self.client.status().session.and_then(|session| session.ipv4)
+    pub(super) fn ipv4(&self) -> Option<WanIpv4> {
+        let session = self.client.status().session?;
+        let ipv4 = session.ipv4?;
+        Some(WanIpv4 { address: ipv4.address, mtu: session.mtu, segment: None })
     }
 
-    /// Passes on what the client reports. True when addresses or DNS servers may have changed.
-    pub(super) fn drain(&mut self, outbox: &mut Outbox) -> bool {
+    pub(super) fn dns(&self) -> Vec<IpAddr> {
+        let session = self.client.status().session;
+        let ipv4 = session.and_then(|session| session.ipv4);
+        ipv4.iter().flat_map(|ipv4| ipv4.dns).flatten().map(IpAddr::V4).collect()
+    }
+
+    pub(super) fn drain(&mut self, place: &Place, outbox: &mut Outbox) -> bool {
         let mut changed = false;
-        let owner = SessionOwner::Wan(self.id);
+        let owner = SessionOwner::Wan(place.id);
         while let Some(event) = self.client.poll_event() {
-            outbox.links.extend(self.link_of(&event).map(|link| (self.id, link)));
+            outbox.links.extend(self.link_of(&event).map(|link| (place.id, link)));
             let update = match &event {
                 pppoe::Event::SessionOpened { session, .. } => Some(Update::SessionOpened {
                     owner,
                     session: Session {
-                        port: self.port,
+                        port: place.port,
                         id: session.session,
                         local: self.local,
                         peer: session.peer,
@@ -126,13 +110,12 @@ impl Uplink {
                 pppoe::Event::SessionClosed(_) => Some(Update::SessionClosed { owner }),
                 pppoe::Event::Ipv4Up { address, mtu, .. } => {
                     let ipv4 = WanIpv4 { address: *address, mtu: *mtu, segment: None };
-                    Some(Update::WanIpv4Up { wan: self.id, ipv4 })
+                    Some(Update::WanIpv4Up { wan: place.id, ipv4 })
                 }
-                pppoe::Event::MtuChanged { mtu, .. } => self.ipv4().map(|ipv4| Update::WanIpv4Up {
-                    wan: self.id,
-                    ipv4: WanIpv4 { address: ipv4.address, mtu: *mtu, segment: None },
-                }),
-                pppoe::Event::Ipv4Down(_) => Some(Update::WanIpv4Down { wan: self.id }),
+                pppoe::Event::MtuChanged { mtu, .. } => self
+                    .ipv4()
+                    .map(|ipv4| Update::WanIpv4Up { wan: place.id, ipv4: WanIpv4 { mtu: *mtu, ..ipv4 } }),
+                pppoe::Event::Ipv4Down(_) => Some(Update::WanIpv4Down { wan: place.id }),
                 _ => None,
             };
             changed |= matches!(
@@ -140,7 +123,7 @@ impl Uplink {
                 Some(Update::WanIpv4Up { .. } | Update::WanIpv4Down { .. } | Update::SessionClosed { .. })
             );
             outbox.updates.extend(update);
-            outbox.events.push_back(Event::Wan { name: Arc::clone(&self.name), event });
+            outbox.events.push_back(Event::Wan { name: Arc::clone(&place.name), event });
         }
         changed
     }
@@ -160,13 +143,12 @@ impl Uplink {
         }
     }
 
-    pub(super) fn status(&self, now: Instant, ports: &[String], epoch: u32, usage: Usage) -> WanStatus {
+    pub(super) fn status(&self, now: Instant) -> WanStatus {
         let status = self.client.status();
         let session = status.session.as_ref();
         let ipv4 = session.and_then(|session| session.ipv4);
         WanStatus {
-            name: self.name.as_ref().into(),
-            port: ports.get(self.port.index()).cloned().unwrap_or_default(),
+            kind: "pppoe",
             up: ipv4.is_some(),
             state: status.phase.name(),
             since_s: now.since(status.since).as_secs(),
@@ -180,9 +162,7 @@ impl Uplink {
             dns: ipv4.iter().flat_map(|ipv4| ipv4.dns).flatten().collect(),
             mtu: session.map(|session| session.mtu),
             mtu_limit: session.map(|session| session.limit.to_string()),
-            epoch,
-            ipv6: None,
-            usage,
+            ..WanStatus::default()
         }
     }
 }
