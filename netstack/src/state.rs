@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use crate::dhcp4::Lease;
 use crate::dhcp6::Duid;
 use crate::dhcp6::client::Delegation;
+use crate::dhcp6::delegate::Binding;
 use crate::dhcp6::server;
 use crate::id::Ipv6Cidr;
 use crate::pppoe::Remembered;
@@ -38,6 +39,9 @@ pub struct State {
     /// Which IPv6 prefixes hosts were told of, by the LAN's name.
     #[serde(default)]
     pub lan_prefixes: Vec<LanPrefix>,
+    /// Which prefixes users have been delegated, by the concentrator's name.
+    #[serde(default)]
+    pub user_prefixes: Vec<UserPrefix>,
 }
 
 impl State {
@@ -62,6 +66,9 @@ impl State {
                 Announced::ValidUntil(until) | Announced::StaleUntil(until) => shift(until),
             }
         }
+        for UserPrefix { binding, .. } in &mut self.user_prefixes {
+            shift(&mut binding.valid_until);
+        }
         self
     }
 }
@@ -74,6 +81,16 @@ pub struct LanLease6 {
     /// The lease.
     #[serde(flatten)]
     pub lease: server::Lease,
+}
+
+/// The prefix of a concentrator's user.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct UserPrefix {
+    /// Name of the concentrator.
+    pub concentrator: String,
+    /// The user and the prefix.
+    #[serde(flatten)]
+    pub binding: Binding,
 }
 
 /// A prefix that an ISP has delegated.

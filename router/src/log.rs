@@ -30,6 +30,7 @@ enum Kind {
     Ndp(Discriminant<ndp::neighbour::Event>),
     LanDhcp6(Discriminant<dhcp6::server::Event>),
     Prefixes,
+    Delegation(Discriminant<dhcp6::delegate::Event>),
 }
 
 fn subject(event: &Event) -> Subject {
@@ -49,6 +50,9 @@ fn subject(event: &Event) -> Subject {
         Event::Ndp { name, event, .. } => (Some(Arc::clone(name)), Kind::Ndp(discriminant(event))),
         Event::LanDhcp6 { lan, event } => (Some(Arc::clone(lan)), Kind::LanDhcp6(discriminant(event))),
         Event::PrefixesChanged => (None, Kind::Prefixes),
+        Event::Delegation { concentrator, event } => {
+            (Some(Arc::clone(concentrator)), Kind::Delegation(discriminant(event)))
+        }
     }
 }
 

@@ -4,8 +4,11 @@ mod ipv6;
 
 use alloc::string::String;
 use alloc::sync::Arc;
+use alloc::vec::Vec;
 
 use super::{Event, Exit, Outbox};
+use crate::dhcp6::Duid;
+use crate::dhcp6::delegate::Binding;
 use crate::forward::{Session, SessionOwner, Update, Usage};
 use crate::frame::Frame;
 use crate::id::{Interface, Mac, PortId, SubscriberId};
@@ -14,6 +17,7 @@ use crate::machine::Cx;
 use crate::pppoe::concentrator::{Concentrator, Input};
 use crate::pppoe::{DiscoveryFrame, Remembered, subscriber};
 use crate::settings;
+use crate::state::UserPrefix;
 use crate::status::{ConcentratorStatus, SubscriberStatus};
 use crate::time::{Instant, earliest};
 use ipv6::Links;
@@ -27,7 +31,8 @@ pub(super) struct Access {
     base: SubscriberId,
     sessions: u32,
     concentrator: Concentrator,
-    ipv6: Links,
+    /// Only where prefixes are delegated.
+    ipv6: Option<Links>,
 }
 
 impl Access {
@@ -36,6 +41,7 @@ impl Access {
         base: SubscriberId,
         settings: &settings::Concentrator,
         port: &settings::Port,
+        bindings: Vec<Binding>,
     ) -> Self {
         Access {
             name: settings.name.as_str().into(),
@@ -44,7 +50,7 @@ impl Access {
             base,
             sessions: settings.sessions,
             concentrator: Concentrator::new(cx, settings, port, base),
-            ipv6: Links::new(cx, &settings.dns),
+            ipv6: Links::new(cx, settings, Duid::link_layer(port.mac), bindings),
         }
     }
 
@@ -82,7 +88,17 @@ impl Access {
         subscriber: SubscriberId,
         packet: &[u8],
     ) -> Result<(), DropReason> {
-        self.ipv6.handle_ndp(cx, subscriber, packet)
+        self.ipv6.as_mut().ok_or(DropReason::NotListening)?.handle_ndp(cx, subscriber, packet)
+    }
+
+    /// A DHCPv6 message came by a subscriber's session.
+    pub(super) fn handle_dhcp6(
+        &mut self,
+        cx: &mut Cx<'_>,
+        subscriber: SubscriberId,
+        packet: &[u8],
+    ) -> Result<(), DropReason> {
+        self.ipv6.as_mut().ok_or(DropReason::NotListening)?.handle_dhcp(cx, subscriber, packet)
     }
 
     /// Session data came under a session that does not exist.
@@ -107,11 +123,13 @@ impl Access {
 
     pub(super) fn handle_timeout(&mut self, cx: &mut Cx<'_>) {
         self.concentrator.handle_timeout(cx);
-        self.ipv6.handle_timeout(cx);
+        if let Some(ipv6) = &mut self.ipv6 {
+            ipv6.handle_timeout(cx);
+        }
     }
 
     pub(super) fn poll_timeout(&self) -> Option<Instant> {
-        earliest(self.concentrator.poll_timeout(), self.ipv6.poll_timeout())
+        earliest(self.concentrator.poll_timeout(), self.ipv6.as_ref().and_then(Links::poll_timeout))
     }
 
     /// Writes the next frame or packet, and says where it goes.
@@ -119,7 +137,7 @@ impl Access {
         if self.concentrator.poll_transmit(frame) {
             return Some(Exit::Port(self.port));
         }
-        let subscriber = self.ipv6.poll_transmit(frame)?;
+        let subscriber = self.ipv6.as_mut()?.poll_transmit(frame)?;
         Some(Exit::Link(Interface::Subscriber(subscriber)))
     }
 
@@ -142,15 +160,27 @@ impl Access {
                 subscriber::Event::Closed { subscriber, .. } => {
                     Some(Update::SessionClosed { owner: SessionOwner::Subscriber(*subscriber) })
                 }
-                subscriber::Event::Ipv6Up { subscriber, local, peer, mtu, .. } => {
-                    Some(self.ipv6.up(cx, *subscriber, (*local, *peer), *mtu))
+                subscriber::Event::Ipv6Up { subscriber, user, local, peer, mtu } => {
+                    let ipv6 = self.ipv6.as_mut();
+                    ipv6.map(|ipv6| ipv6.up(cx, *subscriber, user, (*local, *peer), *mtu))
                 }
-                subscriber::Event::Ipv6Down { subscriber } => Some(self.ipv6.down(*subscriber)),
+                subscriber::Event::Ipv6Down { subscriber } => {
+                    self.ipv6.as_mut().map(|ipv6| ipv6.down(cx, *subscriber))
+                }
                 subscriber::Event::AuthFailed { .. } | subscriber::Event::Refused { .. } => None,
             };
             outbox.updates.extend(update);
             outbox.events.push_back(Event::Concentrator { name: Arc::clone(&self.name), event });
         }
+        if let Some(ipv6) = &mut self.ipv6 {
+            ipv6.drain(&self.name, outbox);
+        }
+    }
+
+    /// The users' IPv6 prefixes, for the state file.
+    pub(super) fn bindings(&self) -> impl Iterator<Item = UserPrefix> + '_ {
+        let bindings = self.ipv6.iter().flat_map(Links::bindings);
+        bindings.map(|binding| UserPrefix { concentrator: self.name.as_ref().into(), binding })
     }
 
     pub(super) fn status(
@@ -158,6 +188,7 @@ impl Access {
         ports: &[String],
         usage: impl Fn(SubscriberId) -> Usage,
     ) -> ConcentratorStatus {
+        let ipv6 = |subscriber| self.ipv6.as_ref()?.of(subscriber);
         ConcentratorStatus {
             name: self.name.as_ref().into(),
             port: ports.get(self.port.index()).cloned().unwrap_or_default(),
@@ -170,11 +201,7 @@ impl Access {
                     mac: session.peer,
                     address: session.address,
                     link_local: session.link_local,
-                    prefixes: self
-                        .ipv6
-                        .of(session.subscriber)
-                        .map(|ipv6| ipv6.delegated.clone())
-                        .unwrap_or_default(),
+                    prefixes: ipv6(session.subscriber).map_or_else(Vec::new, |ipv6| ipv6.delegated.clone()),
                     usage: usage(session.subscriber),
                 })
                 .collect(),

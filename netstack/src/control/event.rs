@@ -102,6 +102,13 @@ pub enum Event {
         /// The fact.
         event: arp::Event,
     },
+    /// About the prefixes of a concentrator's subscribers.
+    Delegation {
+        /// The concentrator's name.
+        concentrator: Arc<str>,
+        /// The fact.
+        event: dhcp6::delegate::Event,
+    },
     /// About the DNS forwarder.
     Dns(dns::Event),
 }
@@ -147,6 +154,11 @@ impl Event {
                 }
             },
             Event::PrefixesChanged => Level::Debug,
+            Event::Delegation { event, .. } => match event {
+                dhcp6::delegate::Event::Exhausted { .. } => Level::Warning,
+                dhcp6::delegate::Event::BindingsChanged => Level::Debug,
+                _ => Level::Info,
+            },
             Event::LanRouter { .. } | Event::Ndp { .. } => Level::Warning,
             Event::Arp { .. } | Event::WanArp { .. } | Event::Dns(dns::Event::Silent { .. }) => {
                 Level::Warning
@@ -162,6 +174,7 @@ impl Event {
                 matches!(event, pppoe::Event::SessionOpened { .. } | pppoe::Event::SessionClosed(_))
             }
             Event::Dhcp { event, .. } => *event == dhcp4::Event::LeasesChanged,
+            Event::Delegation { event, .. } => *event == dhcp6::delegate::Event::BindingsChanged,
             // A renewal says until when the prefixes last.
             Event::WanDhcp6 { .. } | Event::PrefixesChanged => true,
             Event::LanDhcp6 { event, .. } => *event == dhcp6::server::Event::LeasesChanged,
@@ -188,6 +201,7 @@ impl fmt::Display for Event {
             Event::Ndp { segment: Segment::Lan(_), name, event } => write!(f, "lan {name}: {event}"),
             Event::Ndp { segment: Segment::Wan(_), name, event } => write!(f, "wan {name}: {event}"),
             Event::WanArp { wan, event } => write!(f, "wan {wan}: {event}"),
+            Event::Delegation { concentrator, event } => write!(f, "concentrator {concentrator}: {event}"),
             Event::Dns(event) => write!(f, "dns: {event}"),
         }
     }

@@ -91,7 +91,9 @@ impl Control {
             .iter()
             .filter_map(|concentrator| {
                 let port = settings.ports.get(concentrator.port.index())?;
-                let access = Access::new(cx, SubscriberId(base), concentrator, port);
+                let kept = state.user_prefixes.iter().filter(|kept| kept.concentrator == concentrator.name);
+                let bindings = kept.map(|kept| kept.binding.clone()).collect();
+                let access = Access::new(cx, SubscriberId(base), concentrator, port, bindings);
                 base = base.saturating_add(concentrator.sessions);
                 Some(access)
             })
@@ -134,6 +136,12 @@ impl Control {
             PuntKind::Ndp { interface: Interface::Subscriber(subscriber) } => {
                 match self.access.iter_mut().find(|access| access.owns(subscriber)) {
                     Some(access) => access.handle_ndp(cx, subscriber, bytes),
+                    None => Err(DropReason::PppoeUnknownSession),
+                }
+            }
+            PuntKind::Dhcp6 { interface: Interface::Subscriber(subscriber) } => {
+                match self.access.iter_mut().find(|access| access.owns(subscriber)) {
+                    Some(access) => access.handle_dhcp6(cx, subscriber, bytes),
                     None => Err(DropReason::PppoeUnknownSession),
                 }
             }
@@ -293,6 +301,7 @@ impl Control {
             delegations: self.ipv6.delegations(),
             ula: self.ipv6.ula(),
             lan_prefixes: self.ipv6.announced(),
+            user_prefixes: self.access.iter().flat_map(Access::bindings).collect(),
         }
     }
 

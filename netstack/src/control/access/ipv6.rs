@@ -3,24 +3,30 @@
 //! 1. The two link-local addresses are known: the Forwarder is told of the link, and Router Advertisements begin. They
 //!    say that we are the default router and that DHCPv6 has the rest; there is no prefix on the link itself, since the
 //!    subscriber gets one of its own (RFC 7084 WPD-6).
-//! 2. What the subscriber solicits is answered.
-//! 3. IPV6CP goes down: so does all of this, without another word.
+//! 2. What the subscriber solicits is answered, and its requests for a prefix go to the concentrator's DHCPv6 server.
+//! 3. A prefix is delegated or withdrawn: the Forwarder is told of the whole link anew.
+//! 4. IPV6CP goes down: so does all of this, without another word. The user keeps the prefix for the next session.
 //!
 //! Links stand in a list of deadlines and in a list of those that have something to send; idle ones cost nothing.
 
 use alloc::boxed::Box;
 use alloc::collections::{BTreeSet, VecDeque};
+use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::net::{IpAddr, Ipv6Addr};
 
+use crate::control::{Event, Outbox};
+use crate::dhcp6::Duid;
+use crate::dhcp6::delegate::{self, Binding, Delegator, DelegatorSettings};
 use crate::forward::{SubscriberIpv6, Update};
 use crate::frame::Frame;
 use crate::id::SubscriberId;
 use crate::ledger::DropReason;
 use crate::machine::Cx;
 use crate::ndp::{Advertisement, Advertiser};
+use crate::settings;
 use crate::table::{Map, Seed};
-use crate::time::Instant;
+use crate::time::{Instant, earliest};
 
 /// One subscriber's link.
 #[derive(Debug)]
@@ -38,36 +44,56 @@ struct Link {
 pub(super) struct Links {
     /// What every subscriber is told.
     advertisement: Advertisement,
+    delegator: Delegator,
     links: Map<SubscriberId, Box<Link>>,
     deadlines: BTreeSet<(Instant, SubscriberId)>,
     ready: VecDeque<SubscriberId>,
 }
 
 impl Links {
-    /// No links yet. Subscribers will be told of the IPv6 addresses among `servers`.
-    pub(super) fn new(cx: &mut Cx<'_>, servers: &[IpAddr]) -> Self {
-        let dns = servers.iter().filter_map(|server| match server {
-            IpAddr::V6(server) => Some(*server),
-            IpAddr::V4(_) => None,
+    /// No links yet; `None` for a concentrator without prefixes. The users' prefixes of an earlier life are `bindings`.
+    pub(super) fn new(
+        cx: &mut Cx<'_>,
+        settings: &settings::Concentrator,
+        duid: Duid,
+        bindings: Vec<Binding>,
+    ) -> Option<Self> {
+        let dns: Vec<Ipv6Addr> = settings
+            .dns
+            .iter()
+            .filter_map(|server| match server {
+                IpAddr::V6(server) => Some(*server),
+                IpAddr::V4(_) => None,
+            })
+            .collect();
+        let fixed = settings.users.iter().filter_map(|user| Some((user.name.clone(), user.prefix?)));
+        let mut delegator = Delegator::new(DelegatorSettings {
+            duid,
+            pool: settings.prefix_pool?,
+            fixed: fixed.collect(),
+            dns: dns.clone(),
         });
-        Links {
+        delegator.restore(bindings);
+        Some(Links {
             advertisement: Advertisement {
                 default_router: true,
                 other: true,
-                dns: dns.collect(),
+                dns,
                 ..Advertisement::default()
             },
+            delegator,
             links: Map::with_hasher(Seed::draw(cx.rng)),
             deadlines: BTreeSet::new(),
             ready: VecDeque::new(),
-        }
+        })
     }
 
-    /// IPV6CP is open between our address `local` and the subscriber's, `peer`, or the MTU has changed.
+    /// IPV6CP is open between our address `local` and that of `user`, `peer`; or the MTU has changed.
     pub(super) fn up(
         &mut self,
         cx: &mut Cx<'_>,
         subscriber: SubscriberId,
+        user: &str,
         (local, peer): (Ipv6Addr, Ipv6Addr),
         mtu: u16,
     ) -> Update {
@@ -80,12 +106,14 @@ impl Links {
         let ipv6 = SubscriberIpv6 { local, peer, mtu, delegated: Vec::new() };
         let link = Link { ipv6: ipv6.clone(), advertiser, deadline: None, ready: false };
         self.links.insert(subscriber, Box::new(link));
+        self.delegator.open(cx, subscriber, user, peer, local);
         self.settle(subscriber);
         Update::SubscriberIpv6 { subscriber, ipv6: Some(ipv6) }
     }
 
     /// IPV6CP is closed.
-    pub(super) fn down(&mut self, subscriber: SubscriberId) -> Update {
+    pub(super) fn down(&mut self, cx: &mut Cx<'_>, subscriber: SubscriberId) -> Update {
+        self.delegator.close(cx, subscriber);
         if let Some(Link { deadline: Some(at), .. }) = self.links.remove(&subscriber).as_deref() {
             self.deadlines.remove(&(*at, subscriber));
         }
@@ -101,12 +129,25 @@ impl Links {
     ) -> Result<(), DropReason> {
         let link = self.links.get_mut(&subscriber).ok_or(DropReason::NotListening)?;
         let result = link.advertiser.handle(cx, packet);
+        // A subscriber that is a router, too, is no concern of the other subscribers.
+        while link.advertiser.poll_event().is_some() {}
         self.settle(subscriber);
         result
     }
 
+    /// A DHCPv6 message came from a subscriber.
+    pub(super) fn handle_dhcp(
+        &mut self,
+        cx: &mut Cx<'_>,
+        subscriber: SubscriberId,
+        packet: &[u8],
+    ) -> Result<(), DropReason> {
+        self.delegator.handle(cx, subscriber, packet)
+    }
+
     /// Does what is due.
     pub(super) fn handle_timeout(&mut self, cx: &mut Cx<'_>) {
+        self.delegator.handle_timeout(cx);
         let due = self.deadlines.iter().take_while(|(at, _)| *at <= cx.now);
         for subscriber in due.map(|&(_, subscriber)| subscriber).collect::<Vec<_>>() {
             if let Some(link) = self.links.get_mut(&subscriber) {
@@ -118,11 +159,14 @@ impl Links {
 
     /// When it wants to be called next.
     pub(super) fn poll_timeout(&self) -> Option<Instant> {
-        self.deadlines.first().map(|&(at, _)| at)
+        earliest(self.deadlines.first().map(|&(at, _)| at), self.delegator.poll_timeout())
     }
 
     /// Writes the next IPv6 packet, and says for whom it is.
     pub(super) fn poll_transmit(&mut self, frame: &mut Frame) -> Option<SubscriberId> {
+        if let Some(subscriber) = self.delegator.poll_transmit(frame) {
+            return Some(subscriber);
+        }
         while let Some(&subscriber) = self.ready.front() {
             if let Some(link) = self.links.get_mut(&subscriber).filter(|link| link.ready) {
                 if link.advertiser.poll_transmit(frame) {
@@ -133,6 +177,30 @@ impl Links {
             self.ready.pop_front();
         }
         None
+    }
+
+    /// Passes on what the server reports, in the name of its concentrator.
+    pub(super) fn drain(&mut self, name: &Arc<str>, outbox: &mut Outbox) {
+        while let Some(event) = self.delegator.poll_event() {
+            let change = match event {
+                delegate::Event::Delegated { subscriber, prefix, .. } => Some((subscriber, Some(prefix))),
+                delegate::Event::Withdrawn { subscriber, .. } => Some((subscriber, None)),
+                delegate::Event::Exhausted { .. } | delegate::Event::BindingsChanged => None,
+            };
+            if let Some((subscriber, prefix)) = change
+                && let Some(link) = self.links.get_mut(&subscriber)
+            {
+                link.ipv6.delegated = prefix.into_iter().collect();
+                let ipv6 = Some(link.ipv6.clone());
+                outbox.updates.push_back(Update::SubscriberIpv6 { subscriber, ipv6 });
+            }
+            outbox.events.push_back(Event::Delegation { concentrator: Arc::clone(name), event });
+        }
+    }
+
+    /// The users' prefixes, for the state file.
+    pub(super) fn bindings(&self) -> impl Iterator<Item = Binding> + '_ {
+        self.delegator.bindings()
     }
 
     /// What the Forwarder knows of a subscriber's IPv6.
@@ -160,129 +228,4 @@ impl Links {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::ndp::message::{Message, Packet, RouterAdvertisement};
-    use crate::rng::SeededRng;
-    use crate::time::Duration;
-    use crate::wire::ipv6::ALL_NODES;
-    use alloc::vec;
-
-    const OURS: Ipv6Addr = Ipv6Addr::new(0xfe80, 0, 0, 0, 0, 0, 0, 1);
-    const THEIRS: Ipv6Addr = Ipv6Addr::new(0xfe80, 0, 0, 0, 0, 0, 0, 2);
-    const DNS: Ipv6Addr = Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 0x53);
-
-    struct Bench {
-        links: Links,
-        now: Instant,
-        rng: SeededRng,
-    }
-
-    impl Bench {
-        fn new() -> Self {
-            let mut rng = SeededRng::from_u64(1);
-            let now = Instant::from_secs(100);
-            let servers = [IpAddr::from([9, 9, 9, 9]), DNS.into()];
-            Bench { links: Links::new(&mut Cx { now, rng: &mut rng }, &servers), now, rng }
-        }
-
-        fn up(&mut self, subscriber: u32, mtu: u16) -> Update {
-            let cx = &mut Cx { now: self.now, rng: &mut self.rng };
-            self.links.up(cx, SubscriberId(subscriber), (OURS, THEIRS), mtu)
-        }
-
-        /// All that is sent in this time, each with its subscriber and the seconds since now.
-        fn pass(&mut self, time: Duration) -> Vec<(u32, f64, Packet)> {
-            let (start, end) = (self.now, self.now + time);
-            let (mut sent, mut frame) = (vec![], Frame::with_capacity(2048));
-            loop {
-                while let Some(subscriber) = self.links.poll_transmit(&mut frame) {
-                    let at = self.now.since(start).as_secs_f64();
-                    sent.push((subscriber.0, at, Packet::parse(frame.bytes()).unwrap()));
-                    frame.reset();
-                }
-                let Some(next) = self.links.poll_timeout().filter(|&next| next <= end) else { break };
-                self.now = self.now.max(next);
-                self.links.handle_timeout(&mut Cx { now: self.now, rng: &mut self.rng });
-            }
-            self.now = end;
-            sent
-        }
-
-        fn solicit(&mut self, subscriber: u32) -> Result<(), DropReason> {
-            let message = Message::RouterSolicitation { source_link_layer: None };
-            let destination = Ipv6Addr::new(0xff02, 0, 0, 0, 0, 0, 0, 2);
-            let mut frame = Frame::with_capacity(2048);
-            assert!(Packet { source: THEIRS, destination, message }.emit(&mut frame));
-            let cx = &mut Cx { now: self.now, rng: &mut self.rng };
-            self.links.handle_ndp(cx, SubscriberId(subscriber), frame.bytes())
-        }
-    }
-
-    fn advertisement(packet: &Packet) -> &RouterAdvertisement {
-        let Message::RouterAdvertisement(read) = &packet.message else { panic!("{packet:?}") };
-        read
-    }
-
-    /// RFC 7084 WPD-6, W-3: a router without a prefix on the link; what there is besides is to be had by DHCPv6.
-    #[test]
-    fn rfc7084_wpd_6_a_subscriber_is_told_of_its_router_and_of_no_prefix() {
-        let mut bench = Bench::new();
-        let told = Update::SubscriberIpv6 {
-            subscriber: SubscriberId(5),
-            ipv6: Some(SubscriberIpv6 { local: OURS, peer: THEIRS, mtu: 1492, delegated: vec![] }),
-        };
-        assert_eq!(bench.up(5, 1492), told);
-        let sent = bench.pass(Duration::from_millis(1));
-        let [(5, _, packet)] = &sent[..] else { panic!("{sent:?}") };
-        assert_eq!((packet.source, packet.destination), (OURS, ALL_NODES));
-        let read = advertisement(packet);
-        assert!(read.router_lifetime > 0 && read.other && !read.managed && read.prefixes.is_empty());
-        assert_eq!(read.dns.iter().map(|server| server.address).collect::<Vec<_>>(), [DNS]);
-        assert_eq!(read.source_link_layer, None);
-    }
-
-    #[test]
-    fn rfc4861_6_2_6_a_solicitation_is_answered_and_a_stranger_is_not() {
-        let mut bench = Bench::new();
-        bench.up(5, 1492);
-        bench.up(6, 1492);
-        bench.pass(Duration::from_secs(60));
-        assert_eq!(bench.solicit(7), Err(DropReason::NotListening));
-        assert_eq!(bench.solicit(6), Ok(()));
-        let sent = bench.pass(Duration::from_secs(1));
-        let [(6, at, packet)] = &sent[..] else { panic!("{sent:?}") };
-        assert!(*at <= 0.5 && advertisement(packet).router_lifetime > 0);
-    }
-
-    /// The whole state at once; the RAs go on as they were.
-    #[test]
-    fn another_mtu_is_told_without_another_advertisement() {
-        let mut bench = Bench::new();
-        bench.up(5, 1500);
-        bench.pass(Duration::from_secs(60));
-        let Update::SubscriberIpv6 { ipv6: Some(ipv6), .. } = bench.up(5, 1492) else { panic!() };
-        assert_eq!((ipv6.mtu, ipv6.local, ipv6.peer), (1492, OURS, THEIRS));
-        assert!(bench.pass(Duration::from_secs(1)).is_empty());
-    }
-
-    #[test]
-    fn a_link_that_goes_down_leaves_nothing() {
-        let mut bench = Bench::new();
-        for subscriber in 0..2000 {
-            bench.up(subscriber, 1492);
-        }
-        assert_eq!(bench.pass(Duration::from_millis(1)).len(), 2000);
-        for subscriber in (0..2000).step_by(2) {
-            let subscriber = SubscriberId(subscriber);
-            assert_eq!(bench.links.down(subscriber), Update::SubscriberIpv6 { subscriber, ipv6: None });
-        }
-        let sent = bench.pass(Duration::from_secs(700));
-        assert!(sent.iter().all(|(subscriber, ..)| subscriber % 2 == 1) && sent.len() >= 3000);
-        for subscriber in 0..2000 {
-            bench.links.down(SubscriberId(subscriber));
-        }
-        assert_eq!((bench.links.poll_timeout(), bench.links.links.len()), (None, 0));
-        assert!(bench.pass(Duration::from_secs(1000)).is_empty() && bench.links.ready.is_empty());
-    }
-}
+mod tests;
