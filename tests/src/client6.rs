@@ -73,6 +73,7 @@ impl<'a> Client6<'a> {
     pub fn slaac(namespace: &'a Namespace) -> Client6<'a> {
         namespace.ip(&["link", "set", "eth0", "down"]);
         namespace.speak_ipv6("eth0");
+        namespace.sysctl_of("eth0", "accept_dad", "1");
         // The first solicitation goes out at once, and again after a second.
         for (key, value) in [("accept_ra", "1"), ("autoconf", "1"), ("router_solicitation_delay", "0")] {
             namespace.sysctl_of("eth0", key, value);
@@ -81,6 +82,11 @@ impl<'a> Client6<'a> {
             namespace.sysctl_of("eth0", key, value);
         }
         namespace.ip(&["link", "set", "eth0", "up"]);
+        Client6 { namespace }
+    }
+
+    /// The host as it is.
+    pub fn of(namespace: &'a Namespace) -> Client6<'a> {
         Client6 { namespace }
     }
 

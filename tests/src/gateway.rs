@@ -29,7 +29,26 @@ pub struct Wan {
     pub address: String,
     /// The session's MTU, once up.
     pub mtu: u64,
+    /// The PPPoE session's id; 0 when there is none.
+    pub session: u64,
+    /// Whether traffic of any family passes.
+    pub up: bool,
     /// The whole object, for messages.
+    pub all: String,
+}
+
+/// IPv6 on an uplink, as `genkan status --json` tells of it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Wan6 {
+    /// Whether IPv6 traffic passes.
+    pub up: bool,
+    /// Prefixes that are delegated.
+    pub prefixes: Vec<String>,
+    /// What the DHCPv6 client does: "bound", "renewing".
+    pub dhcp: String,
+    /// How often prefixes or addresses have changed.
+    pub epoch: u64,
+    /// The whole uplink, for messages.
     pub all: String,
 }
 
@@ -142,8 +161,10 @@ impl Genkan {
         let wan = wans.iter().find(|wan| wan.get("name").and_then(Value::as_str) == Some(name));
         let wan = wan.ok_or(format!("the status has no WAN {name}: {status}"))?;
         let word = |key: &str| wan.get(key).and_then(Value::as_str).unwrap_or_default().to_string();
-        let mtu = wan.get("mtu").and_then(Value::as_u64).unwrap_or(0);
-        Ok(Wan { state: word("state"), address: word("address"), mtu, all: wan.to_string() })
+        let number = |key: &str| wan.get(key).and_then(Value::as_u64).unwrap_or(0);
+        let (mtu, session) = (number("mtu"), number("session_id"));
+        let up = wan["up"] == true;
+        Ok(Wan { state: word("state"), address: word("address"), mtu, session, up, all: wan.to_string() })
     }
 
     /// Waits until the uplink is up.
@@ -158,6 +179,46 @@ impl Genkan {
             Ok(found) => Err(format!("{}\n--- the end of its log\n{}", found.all, tail(&self.log()))),
             Err(error) => Err(format!("{error}\n--- the end of its log\n{}", tail(&self.log()))),
         })
+    }
+
+    /// IPv6 on the uplink of this name.
+    pub fn wan6(&self, name: &str) -> Result<Wan6, String> {
+        let status = self.status()?;
+        let wans = status.get("wans").and_then(Value::as_array);
+        let wan = wans.into_iter().flatten().find(|wan| wan["name"] == name);
+        let wan = wan.ok_or(format!("the status has no WAN {name}: {status}"))?;
+        let ipv6 = &wan["ipv6"];
+        let prefixes = ipv6["prefixes"].as_array().into_iter().flatten();
+        Ok(Wan6 {
+            up: ipv6["up"] == true,
+            prefixes: prefixes.filter_map(|prefix| prefix["prefix"].as_str().map(str::to_string)).collect(),
+            dhcp: ipv6["dhcp"]["state"].as_str().unwrap_or_default().into(),
+            epoch: ipv6["epoch"].as_u64().unwrap_or(0),
+            all: wan.to_string(),
+        })
+    }
+
+    /// Waits until IPv6 on an uplink is as `wanted`.
+    ///
+    /// # Panics
+    ///
+    /// When it is not within `limit`; the end of the log is in the message.
+    #[track_caller]
+    pub fn wait_wan6(&self, wan: &str, what: &str, limit: Duration, wanted: impl Fn(&Wan6) -> bool) -> Wan6 {
+        wait_for(&format!("{what} on {}'s WAN {wan}", self.role), limit, || {
+            let found = self.wan6(wan);
+            match found {
+                Ok(found) if wanted(&found) => Ok(found),
+                Ok(found) => Err(format!("{}\n--- the end of its log\n{}", found.all, tail(&self.log()))),
+                Err(error) => Err(format!("{error}\n--- the end of its log\n{}", tail(&self.log()))),
+            }
+        })
+    }
+
+    /// Waits until a prefix is delegated over an uplink: "2001:db8:100::/56".
+    #[track_caller]
+    pub fn wait_prefix(&self, wan: &str, prefix: &str, limit: Duration) -> Wan6 {
+        self.wait_wan6(wan, prefix, limit, |wan| wan.prefixes.iter().any(|found| found == prefix))
     }
 
     /// Waits until the log has a line for which `wanted` holds.

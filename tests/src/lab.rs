@@ -27,7 +27,9 @@ pub const NAS: Ipv4Addr = Ipv4Addr::new(192, 168, 1, 10);
 pub const NAS_MAC: &str = "52:54:00:aa:bb:cc";
 /// What the subscriber calls itself.
 pub const USERNAME: &str = "user@isp.example";
-/// The subscriber's password.
+/// What it calls itself on a second session, for IPv6.
+pub const USERNAME6: &str = "user@v6.isp.example";
+/// The subscriber's password, of both.
 pub const PASSWORD: &str = "correct horse battery";
 
 static NEXT: AtomicU32 = AtomicU32::new(0);

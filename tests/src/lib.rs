@@ -12,6 +12,7 @@ pub mod bulk;
 pub mod capture_file;
 pub mod client;
 pub mod client6;
+pub mod ethernet_isp;
 pub mod gateway;
 pub mod guest;
 pub mod household;

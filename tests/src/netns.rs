@@ -69,10 +69,11 @@ impl Namespace {
         });
     }
 
-    /// Lets `device`, which is up, speak IPv6: it gets a link-local address. Router Advertisements are the caller's matter.
+    /// Lets `device`, which is up, speak IPv6: it gets a link-local address, and uses what it gets at once. Router
+    /// Advertisements are the caller's matter.
     #[track_caller]
     pub fn speak_ipv6(&self, device: &str) {
-        for (key, value) in [("accept_ra", "0"), ("disable_ipv6", "0")] {
+        for (key, value) in [("accept_ra", "0"), ("accept_dad", "0"), ("disable_ipv6", "0")] {
             self.sysctl_of(device, key, value);
         }
         self.sysctl("net.ipv6.conf.lo.disable_ipv6", "0");

@@ -2,10 +2,13 @@
 
 use std::time::Duration;
 
+use crate::client6::Client6;
 use crate::gateway::{Genkan, Wan};
+use crate::guest::Guest;
 use crate::lab::Lab;
 use crate::netns::veth;
-use crate::topology::{Dial, House, Isp, Port, Terms};
+use crate::peers::Server;
+use crate::topology::{Dial, Far, House, Isp, Port, Terms, guest_isp};
 
 /// Everything from the desk to the far host.
 #[derive(Debug)]
@@ -47,5 +50,60 @@ impl Street {
     pub fn restart(self) -> Street {
         let gateway = self.gateway.again(&self.lab, &self.house.router);
         Street { gateway, ..self }
+    }
+}
+
+/// A house whose ISP is the guest, with pppoe-server and pppd.
+#[derive(Debug)]
+pub struct GuestStreet {
+    /// The house's genkan.
+    pub gateway: Genkan,
+    /// The ISP.
+    pub guest: Guest,
+    /// The far side.
+    pub far: Far,
+    /// The house.
+    pub house: House,
+    /// The lab of it all.
+    pub lab: Lab,
+}
+
+impl GuestStreet {
+    /// The house dials for both families, and its LAN has subnet 1 of the delegated prefix.
+    #[track_caller]
+    pub fn dual_stack(name: &str, server: Server) -> GuestStreet {
+        let dial = Dial {
+            wan: "ipv6 = true\nprefix-delegation = { length = 56 }\n",
+            lan: "prefix = { from = \"isp\", subnet = 1 }\n",
+            ..Dial::default()
+        };
+        GuestStreet::with(name, server, |lab, house| house.start(lab, dial, ""))
+    }
+
+    /// `start` runs the house's genkan. Whether a session comes up is the caller's to see.
+    #[track_caller]
+    pub fn with(name: &str, server: Server, start: impl FnOnce(&Lab, &House) -> Genkan) -> GuestStreet {
+        let lab = Lab::new(name);
+        let mut guest = Guest::obtain(&lab);
+        let far = guest_isp(&mut guest);
+        let house = House::new(Port::Nic, Port::Nic);
+        guest.plug(0, &house.router, "wan0");
+        server.start(&mut guest);
+        let gateway = start(&lab, &house);
+        GuestStreet { gateway, guest, far, house, lab }
+    }
+
+    /// The desk, configured by advertisements, from nothing.
+    #[track_caller]
+    pub fn desk(&self) -> Client6<'_> {
+        Client6::slaac(&self.house.desk)
+    }
+
+    /// Runs the gateway again, after it has been killed. Its state folder is kept.
+    #[track_caller]
+    #[must_use]
+    pub fn restart(self) -> GuestStreet {
+        let gateway = self.gateway.again(&self.lab, &self.house.router);
+        GuestStreet { gateway, ..self }
     }
 }

@@ -8,7 +8,7 @@
 //!
 //! The ISP is a genkan with a concentrator ([`Isp`]), or the guest ([`guest_isp`]).
 
-use std::net::Ipv4Addr;
+use std::net::{Ipv4Addr, Ipv6Addr};
 use std::path::PathBuf;
 
 use crate::gateway::Genkan;
@@ -16,7 +16,7 @@ use crate::guest::Guest;
 use crate::internet::Internet;
 use crate::lab::{CORE, CORE6, GATEWAY, Lab, NAS, NAS_MAC, PASSWORD, USERNAME, WEB, WEB6};
 use crate::netns::{Namespace, veth};
-use crate::peers::Authentication;
+use crate::peers::{Authentication, Delegation, Services6};
 
 /// What a port of the router is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -143,7 +143,7 @@ impl House {
 }
 
 /// The far host, with its services; its `eth0` is the caller's to make.
-fn far_host(namespace: &Namespace) -> Internet {
+pub(crate) fn far_host(namespace: &Namespace) -> Internet {
     namespace.ip(&["address", "add", &format!("{WEB}/24"), "dev", "eth0"]);
     namespace.ip(&["route", "add", "default", "via", &CORE.to_string()]);
     // Every probe is to be answered, and as it is: datagrams leave without DF, so the way has to cut them.
@@ -182,11 +182,13 @@ pub struct Terms<'a> {
     pub mtu: u16,
     /// Where addresses come from.
     pub pool: &'a str,
+    /// Whether subscribers get IPv6, and a /56 of 2001:db8:100::/40.
+    pub ipv6: bool,
 }
 
 impl Default for Terms<'_> {
     fn default() -> Self {
-        Terms { authentication: Authentication::ChapMd5, mtu: 1492, pool: "100.64.0.0/16" }
+        Terms { authentication: Authentication::ChapMd5, mtu: 1492, pool: "100.64.0.0/16", ipv6: false }
     }
 }
 
@@ -207,18 +209,38 @@ impl Default for Isp {
     }
 }
 
+/// Lines of `[concentrator.bras]`.
+const PREFIXES: &str = "prefix-pool = { prefix = \"2001:db8:100::/40\", delegate = 56 }\n";
+/// The ISP's own uplink, over which the pool is its own.
+const UPLINK6: &str = "\n[port.core6]\nnic = \"core6\"\n\n[wan.core6]\nport = \"core6\"\ndhcp = true\nipv4 = false\n\
+                       ipv6 = true\nprefix-delegation = { length = 40 }\n\n\
+                       [[filter]]\nfrom = \"concentrator\"\nto = \"wan\"\naction = \"accept\"\n";
+
 impl Isp {
+    /// Has the far host be the ISP's provider over IPv6, which delegates the whole of the pool to it. For
+    /// [`Terms::ipv6`]; goes before [`start`](Isp::start).
+    #[track_caller]
+    pub fn provide_ipv6(&self, lab: &Lab) -> Services6 {
+        let host = &self.far.host;
+        veth((&self.namespace, "core6"), (host, "eth6"));
+        host.speak_ipv6("eth6");
+        host.ip(&["-6", "route", "del", "default"]);
+        let link = Some(Ipv6Addr::new(0x2001, 0xdb8, 0xfffe, 0, 0, 0, 0, 0));
+        Services6::start(lab, host, "eth6", Delegation { link, length: 40, ..Delegation::default() })
+    }
+
     /// Starts genkan. Subscribers are [`USERNAME`] with [`PASSWORD`].
     #[track_caller]
     pub fn start(&self, lab: &Lab, terms: Terms<'_>) -> Genkan {
         let users: PathBuf = lab.secret("users.toml", &users(USERNAME, PASSWORD, None));
-        let Terms { authentication, mtu, pool } = terms;
+        let Terms { authentication, mtu, pool, ipv6 } = terms;
+        let (prefixes, uplink) = if ipv6 { (PREFIXES, UPLINK6) } else { ("", "") };
         let config = format!(
             "[port.access0]\nnic = \"access0\"\n\n[port.core0]\nnic = \"core0\"\n\n\
              [lan.core]\nports = [\"core0\"]\naddress = \"{CORE}/24\"\n\n\
              [concentrator.bras]\nport = \"access0\"\nac-name = \"bras1\"\npool = \"{pool}\"\ndns = [\"{WEB}\"]\n\
-             users-file = {:?}\nauthentication = [\"{authentication}\"]\nmtu = {mtu}\n\n\
-             [[filter]]\nfrom = \"concentrator\"\nto = \"lan\"\naction = \"accept\"\n",
+             users-file = {:?}\nauthentication = [\"{authentication}\"]\nmtu = {mtu}\n{prefixes}\n\
+             [[filter]]\nfrom = \"concentrator\"\nto = \"lan\"\naction = \"accept\"\n{uplink}",
             users.display().to_string()
         );
         Genkan::start(lab, &self.namespace, "isp", &config)

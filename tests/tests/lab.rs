@@ -1,11 +1,16 @@
 //! The lab itself, with Linux as the router: what fails here is no fault of genkan's.
 
-use std::net::SocketAddr;
+use std::net::{Ipv6Addr, SocketAddr};
+use std::time::Duration;
 
-use genkan_tests::client::{ask, datagrams, download, echo, fetch, resolve, upload};
+use genkan_tests::client::{ask, datagrams, download, echo, fetch, resolve, resolve6, upload};
+use genkan_tests::client6::Client6;
+use genkan_tests::ethernet_isp::EthernetIsp;
 use genkan_tests::internet::{Blob, Internet};
-use genkan_tests::lab::{Lab, WEB, web};
+use genkan_tests::lab::{Lab, WEB, WEB6, web};
 use genkan_tests::netns::{Namespace, veth};
+use genkan_tests::peers::Delegation;
+use genkan_tests::wait_for;
 use genkan_tests::watch::{Limits, Watch};
 use hickory_proto::rr::RecordType;
 
@@ -66,4 +71,42 @@ fn a_namespace_and_its_processes_end_with_the_test() {
     assert!(panicked.is_err());
     child.wait().expect("it was ended");
     assert!(!std::path::Path::new(&format!("/run/netns/{name}")).exists());
+}
+
+#[test]
+fn a_host_of_radvd_and_kea_is_seen_with_all_that_it_has() {
+    let lab = Lab::new("lab-ipv6");
+    let desk = Namespace::new("desk");
+    let isp = EthernetIsp::new(&desk);
+    desk.ip(&["link", "set", "wan0", "down"]);
+    desk.ip(&["link", "set", "wan0", "name", "eth0"]);
+    desk.ip(&["link", "set", "eth0", "up"]);
+    let link = Ipv6Addr::new(0x2001, 0xdb8, 0xfffe, 0, 0, 0, 0, 0);
+    let services = isp.ipv6(&lab, Delegation { link: Some(link), ..Delegation::default() });
+    let host = Client6::slaac(&desk);
+    let address = host.wait_address_in(link, 64, Duration::from_secs(15));
+    assert!(
+        (3500..=3600).contains(&address.preferred) && (7100..=7200).contains(&address.valid),
+        "{address:?}"
+    );
+    assert_eq!(host.routers().map(|routers| routers.len()), Ok(1));
+    assert_eq!((host.source(), host.fetch()), (Ok(address.address), Ok(address.address)));
+    let told = host.advertisement().expect("radvd advertises");
+    assert_eq!((told.lifetime, told.managed, told.other, &told.dns[..]), (1800, false, true, &[WEB6][..]));
+    assert_eq!(told.lifetimes("2001:db8:fffe::/64"), Ok((3600, 7200)));
+    let lease = host.dhcp(&lab, false).expect("Kea answers");
+    assert_eq!((lease.address, &lease.dns[..]), (None, &[WEB6][..]));
+    let server = SocketAddr::from((WEB6, 53));
+    assert_eq!(desk.inside(|| resolve6(server, "www.example.test.")), Ok(vec![WEB6]));
+    drop(services);
+    wait_for("radvd's good-bye to be heard", Duration::from_secs(5), || match host.routers() {
+        Ok(routers) if routers.is_empty() => Ok(()),
+        other => Err(format!("{other:?}")),
+    });
+
+    let _services = isp.ipv6(&lab, Delegation { link: Some(link), managed: true, ..Delegation::default() });
+    let lease = host.dhcp(&lab, true).expect("Kea leases");
+    let leased = lease.address.expect("an address");
+    assert_eq!(leased.segments()[7] >> 8, 1, "from Kea's pool: {leased}");
+    assert!(host.addresses().is_ok_and(|all| all.iter().any(|one| one.address == leased)));
 }

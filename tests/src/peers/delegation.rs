@@ -73,7 +73,7 @@ impl Delegation {
                 // Kea takes the peer's address for the interface's own, and finds no other to listen on.
                 "ip -6 address replace fe80::1/64 dev $1
                  sed s/@DEVICE@/$1/ /etc/ppp/kea.conf > /run/kea/$1.conf
-                 export KEA_DHCP_DATA_DIR=/run/kea KEA_PIDFILE_DIR=/run/kea KEA_LOCKFILE_DIR=none KEA_LOGGER_DESTINATION=stdout
+                 export KEA_PIDFILE_DIR=/run/kea KEA_LOCKFILE_DIR=none KEA_LOGGER_DESTINATION=stdout
                  kea-dhcp6 -c /run/kea/$1.conf >> /run/test/kea-$1.log 2>&1 &"
                     .to_string()
             }
@@ -81,15 +81,18 @@ impl Delegation {
             Dhcp6::Off => String::new(),
         };
         guest.write("/etc/ppp/dhcp6-up", &format!("#!/bin/sh\n{start}\n"));
+        let link = self.link.map_or_else(String::new, |link| format!("ip -6 route replace {link}/64 dev $1"));
         guest.write(
             "/etc/ppp/ipv6-up",
-            "#!/bin/sh
+            &format!("#!/bin/sh
              [ $1 != ppp100 ] || exit 0  # the client's
              exec >> /run/test/ipv6-up.log 2>&1 < /dev/null
+             killall -9 radvd kea-dhcp6 dhcp6s  # of a session that died without a word
              echo $1 $5 > /run/test/session6
              sed s/@DEVICE@/$1/ /etc/ppp/radvd.conf > /run/test/radvd-$1.conf
              setsid radvd -n -C /run/test/radvd-$1.conf -p /run/test/radvd-$1.pid -m stderr >> /run/test/radvd-$1.log 2>&1 &
-             setsid /etc/ppp/dhcp6-up $1 $5\n",
+             {link}
+             setsid /etc/ppp/dhcp6-up $1 $5\n"),
         );
         guest.write(
             "/etc/ppp/ipv6-down",

@@ -1,6 +1,6 @@
 //! Kea's DHCPv6 server.
 
-use std::process::{Child, Stdio};
+use std::process::Child;
 use std::time::Duration;
 
 use super::delegation::Delegation;
@@ -43,7 +43,7 @@ impl Kea {
             ])
             .env("KEA_LOGGER_DESTINATION", "stdout")
             .stdout(lab.log_file("kea"))
-            .stderr(Stdio::null())
+            .stderr(lab.log_file("kea"))
             .spawn();
         let kea = Kea(child.unwrap_or_else(|error| {
             panic!("cannot start kea-dhcp6: {error}; `make setup-test` installs it")
@@ -75,6 +75,7 @@ pub(super) fn config(device: &str, delegation: Delegation, folder: &str, route: 
         if managed { r#""pools": [{ "pool": "2001:db8:fffe::100 - 2001:db8:fffe::1ff" }],"# } else { "" };
     format!(
         r#"{{ "Dhcp6": {{
+  "data-directory": "{folder}",
   "interfaces-config": {{ "interfaces": ["{device}"] }},
   "lease-database": {{ "type": "memfile", "persist": true, "name": "{folder}/leases6.csv", "lfc-interval": 0 }},
   "hooks-libraries": [{{ "library": "{HOOK}", "parameters": {{ "name": "{route}", "sync": true }} }}],

@@ -9,11 +9,32 @@ mod wide;
 
 use std::fmt;
 
+use crate::lab::Lab;
+use crate::netns::Namespace;
+
 pub use delegation::{Delegation, Dhcp6};
 pub use dnsmasq::Dhcp4;
 pub use kea::Kea;
 pub use pppd::{Client, SERVER, Server};
 pub use radvd::Radvd;
+
+/// What serves IPv6 on a network in a namespace.
+#[derive(Debug)]
+pub struct Services6 {
+    /// Advertises the router.
+    pub radvd: Radvd,
+    /// Delegates.
+    pub kea: Kea,
+}
+
+impl Services6 {
+    /// Starts both on `device`, which has a link-local address.
+    #[track_caller]
+    pub fn start(lab: &Lab, namespace: &Namespace, device: &str, delegation: Delegation) -> Services6 {
+        let kea = Kea::start(lab, namespace, device, delegation);
+        Services6 { radvd: Radvd::start(lab, namespace, device, delegation), kea }
+    }
+}
 
 /// What pppd may ask its peer for, or may be asked for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

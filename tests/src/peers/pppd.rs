@@ -6,12 +6,14 @@ use std::time::Duration;
 use super::delegation::Delegation;
 use super::{Authentication, wide};
 use crate::guest::Guest;
-use crate::lab::{PASSWORD, USERNAME, WEB};
+use crate::lab::{PASSWORD, USERNAME, USERNAME6, WEB};
 use crate::wait_for;
 
-/// An ISP made of pppoe-server and pppd, on the guest's eth0.
+/// An ISP made of pppoe-server and pppd, in the guest.
 #[derive(Debug, Clone, Copy)]
 pub struct Server {
+    /// The card that it serves.
+    pub card: &'static str,
     /// What it asks subscribers for.
     pub authentication: Authentication,
     /// MTU of a session; above 1492 the card carries it, too (RFC 4638).
@@ -30,6 +32,7 @@ pub const SERVER: Ipv4Addr = Ipv4Addr::new(10, 64, 0, 1);
 impl Default for Server {
     fn default() -> Self {
         Server {
+            card: "eth0",
             authentication: Authentication::ChapMd5,
             mtu: 1492,
             first: Ipv4Addr::new(10, 64, 1, 1),
@@ -40,13 +43,13 @@ impl Default for Server {
 }
 
 impl Server {
-    /// Starts it. Subscribers are [`USERNAME`] with [`PASSWORD`].
+    /// Starts it. Subscribers are [`USERNAME`] and [`USERNAME6`] with [`PASSWORD`].
     #[track_caller]
     pub fn start(self, guest: &mut Guest) {
-        let secret = format!("\"{USERNAME}\" * \"{PASSWORD}\" *\n");
+        let secret = format!("\"{USERNAME}\" * \"{PASSWORD}\" *\n\"{USERNAME6}\" * \"{PASSWORD}\" *\n");
         guest.write("/etc/ppp/pap-secrets", &secret);
         guest.write("/etc/ppp/chap-secrets", &secret);
-        let Server { authentication, mtu, first, ipv4, ipv6 } = self;
+        let Server { card, authentication, mtu, first, ipv4, ipv6 } = self;
         let asked = authentication.option();
         let families =
             [if ipv4 { "" } else { "noip\n" }, if ipv6.is_some() { "+ipv6" } else { "noipv6" }].concat();
@@ -63,10 +66,22 @@ impl Server {
         guest.write("/etc/ppp/options", "");
         guest.run(&format!(
             "chmod 600 /etc/ppp/*-secrets
-             ip link set eth0 mtu {}
-             setsid pppoe-server -F -I eth0 -C bras -L {SERVER} -R {first} -N 20 >/run/test/pppoe-server.log 2>&1 &",
+             ip link set {card} mtu {}
+             setsid pppoe-server -F -I {card} -C bras -L {SERVER} -R {first} -N 20 >/run/test/pppoe-server.log 2>&1 &",
             u32::from(mtu) + 8
         ));
+    }
+
+    /// Ends the session on `device` in good order: with a Terminate-Request.
+    #[track_caller]
+    pub fn hang_up(guest: &mut Guest, device: &str) {
+        guest.run(&format!("kill $(cat /var/run/{device}.pid)"));
+    }
+
+    /// The session's device that speaks IPv6, once it does.
+    #[track_caller]
+    pub fn device6(guest: &mut Guest) -> String {
+        guest.run("cut -d ' ' -f 1 /run/test/session6").trim().into()
     }
 
     /// Ends the server and its sessions at once: nobody gets a PADT or a Terminate-Request.

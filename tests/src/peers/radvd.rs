@@ -17,6 +17,9 @@ impl Radvd {
     pub fn start(lab: &Lab, namespace: &Namespace, device: &str, delegation: Delegation) -> Radvd {
         let path = lab.secret("radvd.conf", &config(device, delegation));
         namespace.sysctl("net.ipv6.conf.all.forwarding", "1");
+        if let Some(link) = delegation.link {
+            namespace.ip(&["route", "replace", &format!("{link}/64"), "dev", device]);
+        }
         let child = namespace
             .command("radvd")
             .args(["-n", "-m", "stderr", "-u", "root", "-C"])
