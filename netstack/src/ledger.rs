@@ -67,6 +67,8 @@ drop_reasons! {
     Ipv4Malformed = "ipv4-malformed",
     /// The IPv4 header's checksum is wrong.
     Ipv4Checksum = "ipv4-checksum",
+    /// The IPv6 header or one behind it is cut short or contradicts itself.
+    Ipv6Malformed = "ipv6-malformed",
     /// The transport header is cut short or contradicts itself.
     TransportMalformed = "transport-malformed",
     /// A checksum over ICMP is wrong.

@@ -1,23 +1,25 @@
-//! What a packet must be before it reaches the sockets.
+//! What a packet must be before it reaches the sockets. IPv6 has a file of its own (`check6`).
 
 use alloc::vec::Vec;
 use core::net::Ipv4Addr;
 
+use super::icmp;
 use crate::frame::{Checksum, Frame};
 use crate::ledger::DropReason;
 use crate::wire::checksum::Sum;
 use crate::wire::ipv4::{self, Ipv4};
+use crate::wire::ipv6;
 use crate::wire::octets::{set_u16, u8_at, u16_at};
 
-/// What a packet for the router is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// What a packet for the router leads to.
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Verdict {
-    /// An echo request, to be answered.
-    EchoRequest,
-    /// A message of ICMP that the router has no use for.
+    /// This packet goes back.
+    Reply(Vec<u8>),
+    /// Nothing: the router has no use for it.
     Understood,
-    /// Something for the sockets.
-    ForSockets,
+    /// The sockets get this packet.
+    ForSockets(Vec<u8>),
 }
 
 const ECHO_REPLY: u8 = 0;
@@ -32,7 +34,11 @@ pub fn complete(frame: &Frame) -> Vec<u8> {
     if let Checksum::Partial { start, offset } = frame.offload.checksum {
         let (start, offset) = (usize::from(start), usize::from(offset));
         // The sum ends where the packet does, not where padding may follow.
-        let end = u16_at(&packet, 2).map_or(0, usize::from).min(packet.len());
+        let end = match u8_at(&packet, 0).map(|first| first >> 4) {
+            Some(6) => u16_at(&packet, 4).map_or(0, |len| ipv6::HEADER.saturating_add(usize::from(len))),
+            _ => u16_at(&packet, 2).map_or(0, usize::from),
+        };
+        let end = end.min(packet.len());
         if let Some(part) = packet.get_mut(start..end) {
             // A complement of zero would say that UDP has no checksum; ones are the same sum.
             let checksum = Sum::of(part).udp_checksum();
@@ -42,9 +48,9 @@ pub fn complete(frame: &Frame) -> Vec<u8> {
     packet
 }
 
-/// Checks a packet's headers, its length, its checksums and its addresses; `is_own` knows the router's.
-pub fn check(bytes: &[u8], is_own: impl Fn(Ipv4Addr) -> bool) -> Result<Verdict, DropReason> {
-    let packet = Ipv4::parse(bytes).ok_or(DropReason::Ipv4Malformed)?;
+/// Checks an IPv4 packet's headers, its length, its checksums and its addresses; `is_own` knows the router's.
+pub fn check(bytes: Vec<u8>, is_own: impl Fn(Ipv4Addr) -> bool) -> Result<Verdict, DropReason> {
+    let packet = Ipv4::parse(&bytes).ok_or(DropReason::Ipv4Malformed)?;
     if !Sum::of(packet.header()).is_right() {
         return Err(DropReason::Ipv4Checksum);
     }
@@ -65,14 +71,15 @@ pub fn check(bytes: &[u8], is_own: impl Fn(Ipv4Addr) -> bool) -> Result<Verdict,
     }
     let payload = packet.payload();
     match packet.protocol() {
-        ipv4::ICMP => icmp(payload),
-        ipv4::UDP => udp(payload).ok_or(DropReason::TransportMalformed),
-        ipv4::TCP => tcp(payload).ok_or(DropReason::TransportMalformed),
-        _ => Ok(Verdict::ForSockets),
+        ipv4::ICMP => return icmp(&bytes, payload),
+        ipv4::UDP => udp(payload).ok_or(DropReason::TransportMalformed)?,
+        ipv4::TCP => tcp(payload).ok_or(DropReason::TransportMalformed)?,
+        _ => {}
     }
+    Ok(Verdict::ForSockets(bytes))
 }
 
-fn icmp(message: &[u8]) -> Result<Verdict, DropReason> {
+fn icmp(packet: &[u8], message: &[u8]) -> Result<Verdict, DropReason> {
     if message.len() < 8 {
         return Err(DropReason::TransportMalformed);
     }
@@ -80,20 +87,24 @@ fn icmp(message: &[u8]) -> Result<Verdict, DropReason> {
         return Err(DropReason::IcmpChecksum);
     }
     match (u8_at(message, 0), u8_at(message, 1)) {
-        (Some(ECHO_REQUEST), Some(0)) => Ok(Verdict::EchoRequest),
+        (Some(ECHO_REQUEST), Some(0)) => {
+            icmp::echo_reply(packet).map(Verdict::Reply).ok_or(DropReason::TransportMalformed)
+        }
         (Some(ECHO_REPLY | UNREACHABLE | TIME_EXCEEDED | PARAMETER_PROBLEM), _) => Ok(Verdict::Understood),
         _ => Err(DropReason::NotListening),
     }
 }
 
-fn udp(datagram: &[u8]) -> Option<Verdict> {
+/// A datagram's header; nothing when it contradicts itself.
+pub fn udp(datagram: &[u8]) -> Option<()> {
     let len = usize::from(u16_at(datagram, 4)?);
     let ports = u16_at(datagram, 0)? != 0 && u16_at(datagram, 2)? != 0;
-    (ports && (8..=datagram.len()).contains(&len)).then_some(Verdict::ForSockets)
+    (ports && (8..=datagram.len()).contains(&len)).then_some(())
 }
 
-fn tcp(segment: &[u8]) -> Option<Verdict> {
+/// A segment's header; nothing when it contradicts itself.
+pub fn tcp(segment: &[u8]) -> Option<()> {
     let header = usize::from(u8_at(segment, 12)? >> 4) * 4;
     let ports = u16_at(segment, 0)? != 0 && u16_at(segment, 2)? != 0;
-    (ports && (20..=segment.len()).contains(&header)).then_some(Verdict::ForSockets)
+    (ports && (20..=segment.len()).contains(&header)).then_some(())
 }

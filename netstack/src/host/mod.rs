@@ -1,9 +1,13 @@
 //! The router as a host: it answers pings, refuses what nobody listens to, and carries its services' UDP and TCP.
 //!
-//! How it works: a packet for one of the router's addresses is checked from end to end (`check`), so that nothing
-//! contradictory reaches what is behind. An echo request is answered here (`icmp`). UDP and TCP go to smoltcp, which
-//! has the sockets: it also answers a closed UDP port with "port unreachable" and a closed TCP port with RST. Packets on
-//! their way out wait for [`Host::poll_transmit`]; they begin at their IPv4 header, and the Forwarder routes them.
+//! How it works: a packet for one of the router's addresses is checked from end to end (`check`, `check6`), so that nothing
+//! contradictory reaches what is behind. An echo request is answered here (`icmp`, `icmp6`), and so is an IPv6 packet that
+//! cannot be taken. UDP and TCP go to smoltcp, which has the sockets: it also answers a closed UDP port of IPv4 with "port
+//! unreachable" and a closed TCP port with RST. Packets on their way out wait for [`Host::poll_transmit`]; they begin at
+//! their IP header. The Forwarder routes them, but for those of a link-local address, which go out by their link (`scope`).
+//!
+//! smoltcp neither discovers neighbours nor speaks on its own account: to it, the router is a host behind a cable that
+//! carries IP packets, with whatever address a packet is for.
 //!
 //! After sockets were used, [`Host::handle_timeout`] lets them speak. A socket's name ([`UdpId`], [`TcpId`]) is never
 //! given out twice, and one that is gone is one on which nothing happens.
@@ -11,8 +15,11 @@
 //! Fragments are not put together here: a packet comes whole, or not at all.
 
 mod check;
+mod check6;
 mod icmp;
+mod icmp6;
 mod queue;
+mod scope;
 #[cfg(test)]
 mod tests;
 
@@ -20,13 +27,14 @@ use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::vec;
 use alloc::vec::Vec;
 use core::fmt;
-use core::net::{Ipv4Addr, SocketAddrV4};
+use core::net::{IpAddr, SocketAddr};
 
-use smoltcp::iface::{Config, Interface, SocketHandle, SocketSet};
+use smoltcp::iface::{Config, Interface as Stack, SocketHandle, SocketSet};
 use smoltcp::socket::{tcp, udp};
-use smoltcp::wire::{HardwareAddress, IpAddress, IpEndpoint, IpListenEndpoint};
+use smoltcp::wire::{HardwareAddress, IpEndpoint, IpListenEndpoint};
 
 use crate::frame::Frame;
+use crate::id::Interface;
 use crate::ledger::DropReason;
 use crate::machine::Cx;
 use crate::rng::Rng;
@@ -34,10 +42,14 @@ use crate::time::{Duration, Instant};
 use check::Verdict;
 use queue::Queue;
 
+pub use scope::scoped;
+
 /// Largest packet that the router's sockets send, in octets: small enough for every path.
 pub const MTU: usize = 1280;
-/// Largest UDP payload that a socket sends: [`MTU`] less the headers.
-pub const UDP_MAX: usize = MTU - 28;
+/// Largest UDP payload that a socket sends over IPv4: [`MTU`] less the headers.
+pub const UDP4_MAX: usize = MTU - 28;
+/// Largest UDP payload that a socket sends over IPv6: [`MTU`] less the headers.
+pub const UDP6_MAX: usize = MTU - 48;
 /// Largest UDP payload that a socket takes in.
 const UDP_RECEIVE_MAX: usize = 4096;
 /// Lowest port of the router's own questions (RFC 6056 §3.2: as many as possible).
@@ -53,13 +65,22 @@ pub struct UdpId(u64);
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct TcpId(u64);
 
-/// A UDP datagram that came in.
+/// Where a packet of the router's own goes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Way {
+    /// By the routing table.
+    Routed,
+    /// Out by this interface, to a neighbour: one of its addresses is link-local.
+    Link(Interface),
+}
+
+/// A UDP datagram that came in. Its link-local addresses bear their link, as [`scoped`] has it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Datagram {
     /// Who sent it.
-    pub from: SocketAddrV4,
+    pub from: SocketAddr,
     /// The router's address that it was sent to.
-    pub to: Ipv4Addr,
+    pub to: IpAddr,
     /// What it says.
     pub payload: Vec<u8>,
 }
@@ -81,8 +102,8 @@ pub enum TcpState {
 
 /// The router as a host.
 pub struct Host {
-    addresses: BTreeSet<Ipv4Addr>,
-    interface: Interface,
+    addresses: BTreeSet<IpAddr>,
+    stack: Stack,
     sockets: SocketSet<'static>,
     queue: Queue,
     next_id: u64,
@@ -111,12 +132,12 @@ impl Host {
         let mut config = Config::new(HardwareAddress::Ip);
         config.random_seed = cx.rng.next_u64();
         let mut queue = Queue::default();
-        let mut interface = Interface::new(config, &mut queue, to_smoltcp(cx.now));
+        let mut stack = Stack::new(config, &mut queue, to_smoltcp(cx.now));
         // Which addresses are ours is decided before a packet gets there.
-        interface.set_any_ip(true);
+        stack.set_any_ip(true);
         Host {
             addresses: BTreeSet::new(),
-            interface,
+            stack,
             sockets: SocketSet::new(Vec::new()),
             queue,
             next_id: 0,
@@ -129,28 +150,42 @@ impl Host {
     }
 
     /// Sets the router's addresses: those of its LANs, uplinks and concentrators.
-    pub fn set_addresses(&mut self, addresses: impl IntoIterator<Item = Ipv4Addr>) {
+    pub fn set_addresses(&mut self, addresses: impl IntoIterator<Item = IpAddr>) {
         self.addresses = addresses.into_iter().collect();
     }
 
     /// True when `address` is one of the router's.
-    pub fn has_address(&self, address: Ipv4Addr) -> bool {
+    pub fn has_address(&self, address: IpAddr) -> bool {
         self.addresses.contains(&address)
     }
 
-    /// A packet came in, beginning at its IPv4 header. An error says why it was of no use.
-    pub fn receive(&mut self, cx: &mut Cx<'_>, packet: &Frame) -> Result<(), DropReason> {
+    /// A packet came in by `interface`, beginning at its IP header. An error says why it was of no use.
+    pub fn receive(
+        &mut self,
+        cx: &mut Cx<'_>,
+        interface: Interface,
+        packet: &Frame,
+    ) -> Result<(), DropReason> {
         if self.queue.is_full() {
             return Err(DropReason::ServiceOverload);
         }
         let packet = check::complete(packet);
-        match check::check(&packet, |address| self.addresses.contains(&address))? {
-            Verdict::EchoRequest => {
-                let reply = icmp::echo_reply(&packet).ok_or(DropReason::TransportMalformed)?;
+        let verdict = match packet.first().map(|first| first >> 4) {
+            Some(6) => check6::check(
+                packet,
+                |address| self.addresses.contains(&address.into()),
+                |port| self.ports.contains(&port),
+            ),
+            _ => check::check(packet, |address| self.addresses.contains(&address.into())),
+        };
+        match verdict? {
+            Verdict::Reply(mut reply) => {
+                enter(&mut reply, interface);
                 self.queue.send(reply);
             }
             Verdict::Understood => {}
-            Verdict::ForSockets => {
+            Verdict::ForSockets(mut packet) => {
+                enter(&mut packet, interface);
                 self.queue.receive(packet);
                 self.handle_timeout(cx);
             }
@@ -161,11 +196,11 @@ impl Host {
     /// Lets the sockets do what is due, and send what they were given.
     pub fn handle_timeout(&mut self, cx: &mut Cx<'_>) {
         let now = to_smoltcp(cx.now);
-        self.interface.poll(now, &mut self.queue, &mut self.sockets);
+        self.stack.poll(now, &mut self.queue, &mut self.sockets);
         for handle in self.doomed.drain(..) {
             self.sockets.remove(handle);
         }
-        self.deadline = self.interface.poll_at(now, &self.sockets).map(|at| from_smoltcp(at).max(cx.now));
+        self.deadline = self.stack.poll_at(now, &self.sockets).map(|at| from_smoltcp(at).max(cx.now));
     }
 
     /// When the host wants to be called next, if ever.
@@ -178,9 +213,15 @@ impl Host {
         self.queue.next_len()
     }
 
-    /// Writes the next packet into `frame`, beginning at its IPv4 header, and says whether there was one that fitted.
-    pub fn poll_transmit(&mut self, frame: &mut Frame) -> bool {
-        self.queue.pop().is_some_and(|packet| frame.extend(&packet))
+    /// Writes the next packet into `frame`, beginning at its IP header, and says where it goes. `None` when there is none, or
+    /// none that fits.
+    pub fn poll_transmit(&mut self, frame: &mut Frame) -> Option<Way> {
+        let mut packet = self.queue.pop()?;
+        let way = match packet.first().map(|first| first >> 4) {
+            Some(6) => scope::leave(&mut packet).map_or(Way::Routed, Way::Link),
+            _ => Way::Routed,
+        };
+        frame.extend(&packet).then_some(way)
     }
 
     /// Opens a UDP socket on `port`, in which `datagrams` can wait. `None` when the port is taken or 0.
@@ -194,7 +235,7 @@ impl Host {
                 vec![0; octets.saturating_mul(datagrams)],
             )
         };
-        let mut socket = udp::Socket::new(buffer(UDP_RECEIVE_MAX), buffer(UDP_MAX));
+        let mut socket = udp::Socket::new(buffer(UDP_RECEIVE_MAX), buffer(UDP4_MAX));
         if socket.bind(port).is_err() {
             self.ports.remove(&port);
             return None;
@@ -209,14 +250,16 @@ impl Host {
         (0..16).find_map(|_| self.udp_bind(ephemeral_port(rng), 1))
     }
 
-    /// Sends a datagram from the router's address `source`. False when the socket is gone or has no room.
-    pub fn udp_send(&mut self, id: UdpId, source: Ipv4Addr, to: SocketAddrV4, payload: &[u8]) -> bool {
+    /// Sends a datagram from the router's address `source`, which is of the family of `to`. False when it is not, when the
+    /// payload is too long, or when the socket is gone or has no room.
+    pub fn udp_send(&mut self, id: UdpId, source: IpAddr, to: SocketAddr, payload: &[u8]) -> bool {
         let Some(&(handle, _)) = self.udp.get(&id) else { return false };
-        if payload.len() > UDP_MAX || source.is_unspecified() {
+        let most = if to.is_ipv6() { UDP6_MAX } else { UDP4_MAX };
+        if payload.len() > most || source.is_unspecified() || source.is_ipv6() != to.is_ipv6() {
             return false;
         }
         let mut meta = udp::UdpMetadata::from(endpoint(to));
-        meta.local_address = Some(IpAddress::Ipv4(source));
+        meta.local_address = Some(source.into());
         self.sockets.get_mut::<udp::Socket<'_>>(handle).send_slice(payload, meta).is_ok()
     }
 
@@ -224,9 +267,8 @@ impl Host {
     pub fn udp_receive(&mut self, id: UdpId) -> Option<Datagram> {
         let &(handle, _) = self.udp.get(&id)?;
         let (payload, meta) = self.sockets.get_mut::<udp::Socket<'_>>(handle).recv().ok()?;
-        let IpAddress::Ipv4(from) = meta.endpoint.addr;
-        let IpAddress::Ipv4(to) = meta.local_address?;
-        Some(Datagram { from: SocketAddrV4::new(from, meta.endpoint.port), to, payload: payload.to_vec() })
+        let from = SocketAddr::new(meta.endpoint.addr.into(), meta.endpoint.port);
+        Some(Datagram { from, to: meta.local_address?.into(), payload: payload.to_vec() })
     }
 
     /// Closes a UDP socket.
@@ -254,11 +296,11 @@ impl Host {
     }
 
     /// Connects a closed socket from the router's address `source`, by a port that nobody can guess.
-    pub fn tcp_connect(&mut self, rng: &mut dyn Rng, id: TcpId, source: Ipv4Addr, to: SocketAddrV4) -> bool {
+    pub fn tcp_connect(&mut self, rng: &mut dyn Rng, id: TcpId, source: IpAddr, to: SocketAddr) -> bool {
         let Some(&handle) = self.tcp.get(&id) else { return false };
-        let local = IpListenEndpoint { addr: Some(IpAddress::Ipv4(source)), port: ephemeral_port(rng) };
+        let local = IpListenEndpoint { addr: Some(source.into()), port: ephemeral_port(rng) };
         let socket = self.sockets.get_mut::<tcp::Socket<'_>>(handle);
-        socket.connect(self.interface.context(), endpoint(to), local).is_ok()
+        socket.connect(self.stack.context(), endpoint(to), local).is_ok()
     }
 
     /// How far a TCP socket is.
@@ -274,10 +316,9 @@ impl Host {
     }
 
     /// The peer of a connection.
-    pub fn tcp_peer(&mut self, id: TcpId) -> Option<SocketAddrV4> {
+    pub fn tcp_peer(&mut self, id: TcpId) -> Option<SocketAddr> {
         let remote = self.tcp_socket(id)?.remote_endpoint()?;
-        let IpAddress::Ipv4(address) = remote.addr;
-        Some(SocketAddrV4::new(address, remote.port))
+        Some(SocketAddr::new(remote.addr.into(), remote.port))
     }
 
     /// Takes at most `max` octets that came in, at the end of `into`. `None` when the peer has closed and there are no
@@ -344,8 +385,15 @@ fn ephemeral_port(rng: &mut dyn Rng) -> u16 {
     u16::try_from(rng.below(ports)).unwrap_or(0).saturating_add(FIRST_EPHEMERAL_PORT)
 }
 
-fn endpoint(address: SocketAddrV4) -> IpEndpoint {
-    IpEndpoint::new(IpAddress::Ipv4(*address.ip()), address.port())
+fn endpoint(address: SocketAddr) -> IpEndpoint {
+    IpEndpoint::new(address.ip().into(), address.port())
+}
+
+/// Marks an IPv6 packet's link-local addresses.
+fn enter(packet: &mut [u8], interface: Interface) {
+    if packet.first().is_some_and(|first| first >> 4 == 6) {
+        scope::enter(packet, interface);
+    }
 }
 
 fn to_smoltcp(now: Instant) -> smoltcp::time::Instant {

@@ -1,15 +1,27 @@
 //! Two hosts that talk to each other through their packets, and hostile packets.
 
+mod ipv6;
+
+use core::net::{Ipv4Addr, Ipv6Addr};
+
 use super::*;
 use crate::frame::Checksum;
+use crate::id::LanId;
 use crate::rng::SeededRng;
 use crate::wire::checksum::Sum;
 use crate::wire::ipv4::{self, Ipv4};
+use crate::wire::ipv6::Ipv6;
 use crate::wire::octets::set_u16;
 
 const ROUTER: Ipv4Addr = Ipv4Addr::new(192, 168, 1, 1);
 const WAN: Ipv4Addr = Ipv4Addr::new(203, 0, 113, 2);
 const CLIENT: Ipv4Addr = Ipv4Addr::new(192, 168, 1, 20);
+
+const ROUTER6: IpAddr = IpAddr::V6(Ipv6Addr::new(0x3fff, 1, 0, 0, 0, 0, 0, 1));
+const CLIENT6: IpAddr = IpAddr::V6(Ipv6Addr::new(0x3fff, 1, 0, 0, 0, 0, 0, 0x20));
+const ROUTER_LINK: IpAddr = IpAddr::V6(Ipv6Addr::new(0xfe80, 0, 0, 0, 0, 0, 0, 1));
+const CLIENT_LINK: IpAddr = IpAddr::V6(Ipv6Addr::new(0xfe80, 0, 0, 0, 0, 0, 0, 0x20));
+const LAN: Interface = Interface::Lan(LanId(3));
 
 struct Bench {
     router: Host,
@@ -24,14 +36,14 @@ impl Bench {
         let now = Instant::from_secs(50);
         let mut cx = Cx { now, rng: &mut rng };
         let mut router = Host::new(&mut cx);
-        router.set_addresses([ROUTER, WAN]);
+        router.set_addresses([ROUTER.into(), WAN.into(), ROUTER6, ROUTER_LINK]);
         let mut client = Host::new(&mut cx);
-        client.set_addresses([CLIENT]);
+        client.set_addresses([CLIENT.into(), CLIENT6, CLIENT_LINK]);
         Bench { router, client, rng, now }
     }
 
     fn receive(&mut self, packet: &[u8]) -> Result<(), DropReason> {
-        self.router.receive(&mut Cx { now: self.now, rng: &mut self.rng }, &Frame::from_bytes(packet))
+        self.router.receive(&mut Cx { now: self.now, rng: &mut self.rng }, LAN, &Frame::from_bytes(packet))
     }
 
     /// Carries packets to and fro until there are none, and lets time pass.
@@ -50,22 +62,32 @@ impl Bench {
                 }
             }
             for packet in to_client {
-                let _ = self.client.receive(&mut cx, &Frame::from_bytes(&packet));
+                let _ = self.client.receive(&mut cx, LAN, &Frame::from_bytes(&packet));
             }
             for packet in to_router {
-                let _ = self.router.receive(&mut cx, &Frame::from_bytes(&packet));
+                let _ = self.router.receive(&mut cx, LAN, &Frame::from_bytes(&packet));
             }
         }
         self.now = end;
     }
 }
 
+fn at(address: impl Into<IpAddr>, port: u16) -> SocketAddr {
+    SocketAddr::new(address.into(), port)
+}
+
 fn sent(host: &mut Host) -> Vec<Vec<u8>> {
     let mut packets = Vec::new();
     while let Some(len) = host.next_len() {
         let mut frame = Frame::with_capacity(crate::frame::HEADROOM + len);
-        assert!(host.poll_transmit(&mut frame));
-        assert!(Sum::of(Ipv4::parse(frame.bytes()).unwrap().header()).is_right());
+        let way = host.poll_transmit(&mut frame).unwrap();
+        if let Some(packet) = Ipv6::parse(frame.bytes()) {
+            let on_link =
+                packet.source().is_unicast_link_local() || packet.destination().is_unicast_link_local();
+            assert_eq!(way, if on_link { Way::Link(LAN) } else { Way::Routed });
+        } else {
+            assert!(Sum::of(Ipv4::parse(frame.bytes()).unwrap().header()).is_right());
+        }
         packets.push(frame.bytes().to_vec());
     }
     packets
@@ -136,7 +158,7 @@ fn rfc1122_3_2_2_1_a_closed_udp_port_is_told_from_the_address_that_was_asked() {
 fn a_closed_tcp_port_is_reset() {
     let mut bench = Bench::new();
     let id = bench.client.tcp_open(512, 512);
-    assert!(bench.client.tcp_connect(&mut bench.rng, id, CLIENT, SocketAddrV4::new(ROUTER, 80)));
+    assert!(bench.client.tcp_connect(&mut bench.rng, id, CLIENT.into(), at(ROUTER, 80)));
     bench.run(Duration::from_secs(1));
     assert_eq!(bench.client.tcp_state(id), TcpState::Closed);
 }
@@ -148,23 +170,20 @@ fn a_datagram_is_answered_from_the_address_that_it_was_sent_to() {
     assert_eq!(bench.router.udp_bind(53, 8), None, "the port is taken");
     let client = bench.client.udp_bind_any(&mut bench.rng).unwrap();
     for address in [ROUTER, WAN] {
-        assert!(bench.client.udp_send(client, CLIENT, SocketAddrV4::new(address, 53), b"question"));
+        assert!(bench.client.udp_send(client, CLIENT.into(), at(address, 53), b"question"));
         bench.run(Duration::from_secs(1));
         let question = bench.router.udp_receive(server).unwrap();
-        assert_eq!((question.to, &question.payload[..]), (address, &b"question"[..]));
+        assert_eq!((question.to, &question.payload[..]), (address.into(), &b"question"[..]));
         assert!(bench.router.udp_send(server, question.to, question.from, b"answer"));
         bench.run(Duration::from_secs(1));
         let answer = bench.client.udp_receive(client).unwrap();
-        assert_eq!((answer.from, &answer.payload[..]), (SocketAddrV4::new(address, 53), &b"answer"[..]));
+        assert_eq!((answer.from, &answer.payload[..]), (at(address, 53), &b"answer"[..]));
     }
     bench.client.udp_close(client);
-    assert!(
-        !bench.client.udp_send(client, CLIENT, SocketAddrV4::new(ROUTER, 53), b"x"),
-        "a closed socket is gone"
-    );
+    assert!(!bench.client.udp_send(client, CLIENT.into(), at(ROUTER, 53), b"x"), "a closed socket is gone");
     assert_eq!(bench.client.udp_receive(client), None);
-    assert!(!bench.router.udp_send(server, ROUTER, SocketAddrV4::new(CLIENT, 53), &[0; UDP_MAX + 1]));
-    assert!(bench.router.udp_send(server, ROUTER, SocketAddrV4::new(CLIENT, 53), &[0; UDP_MAX]));
+    assert!(!bench.router.udp_send(server, ROUTER.into(), at(CLIENT, 53), &[0; UDP4_MAX + 1]));
+    assert!(bench.router.udp_send(server, ROUTER.into(), at(CLIENT, 53), &[0; UDP4_MAX]));
 }
 
 #[test]
@@ -185,10 +204,10 @@ fn a_tcp_connection_carries_data_both_ways_and_closes() {
     assert!(bench.router.tcp_listen(server, 53));
     assert_eq!(bench.router.tcp_state(server), TcpState::Listening);
     let client = bench.client.tcp_open(1024, 4096);
-    assert!(bench.client.tcp_connect(&mut bench.rng, client, CLIENT, SocketAddrV4::new(ROUTER, 53)));
+    assert!(bench.client.tcp_connect(&mut bench.rng, client, CLIENT.into(), at(ROUTER, 53)));
     bench.run(Duration::from_secs(1));
     assert_eq!(bench.router.tcp_state(server), TcpState::Open);
-    assert_eq!(bench.router.tcp_peer(server).map(|peer| *peer.ip()), Some(CLIENT));
+    assert_eq!(bench.router.tcp_peer(server).map(|peer| peer.ip()), Some(CLIENT.into()));
     let data: Vec<u8> = (0..4000u32).map(|n| n as u8).collect();
     assert_eq!(bench.client.tcp_write(client, &data), data.len());
     let mut got = Vec::new();
@@ -224,7 +243,7 @@ fn a_partial_checksum_is_completed_before_it_is_checked() {
     assert_eq!(bench.router.udp_receive(server), None, "as it stands the sum is wrong");
     let mut frame = Frame::from_bytes(&packet);
     frame.offload.checksum = Checksum::Partial { start: 20, offset: 6 };
-    bench.router.receive(&mut Cx { now: bench.now, rng: &mut bench.rng }, &frame).unwrap();
+    bench.router.receive(&mut Cx { now: bench.now, rng: &mut bench.rng }, LAN, &frame).unwrap();
     assert_eq!(bench.router.udp_receive(server).unwrap().payload, b"offloaded");
 }
 
@@ -317,7 +336,7 @@ fn a_partial_checksum_that_points_anywhere_is_survived() {
     for (start, offset) in [(0, 0), (20, 6), (20, u16::MAX), (u16::MAX, u16::MAX), (28, 0), (35, 1)] {
         let mut frame = Frame::from_bytes(&udp(53, b"question"));
         frame.offload.checksum = Checksum::Partial { start, offset };
-        let _ = bench.router.receive(&mut Cx { now: bench.now, rng: &mut bench.rng }, &frame);
+        let _ = bench.router.receive(&mut Cx { now: bench.now, rng: &mut bench.rng }, LAN, &frame);
     }
 }
 
@@ -329,18 +348,18 @@ fn segments_with_noise_in_them_cannot_upset_a_live_connection_or_the_host() {
         let server = bench.router.tcp_open(600, 600);
         bench.router.tcp_listen(server, 53);
         let client = bench.client.tcp_open(600, 600);
-        bench.client.tcp_connect(&mut bench.rng, client, CLIENT, SocketAddrV4::new(ROUTER, 53));
+        bench.client.tcp_connect(&mut bench.rng, client, CLIENT.into(), at(ROUTER, 53));
         let mut seen: Vec<Vec<u8>> = Vec::new();
         for round in 0..60 {
             let mut cx = Cx { now: bench.now, rng: &mut bench.rng };
             bench.client.handle_timeout(&mut cx);
             bench.router.handle_timeout(&mut cx);
             for packet in sent(&mut bench.client) {
-                let _ = bench.router.receive(&mut cx, &Frame::from_bytes(&packet));
+                let _ = bench.router.receive(&mut cx, LAN, &Frame::from_bytes(&packet));
                 seen.push(packet);
             }
             for packet in sent(&mut bench.router) {
-                let _ = bench.client.receive(&mut cx, &Frame::from_bytes(&packet));
+                let _ = bench.client.receive(&mut cx, LAN, &Frame::from_bytes(&packet));
             }
             for _ in 0..8 {
                 let Some(mut packet) = seen.get(noise.below(seen.len() as u64) as usize).cloned() else {
@@ -355,7 +374,7 @@ fn segments_with_noise_in_them_cannot_upset_a_live_connection_or_the_host() {
                 let sum =
                     Sum::pseudo_v4(CLIENT, ROUTER, ipv4::TCP, end as u16 - 20).plus(Sum::of(&packet[20..]));
                 set_u16(&mut packet, 36, sum.checksum());
-                let _ = bench.router.receive(&mut cx, &Frame::from_bytes(&packet));
+                let _ = bench.router.receive(&mut cx, LAN, &Frame::from_bytes(&packet));
             }
             bench.client.tcp_write(client, &[round; 100]);
             bench.router.tcp_write(server, &[round; 100]);
