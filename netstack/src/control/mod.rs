@@ -15,7 +15,7 @@ pub use ipv6::addressing::{Event as PrefixEvent, Problem as PrefixProblem};
 use alloc::collections::VecDeque;
 use alloc::string::String;
 use alloc::vec::Vec;
-use core::net::{IpAddr, Ipv4Addr};
+use core::net::IpAddr;
 
 use access::Access;
 use ipv6::{Ipv6, LinkIpv6};
@@ -147,7 +147,7 @@ impl Control {
             }
             PuntKind::Ndp { interface } => self.ipv6.handle_ndp(cx, interface, bytes),
             PuntKind::Dhcp6 { interface } => self.ipv6.handle_dhcp(cx, interface, bytes),
-            PuntKind::Local { .. } => self.services.handle_local(cx, &punt.frame),
+            PuntKind::Local { interface } => self.services.handle_local(cx, interface, &punt.frame),
         };
         self.drain(cx);
         handled
@@ -367,13 +367,11 @@ impl Control {
         }
         let mut online = self.uplinks.iter().filter_map(|uplink| Some((uplink, uplink.ipv4()?))).peekable();
         let upstreams = online.peek().map_or_else(Vec::new, |(uplink, ipv4)| {
-            let upstream = |server| match server {
-                IpAddr::V4(server) => Some(Upstream { wan: uplink.id(), source: ipv4.address, server }),
-                IpAddr::V6(_) => None,
-            };
-            uplink.dns().into_iter().filter_map(upstream).collect()
+            let servers = uplink.dns().into_iter().filter(IpAddr::is_ipv4);
+            let source = IpAddr::V4(ipv4.address);
+            servers.map(|server| Upstream { wan: uplink.id(), source, server }).collect()
         });
-        let addresses: Vec<Ipv4Addr> = online.map(|(_, ipv4)| ipv4.address).collect();
+        let addresses: Vec<IpAddr> = online.map(|(_, ipv4)| ipv4.address.into()).collect();
         self.services.set_uplinks(cx, &addresses, upstreams);
     }
 }

@@ -3,7 +3,7 @@
 use alloc::string::String;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
-use core::net::Ipv4Addr;
+use core::net::IpAddr;
 
 use super::{Event, Exit, Outbox};
 use crate::arp::{self, Arp, Station};
@@ -11,8 +11,8 @@ use crate::dhcp4::{self, Dhcp4};
 use crate::dns::{Counters, Dns, Upstream};
 use crate::forward::Resolve;
 use crate::frame::Frame;
-use crate::host::Host;
-use crate::id::{Ipv4Cidr, LanId, PortId, Segment, WanId};
+use crate::host::{Host, Way};
+use crate::id::{Interface, Ipv4Cidr, LanId, PortId, Segment, WanId};
 use crate::ledger::DropReason;
 use crate::machine::Cx;
 use crate::settings::{Lan, Settings, Uplink, Wan};
@@ -33,7 +33,7 @@ pub(super) struct Services {
     /// Name and port of each uplink.
     wans: Vec<(Arc<str>, PortId)>,
     /// Addresses that are the router's whatever the uplinks do.
-    own: Vec<Ipv4Addr>,
+    own: Vec<IpAddr>,
     arp: Arp,
     host: Host,
     dns: Dns,
@@ -67,8 +67,8 @@ impl Services {
         });
         let lans: Vec<Served> = lans.collect();
         let own = settings.lans.iter().map(|lan| lan.address.address);
-        let own: Vec<Ipv4Addr> =
-            own.chain(settings.concentrators.iter().map(|concentrator| concentrator.address)).collect();
+        let own = own.chain(settings.concentrators.iter().map(|concentrator| concentrator.address));
+        let own: Vec<IpAddr> = own.map(IpAddr::from).collect();
         let mut host = Host::new(cx);
         host.set_addresses(own.iter().copied());
         let mut dns = Dns::new(settings, &mut host);
@@ -111,14 +111,19 @@ impl Services {
     }
 
     /// A packet to one of the router's addresses.
-    pub(super) fn handle_local(&mut self, cx: &mut Cx<'_>, packet: &Frame) -> Result<(), DropReason> {
-        let received = self.host.receive(cx, packet);
+    pub(super) fn handle_local(
+        &mut self,
+        cx: &mut Cx<'_>,
+        interface: Interface,
+        packet: &Frame,
+    ) -> Result<(), DropReason> {
+        let received = self.host.receive(cx, interface, packet);
         self.dns.poll(cx, &mut self.host);
         received
     }
 
     /// Which addresses the router has by its uplinks, and which DNS servers to ask.
-    pub(super) fn set_uplinks(&mut self, cx: &mut Cx<'_>, addresses: &[Ipv4Addr], upstreams: Vec<Upstream>) {
+    pub(super) fn set_uplinks(&mut self, cx: &mut Cx<'_>, addresses: &[IpAddr], upstreams: Vec<Upstream>) {
         self.host.set_addresses(self.own.iter().chain(addresses).copied());
         self.dns.set_upstreams(cx, &mut self.host, upstreams);
     }
@@ -156,7 +161,10 @@ impl Services {
                 return Some(Exit::Lan(id));
             }
         }
-        self.host.poll_transmit(frame).then_some(Exit::Routed)
+        self.host.poll_transmit(frame).map(|way| match way {
+            Way::Routed => Exit::Routed,
+            Way::Link(interface) => Exit::Link(interface),
+        })
     }
 
     /// Passes on what the services report.

@@ -5,7 +5,7 @@
 //! more are read from it.
 
 use alloc::vec::Vec;
-use core::net::{Ipv4Addr, SocketAddrV4};
+use core::net::{IpAddr, Ipv4Addr, SocketAddr};
 
 use super::PORT;
 use crate::host::{Host, TcpId, TcpState, UdpId};
@@ -35,9 +35,9 @@ pub enum Asked {
     /// A datagram.
     Udp {
         /// Its sender.
-        from: SocketAddrV4,
+        from: SocketAddr,
         /// The router's address that it was sent to.
-        to: Ipv4Addr,
+        to: IpAddr,
     },
     /// A connection.
     Tcp {
@@ -46,7 +46,7 @@ pub enum Asked {
         /// Which of the connections that this place has had.
         serial: u64,
         /// Its client.
-        from: Ipv4Addr,
+        from: IpAddr,
     },
 }
 
@@ -57,9 +57,9 @@ impl Asked {
     }
 
     /// The client's address.
-    pub fn client(self) -> Ipv4Addr {
+    pub fn client(self) -> IpAddr {
         match self {
-            Asked::Udp { from, .. } => *from.ip(),
+            Asked::Udp { from, .. } => from.ip(),
             Asked::Tcp { from, .. } => from,
         }
     }
@@ -122,7 +122,8 @@ impl Clients {
                 connection.since = Some(cx.now);
             }
             if let Some(query) = connection.read(cx, host) {
-                let from = host.tcp_peer(connection.socket).map_or(Ipv4Addr::UNSPECIFIED, |peer| *peer.ip());
+                let nobody = IpAddr::V4(Ipv4Addr::UNSPECIFIED);
+                let from = host.tcp_peer(connection.socket).map_or(nobody, |peer| peer.ip());
                 return Some((Asked::Tcp { slot, serial: connection.serial, from }, query));
             }
         }

@@ -1,16 +1,16 @@
 //! Names that the router answers for itself.
 //!
-//! The LANs' domains, their hosts and leases; the reverse zones of the LANs' networks and of every address that means
-//! nothing outside (RFC 6303, RFC 7793); and names that must not leave a site (RFC 6761, RFC 6762, RFC 8375, RFC 9462).
+//! The LANs' domains, their hosts and leases; the reverse zones of the LANs' networks and prefixes and of every address that
+//! means nothing outside (RFC 6303, RFC 7793); and names that must not leave a site (RFC 6761, RFC 6762, RFC 8375, RFC 9462).
 //! What is asked under any of these is answered here, if only with "no such name".
 
 use alloc::collections::BTreeMap;
 use alloc::vec;
 use alloc::vec::Vec;
-use core::net::Ipv4Addr;
+use core::net::{Ipv4Addr, Ipv6Addr};
 
 use super::message::{Question, rr};
-use crate::id::{Ipv4Cidr, LanId};
+use crate::id::{Ipv4Cidr, Ipv6Cidr, LanId};
 use crate::settings::Settings;
 
 /// What the router knows about a question.
@@ -45,15 +45,39 @@ const SITE_ZONES: [&str; 16] = [
     "f.f.ip6.arpa",
 ];
 
+/// Most addresses that DHCPv6 leases give a name.
+const ADDRESSES: usize = 8;
+
 #[derive(Debug)]
 struct Lan {
     network: Ipv4Cidr,
+    /// The router's address in each prefix, and its length.
+    prefixes: Vec<Ipv6Cidr>,
     /// In wire format, lower case.
     domain: Vec<u8>,
-    /// Labels of the router and the configured hosts.
-    fixed: BTreeMap<Vec<u8>, Ipv4Addr>,
-    /// Labels of leases.
+    /// The router's label.
+    router: Vec<u8>,
+    /// Labels of the configured hosts.
+    fixed: BTreeMap<Vec<u8>, Fixed>,
+    /// Labels of DHCPv4 leases.
     leased: BTreeMap<Vec<u8>, Ipv4Addr>,
+    /// Labels of DHCPv6 leases.
+    leased6: BTreeMap<Vec<u8>, Vec<Ipv6Addr>>,
+}
+
+/// What the configuration says of a host.
+#[derive(Debug)]
+struct Fixed {
+    ipv4: Option<Ipv4Addr>,
+    /// The end of its addresses in every prefix.
+    suffix: Option<Ipv6Addr>,
+}
+
+/// What a name stands for.
+#[derive(Debug, Default)]
+struct Addresses {
+    ipv4: Option<Ipv4Addr>,
+    ipv6: Vec<Ipv6Addr>,
 }
 
 /// Names that the router answers for itself.
@@ -67,23 +91,50 @@ impl Local {
     /// The names of the configuration.
     pub fn new(settings: &Settings) -> Self {
         let lans = settings.lans.iter().map(|lan| {
-            let router = (label(&settings.hostname), lan.address.address);
-            let hosts = lan.hosts.iter().filter_map(|host| Some((label(&host.name), host.ipv4?)));
+            let hosts = lan.hosts.iter().filter(|host| host.ipv4.is_some() || host.ipv6.is_some());
+            let hosts = hosts.map(|host| (label(&host.name), Fixed { ipv4: host.ipv4, suffix: host.ipv6 }));
             Lan {
                 network: lan.address,
+                prefixes: Vec::new(),
                 domain: wire_name(&lan.domain),
-                fixed: hosts.chain([router]).filter(|(label, _)| label.len() > 1).collect(),
+                router: label(&settings.hostname),
+                fixed: hosts.filter(|(label, _)| label.len() > 1).collect(),
                 leased: BTreeMap::new(),
+                leased6: BTreeMap::new(),
             }
         });
         Local { lans: lans.collect(), site: SITE_ZONES.iter().map(|zone| wire_name(zone)).collect() }
     }
 
-    /// Replaces the names of a LAN's leases.
+    /// Replaces a LAN's prefixes: the router's address in each, with the prefix's length.
+    pub fn set_prefixes(&mut self, lan: LanId, prefixes: impl IntoIterator<Item = Ipv6Cidr>) {
+        if let Some(lan) = self.lans.get_mut(lan.index()) {
+            lan.prefixes = prefixes.into_iter().collect();
+        }
+    }
+
+    /// Replaces the names of a LAN's DHCPv4 leases. The configuration's names are its own.
     pub fn set_leases<'a>(&mut self, lan: LanId, leases: impl IntoIterator<Item = (&'a str, Ipv4Addr)>) {
         if let Some(lan) = self.lans.get_mut(lan.index()) {
             lan.leased = leases.into_iter().map(|(name, address)| (label(name), address)).collect();
-            lan.leased.retain(|label, _| label.len() > 1 && !lan.fixed.contains_key(label));
+            let taken = |label: &Vec<u8>| lan.fixed.get(label).is_some_and(|host| host.ipv4.is_some());
+            lan.leased.retain(|label, _| label.len() > 1 && *label != lan.router && !taken(label));
+        }
+    }
+
+    /// Replaces the names of a LAN's DHCPv6 leases. The configuration's names are its own.
+    pub fn set_leases6<'a>(&mut self, lan: LanId, leases: impl IntoIterator<Item = (&'a str, Ipv6Addr)>) {
+        let Some(lan) = self.lans.get_mut(lan.index()) else { return };
+        lan.leased6.clear();
+        for (name, address) in leases {
+            let label = label(name);
+            let taken = lan.fixed.get(&label).is_some_and(|host| host.suffix.is_some());
+            if label.len() > 1 && label != lan.router && !taken {
+                let addresses = lan.leased6.entry(label).or_default();
+                if addresses.len() < ADDRESSES && !addresses.contains(&address) {
+                    addresses.push(address);
+                }
+            }
         }
     }
 
@@ -103,14 +154,17 @@ impl Local {
                 return Some(Found::NoName(parent(name).to_vec()));
             }
         }
+        if let Some(found) = self.find_reverse6(question) {
+            return Some(found);
+        }
         for lan in self.lans.iter().filter(|lan| lan.domain.len() > 1) {
             if let Some(prefix) = name.strip_suffix(lan.domain.as_slice())
                 && ends_at_label(name, prefix.len())
             {
                 // Several LANs may share a domain.
                 let sharing = self.lans.iter().filter(|other| other.domain == lan.domain);
-                let address = sharing.filter_map(|lan| lan.address_of(prefix)).next();
-                return Some(answer(question.kind, address, prefix.is_empty(), &lan.domain));
+                let addresses = sharing.filter_map(|lan| lan.addresses_of(prefix)).next();
+                return Some(answer(question.kind, addresses, prefix.is_empty(), &lan.domain));
             }
         }
         if let Some(zone) = self.site.iter().find(|zone| is_under(name, zone)) {
@@ -124,35 +178,97 @@ impl Local {
         let bare = first > 0 && name.len() == first.saturating_add(2);
         if bare && matches!(question.kind, rr::A | rr::AAAA | rr::SVCB | rr::HTTPS) {
             let prefix = name.get(..name.len().saturating_sub(1)).unwrap_or_default();
-            let address = self.lans.iter().find_map(|lan| lan.address_of(prefix));
-            return Some(answer(question.kind, address, false, parent(name)));
+            let addresses = self.lans.iter().find_map(|lan| lan.addresses_of(prefix));
+            return Some(answer(question.kind, addresses, false, parent(name)));
         }
         None
+    }
+
+    /// What the router knows of a name in the reverse zone of a LAN's prefix; `None` for all others.
+    fn find_reverse6(&self, question: &Question) -> Option<Found> {
+        let name = question.name.as_slice();
+        let (asked, whole) = reverse_prefix(name)?;
+        let mut prefixes = self.lans.iter().flat_map(|lan| &lan.prefixes);
+        if !prefixes.any(|prefix| prefix.covers(asked)) {
+            return None;
+        }
+        let owner = self.lans.iter().find_map(|lan| lan.name_of6(asked)).filter(|_| whole);
+        Some(match owner {
+            Some(owner) if asked.prefix == 128 && matches!(question.kind, rr::PTR | rr::ANY) => {
+                Found::Records(vec![(rr::PTR, owner)])
+            }
+            // Either the name of an address, or above one (RFC 8020).
+            Some(_) => Found::NoData(name.to_vec()),
+            None => Found::NoName(parent(name).to_vec()),
+        })
     }
 }
 
 impl Lan {
-    /// The address of a label, in wire format without the root.
-    fn address_of(&self, label: &[u8]) -> Option<Ipv4Addr> {
-        self.fixed.get(label).or_else(|| self.leased.get(label)).copied()
+    /// The addresses of a label, in wire format without the root. `None` when nobody has the name.
+    fn addresses_of(&self, label: &[u8]) -> Option<Addresses> {
+        if self.router.len() > 1 && label == self.router {
+            return Some(Addresses {
+                ipv4: Some(self.network.address),
+                ipv6: self.router_addresses().collect(),
+            });
+        }
+        let fixed = self.fixed.get(label);
+        let ipv4 = fixed.and_then(|host| host.ipv4).or_else(|| self.leased.get(label).copied());
+        let ipv6 = match fixed.and_then(|host| host.suffix) {
+            Some(suffix) => self.with_suffix(suffix).collect(),
+            None => self.leased6.get(label).cloned().unwrap_or_default(),
+        };
+        (fixed.is_some() || ipv4.is_some() || !ipv6.is_empty()).then_some(Addresses { ipv4, ipv6 })
+    }
+
+    /// The router's addresses.
+    fn router_addresses(&self) -> impl Iterator<Item = Ipv6Addr> {
+        // A prefix alone is no host's address (RFC 4291 §2.6.1).
+        let own = self.prefixes.iter().filter(|prefix| prefix.address != prefix.network().address);
+        own.map(|prefix| prefix.address)
+    }
+
+    /// A configured host's addresses.
+    fn with_suffix(&self, suffix: Ipv6Addr) -> impl Iterator<Item = Ipv6Addr> {
+        self.prefixes.iter().map(move |prefix| prefix.with_suffix(suffix))
     }
 
     /// The whole name of an address, in wire format.
     fn name_of(&self, address: Ipv4Addr) -> Option<Vec<u8>> {
-        let (label, _) = self.fixed.iter().chain(&self.leased).find(|(_, known)| **known == address)?;
+        let router = (address == self.network.address && self.router.len() > 1).then_some(&self.router);
+        let fixed = || self.fixed.iter().find(|(_, host)| host.ipv4 == Some(address)).map(|(label, _)| label);
+        let leased = || self.leased.iter().find(|(_, known)| **known == address).map(|(label, _)| label);
+        let label = router.or_else(fixed).or_else(leased)?;
+        Some([label.as_slice(), &self.domain].concat())
+    }
+
+    /// The whole name of an address in `range`, in wire format, when one is known.
+    fn name_of6(&self, range: Ipv6Cidr) -> Option<Vec<u8>> {
+        let in_range = |address: Ipv6Addr| range.contains(address);
+        let router = (self.router.len() > 1 && self.router_addresses().any(in_range)).then_some(&self.router);
+        let fixed = || {
+            let mut hosts = self.fixed.iter().filter_map(|(label, host)| Some((label, host.suffix?)));
+            hosts.find(|(_, suffix)| self.with_suffix(*suffix).any(in_range)).map(|(label, _)| label)
+        };
+        let leased = || {
+            let mut leases = self.leased6.iter();
+            leases.find(|(_, addresses)| addresses.iter().copied().any(in_range)).map(|(label, _)| label)
+        };
+        let label = router.or_else(fixed).or_else(leased)?;
         Some([label.as_slice(), &self.domain].concat())
     }
 }
 
-fn answer(kind: u16, address: Option<Ipv4Addr>, apex: bool, zone: &[u8]) -> Found {
-    match address {
-        Some(address) if kind == rr::A || kind == rr::ANY => {
-            Found::Records(vec![(rr::A, address.octets().to_vec())])
-        }
-        Some(_) => Found::NoData(zone.to_vec()),
-        None if apex => Found::NoData(zone.to_vec()),
-        None => Found::NoName(zone.to_vec()),
-    }
+fn answer(kind: u16, addresses: Option<Addresses>, apex: bool, zone: &[u8]) -> Found {
+    let Some(addresses) = addresses else {
+        return if apex { Found::NoData(zone.to_vec()) } else { Found::NoName(zone.to_vec()) };
+    };
+    let asked = |family| kind == family || kind == rr::ANY;
+    let ipv4 = addresses.ipv4.iter().filter(|_| asked(rr::A)).map(|a| (rr::A, a.octets().to_vec()));
+    let ipv6 = addresses.ipv6.iter().filter(|_| asked(rr::AAAA)).map(|a| (rr::AAAA, a.octets().to_vec()));
+    let records: Vec<(u16, Vec<u8>)> = ipv4.chain(ipv6).collect();
+    if records.is_empty() { Found::NoData(zone.to_vec()) } else { Found::Records(records) }
 }
 
 /// RFC 6761 §6.3: localhost is this host; the others have no names.
@@ -218,6 +334,23 @@ fn reverse_address(name: &[u8]) -> Option<Ipv4Addr> {
     let (octets, whole) = reverse_octets(name)?;
     let octets: [u8; 4] = octets.try_into().ok().filter(|_| whole)?;
     Some(Ipv4Addr::from(octets))
+}
+
+/// The beginning of an address that a name under ip6.arpa spells, and whether that is all of the name (RFC 3596 §2.5).
+fn reverse_prefix(name: &[u8]) -> Option<(Ipv6Cidr, bool)> {
+    let labels = labels_from_root(name);
+    let labels = labels.strip_prefix(&[b"arpa".as_slice(), b"ip6"])?;
+    let nibble = |label: &&[u8]| match label {
+        [digit] => char::from(*digit).to_digit(16).map(u128::from),
+        _ => None,
+    };
+    let (mut bits, mut prefix) = (0u128, 0u8);
+    for nibble in labels.iter().map_while(nibble).take(32) {
+        prefix = prefix.saturating_add(4);
+        bits |= nibble.checked_shl(128u32.saturating_sub(u32::from(prefix))).unwrap_or(0);
+    }
+    let whole = labels.len() == usize::from(prefix / 4);
+    Some((Ipv6Cidr { address: Ipv6Addr::from_bits(bits), prefix }, whole))
 }
 
 /// Reverse zones of addresses that mean nothing outside (RFC 6303 §4.1 and 4.2, RFC 7793).

@@ -22,12 +22,12 @@ mod upstream;
 
 use alloc::vec::Vec;
 use core::fmt;
-use core::net::Ipv4Addr;
+use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use serde::Serialize;
 
 use crate::host::Host;
-use crate::id::{LanId, WanId};
+use crate::id::{Ipv6Cidr, LanId, WanId};
 use crate::machine::Cx;
 use crate::settings::Settings;
 use crate::time::{Instant, earliest};
@@ -51,10 +51,10 @@ pub const PORT: u16 = 53;
 pub struct Upstream {
     /// The uplink that told of it.
     pub wan: WanId,
-    /// Our address on that uplink.
-    pub source: Ipv4Addr,
+    /// Our address on that uplink, of the server's family.
+    pub source: IpAddr,
     /// The server's address.
-    pub server: Ipv4Addr,
+    pub server: IpAddr,
 }
 
 /// What the forwarder has done so far.
@@ -82,12 +82,12 @@ pub enum Event {
     /// A server has stopped answering.
     Silent {
         /// The server.
-        server: Ipv4Addr,
+        server: IpAddr,
     },
     /// A server answers again.
     Answering {
         /// The server.
-        server: Ipv4Addr,
+        server: IpAddr,
     },
 }
 
@@ -132,7 +132,18 @@ impl Dns {
         }
     }
 
-    /// Replaces the names of a LAN's leases.
+    /// Replaces a LAN's IPv6 prefixes: the router's address in each, with the prefix's length. Names of the LAN have addresses
+    /// in these, and what is asked about others in them is nobody else's business. Prefixes on their way out are left out.
+    pub fn set_prefixes(&mut self, lan: LanId, prefixes: impl IntoIterator<Item = Ipv6Cidr>) {
+        self.local.set_prefixes(lan, prefixes);
+    }
+
+    /// Replaces the names of a LAN's DHCPv6 leases. A name may have several addresses.
+    pub fn set_leases6<'a>(&mut self, lan: LanId, leases: impl IntoIterator<Item = (&'a str, Ipv6Addr)>) {
+        self.local.set_leases6(lan, leases);
+    }
+
+    /// Replaces the names of a LAN's DHCPv4 leases.
     pub fn set_leases<'a>(&mut self, lan: LanId, leases: impl IntoIterator<Item = (&'a str, Ipv4Addr)>) {
         self.local.set_leases(lan, leases);
     }

@@ -5,7 +5,7 @@ use alloc::boxed::Box;
 use alloc::collections::BTreeSet;
 use alloc::string::{String, ToString};
 use alloc::vec;
-use core::net::SocketAddrV4;
+use core::net::SocketAddr;
 use core::str::FromStr;
 
 use hickory_proto::op::{
@@ -17,35 +17,48 @@ use hickory_proto::rr::{DNSClass, Name, RData, Record as HickoryRecord, RecordTy
 use super::message::Answer;
 use super::*;
 use crate::frame::Frame;
-use crate::host::{TcpId, UdpId};
-use crate::id::{Ipv4Cidr, Mac, PortId};
+use crate::host::{TcpId, UdpId, Way, scoped};
+use crate::id::{Interface, Ipv4Cidr, Mac, PortId};
 use crate::rng::{Rng, SeededRng};
 use crate::settings;
 use crate::time::Duration;
 use crate::wire::ipv4::Ipv4;
+use crate::wire::ipv6::Ipv6;
 
-const ROUTER: Ipv4Addr = Ipv4Addr::new(192, 168, 1, 1);
-const WAN: Ipv4Addr = Ipv4Addr::new(100, 64, 0, 2);
-const CLIENT: Ipv4Addr = Ipv4Addr::new(192, 168, 1, 20);
-const FIRST: Ipv4Addr = Ipv4Addr::new(9, 9, 9, 9);
-const SECOND: Ipv4Addr = Ipv4Addr::new(8, 8, 8, 8);
+const ROUTER: IpAddr = IpAddr::V4(Ipv4Addr::new(192, 168, 1, 1));
+const WAN: IpAddr = IpAddr::V4(Ipv4Addr::new(100, 64, 0, 2));
+const CLIENT: IpAddr = IpAddr::V4(Ipv4Addr::new(192, 168, 1, 20));
+const FIRST: IpAddr = IpAddr::V4(Ipv4Addr::new(9, 9, 9, 9));
+const ROUTER6: IpAddr = IpAddr::V6(Ipv6Addr::new(0x3fff, 1, 0, 0, 0, 0, 0, 1));
+const WAN6: IpAddr = IpAddr::V6(Ipv6Addr::new(0x3fff, 0xf, 0, 0, 0, 0, 0, 2));
+const CLIENT6: IpAddr = IpAddr::V6(Ipv6Addr::new(0x3fff, 1, 0, 0, 0, 0, 0, 0x20));
+const FIRST6: IpAddr = IpAddr::V6(Ipv6Addr::new(0x2620, 0xfe, 0, 0, 0, 0, 0, 9));
+/// The router's link-local address on every link, the client's, and a server's.
+const ROUTER_LINK: IpAddr = IpAddr::V6(Ipv6Addr::new(0xfe80, 0, 0, 0, 0, 0, 0, 1));
+const CLIENT_LINK: IpAddr = IpAddr::V6(Ipv6Addr::new(0xfe80, 0, 0, 0, 0, 0, 0, 0x20));
+const SERVER_LINK: IpAddr = IpAddr::V6(Ipv6Addr::new(0xfe80, 0, 0, 0, 0, 0, 0, 0x53));
+const LAN: Interface = Interface::Lan(LanId(0));
+const UPLINK: Interface = Interface::Wan(WanId(0));
+const SECOND: IpAddr = IpAddr::V4(Ipv4Addr::new(8, 8, 8, 8));
 /// Longer than a silent server is left alone.
 const TRIAL: Duration = Duration::from_secs(30);
 
 /// What a server says to a query that came to one of its addresses, by TCP or not.
-type Serve = Box<dyn FnMut(Ipv4Addr, &Message, bool) -> Option<Vec<u8>>>;
+type Serve = Box<dyn FnMut(IpAddr, &Message, bool) -> Option<Vec<u8>>>;
 
 struct Lab {
     router: Host,
     dns: Dns,
     client: Host,
     client_udp: UdpId,
+    /// The address that the client asks from, and the router's that it asks.
+    ends: (IpAddr, IpAddr),
     isp: Host,
     isp_udp: UdpId,
     isp_tcp: Vec<(TcpId, Vec<u8>)>,
     serve: Serve,
     /// Queries that reached the servers: where, with which port, the name as spelt.
-    asked: Vec<(Ipv4Addr, u16, Message)>,
+    asked: Vec<(IpAddr, u16, Message)>,
     rng: SeededRng,
     now: Instant,
 }
@@ -55,12 +68,12 @@ fn settings() -> Settings {
         name: name.to_string(),
         mac: Some(Mac([2, 0, 0, 0, 0, last])),
         ipv4: Some(Ipv4Addr::new(192, 168, 1, last)),
-        ipv6: None,
+        ipv6: (last == 10).then(|| "::a".parse().unwrap()),
     };
     let lan = settings::Lan {
         name: "home".to_string(),
         ports: vec![PortId(0)],
-        address: Ipv4Cidr { address: ROUTER, prefix: 24 },
+        address: Ipv4Cidr { address: Ipv4Addr::new(192, 168, 1, 1), prefix: 24 },
         dhcp: None,
         prefix: None,
         dhcp6: settings::Dhcp6::Off,
@@ -70,30 +83,36 @@ fn settings() -> Settings {
     Settings { hostname: "genkan".to_string(), lans: vec![lan], ..Settings::default() }
 }
 
-fn server(server: Ipv4Addr) -> Upstream {
-    Upstream { wan: WanId(0), source: WAN, server }
+fn server(server: IpAddr) -> Upstream {
+    let source = match server {
+        IpAddr::V4(_) => WAN,
+        SERVER_LINK => ROUTER_LINK,
+        IpAddr::V6(_) => WAN6,
+    };
+    Upstream { wan: WanId(0), source, server }
 }
 
 impl Lab {
-    fn new(serve: impl FnMut(Ipv4Addr, &Message, bool) -> Option<Vec<u8>> + 'static) -> Self {
+    fn new(serve: impl FnMut(IpAddr, &Message, bool) -> Option<Vec<u8>> + 'static) -> Self {
         let mut rng = SeededRng::from_u64(11);
         let now = Instant::from_secs(1000);
         let mut cx = Cx { now, rng: &mut rng };
         let mut router = Host::new(&mut cx);
-        router.set_addresses([ROUTER, WAN]);
+        router.set_addresses([ROUTER, WAN, ROUTER6, WAN6, ROUTER_LINK]);
         let mut dns = Dns::new(&settings(), &mut router);
         dns.set_upstreams(&mut cx, &mut router, vec![server(FIRST), server(SECOND)]);
         let mut client = Host::new(&mut cx);
-        client.set_addresses([CLIENT]);
+        client.set_addresses([CLIENT, CLIENT6, CLIENT_LINK]);
         let client_udp = client.udp_bind(5353, 64).unwrap();
         let mut isp = Host::new(&mut cx);
-        isp.set_addresses([FIRST, SECOND]);
+        isp.set_addresses([FIRST, SECOND, FIRST6, SERVER_LINK]);
         let isp_udp = isp.udp_bind(53, 64).unwrap();
         let mut lab = Lab {
             router,
             dns,
             client,
             client_udp,
+            ends: (CLIENT, ROUTER),
             isp,
             isp_udp,
             isp_tcp: Vec::new(),
@@ -118,7 +137,12 @@ impl Lab {
         while let Some(datagram) = self.isp.udp_receive(self.isp_udp) {
             let query = Message::from_vec(&datagram.payload).unwrap();
             self.asked.push((datagram.to, datagram.from.port(), query.clone()));
-            assert_eq!(*datagram.from.ip(), WAN);
+            let ours = match datagram.to {
+                IpAddr::V4(_) => WAN,
+                FIRST6 => WAN6,
+                _ => scoped(ROUTER_LINK, UPLINK),
+            };
+            assert_eq!(datagram.from.ip(), ours);
             if let Some(answer) = (self.serve)(datagram.to, &query, false) {
                 self.isp.udp_send(self.isp_udp, datagram.to, datagram.from, &answer);
             }
@@ -163,16 +187,24 @@ impl Lab {
                     None => break,
                 }
             }
-            for packet in packets {
-                let destination = Ipv4::parse(&packet).unwrap().destination();
+            for (packet, way) in packets {
+                let (source, destination) = ends_of(&packet);
                 let frame = Frame::from_bytes(&packet);
                 let mut cx = Cx { now: self.now, rng: &mut self.rng };
-                for host in [&mut self.router, &mut self.client, &mut self.isp] {
-                    if host.has_address(destination) {
-                        let _ = host.receive(&mut cx, &frame);
+                let by = if self.isp.has_address(source) { UPLINK } else { LAN };
+                for (host, link) in [(&mut self.client, LAN), (&mut self.isp, UPLINK)] {
+                    if host.has_address(destination) && !host.has_address(source) {
+                        if [source, destination]
+                            .iter()
+                            .any(|end| matches!(end, IpAddr::V6(a) if a.is_unicast_link_local()))
+                        {
+                            assert_eq!(way, Way::Link(link), "out by the link that it is for");
+                        }
+                        let _ = host.receive(&mut cx, link, &frame);
                     }
                 }
                 if self.router.has_address(destination) {
+                    let _ = self.router.receive(&mut cx, by, &frame);
                     self.dns.poll(&mut cx, &mut self.router);
                 }
             }
@@ -181,13 +213,14 @@ impl Lab {
     }
 
     fn send(&mut self, bytes: &[u8]) {
-        assert!(self.client.udp_send(self.client_udp, CLIENT, SocketAddrV4::new(ROUTER, 53), bytes));
+        let (source, to) = self.ends;
+        assert!(self.client.udp_send(self.client_udp, source, SocketAddr::new(to, 53), bytes));
     }
 
     fn replies(&mut self) -> Vec<Vec<u8>> {
         let mut replies = Vec::new();
         while let Some(datagram) = self.client.udp_receive(self.client_udp) {
-            assert_eq!(datagram.from, SocketAddrV4::new(ROUTER, 53));
+            assert_eq!(datagram.from, SocketAddr::new(self.ends.1, 53));
             replies.push(datagram.payload);
         }
         replies
@@ -215,7 +248,8 @@ impl Lab {
     /// Sends queries on one connection and reads the answers.
     fn ask_by_tcp(&mut self, queries: &[Message]) -> Vec<Message> {
         let socket = self.client.tcp_open(65_535, 4096);
-        assert!(self.client.tcp_connect(&mut self.rng, socket, CLIENT, SocketAddrV4::new(ROUTER, 53)));
+        let (source, to) = self.ends;
+        assert!(self.client.tcp_connect(&mut self.rng, socket, source, SocketAddr::new(to, 53)));
         self.run(Duration::from_millis(100));
         for query in queries {
             let bytes = query.to_vec().unwrap();
@@ -238,12 +272,23 @@ impl Lab {
     }
 }
 
-fn sent(host: &mut Host) -> Vec<Vec<u8>> {
+/// Source and destination of a packet.
+fn ends_of(packet: &[u8]) -> (IpAddr, IpAddr) {
+    match Ipv6::parse(packet) {
+        Some(view) => (view.source().into(), view.destination().into()),
+        None => {
+            let view = Ipv4::parse(packet).unwrap();
+            (view.source().into(), view.destination().into())
+        }
+    }
+}
+
+fn sent(host: &mut Host) -> Vec<(Vec<u8>, Way)> {
     let mut packets = Vec::new();
     while let Some(len) = host.next_len() {
         let mut frame = Frame::with_capacity(crate::frame::HEADROOM + len);
-        assert!(host.poll_transmit(&mut frame));
-        packets.push(frame.bytes().to_vec());
+        let way = host.poll_transmit(&mut frame).unwrap();
+        packets.push((frame.bytes().to_vec(), way));
     }
     packets
 }
@@ -297,11 +342,11 @@ fn addresses(message: &Message) -> Vec<Ipv4Addr> {
         .collect()
 }
 
-fn plain(_: Ipv4Addr, query: &Message, _: bool) -> Option<Vec<u8>> {
+fn plain(_: IpAddr, query: &Message, _: bool) -> Option<Vec<u8>> {
     Some(address(query, 1).to_vec().unwrap())
 }
 
-fn silent(_: Ipv4Addr, _: &Message, _: bool) -> Option<Vec<u8>> {
+fn silent(_: IpAddr, _: &Message, _: bool) -> Option<Vec<u8>> {
     None
 }
 
@@ -360,10 +405,10 @@ fn rfc5452_an_answer_from_elsewhere_is_not_believed() {
     let (server, port, asked) = lab.asked[0].clone();
     let other = if server == FIRST { SECOND } else { FIRST };
     let answer = address(&asked, 66).to_vec().unwrap();
-    lab.isp.udp_send(lab.isp_udp, other, SocketAddrV4::new(WAN, port), &answer);
+    lab.isp.udp_send(lab.isp_udp, other, SocketAddr::new(WAN, port), &answer);
     lab.run(Duration::from_millis(10));
     assert!(lab.replies().is_empty());
-    lab.isp.udp_send(lab.isp_udp, server, SocketAddrV4::new(WAN, port), &answer);
+    lab.isp.udp_send(lab.isp_udp, server, SocketAddr::new(WAN, port), &answer);
     lab.run(Duration::from_millis(10));
     assert_eq!(lab.replies().len(), 1);
 }
@@ -511,7 +556,7 @@ fn equal_questions_share_one_query_and_all_are_answered() {
     assert_eq!(lab.asked.len(), 1);
     let (server, port, asked) = lab.asked[0].clone();
     let answer = address(&asked, 1).to_vec().unwrap();
-    lab.isp.udp_send(lab.isp_udp, server, SocketAddrV4::new(WAN, port), &answer);
+    lab.isp.udp_send(lab.isp_udp, server, SocketAddr::new(WAN, port), &answer);
     lab.run(Duration::from_millis(10));
     let ids: BTreeSet<u16> =
         lab.replies().iter().map(|reply| u16::from_be_bytes([reply[0], reply[1]])).collect();
@@ -540,7 +585,7 @@ fn a_flood_of_questions_is_bounded_and_refused() {
 
 #[test]
 fn rfc5625_4_4_1_a_truncated_answer_is_told_and_fetched_by_tcp_for_a_client_that_asks_by_tcp() {
-    let serve = |_: Ipv4Addr, query: &Message, by_tcp: bool| {
+    let serve = |_: IpAddr, query: &Message, by_tcp: bool| {
         let whole = large(query, 3000);
         Some(if by_tcp { whole } else { whole.truncate() }.to_vec().unwrap())
     };
@@ -638,6 +683,140 @@ fn names_of_the_site_are_answered_and_never_leave() {
     assert_eq!(lab.asked.len(), 5, "what only looks like it does leave");
 }
 
+/// RFC 7084 L-10, L-11: what hosts are told is the router, and it answers by IPv6 as it does by IPv4.
+#[test]
+fn a_client_of_ipv6_is_answered_by_servers_of_either_family() {
+    let mut lab = Lab::new(|server, query, _| {
+        let last = if server == FIRST6 { 6 } else { 4 };
+        Some(address(query, last).to_vec().unwrap())
+    });
+    lab.ends = (CLIENT6, ROUTER6);
+    for (servers, last) in [([FIRST6, FIRST], 6), ([FIRST, FIRST6], 4)] {
+        let servers = servers.into_iter().map(server).collect();
+        lab.dns.set_upstreams(&mut Cx { now: lab.now, rng: &mut lab.rng }, &mut lab.router, servers);
+        let reply = lab.ask(&query("www.example.", RecordType::A));
+        assert_eq!(addresses(&reply), [Ipv4Addr::new(192, 0, 2, last)], "the first server is asked first");
+        let replies =
+            lab.ask_by_tcp(&[query("www.example.", RecordType::A), query("two.example.", RecordType::A)]);
+        assert_eq!(replies.len(), 2);
+    }
+}
+
+#[test]
+fn when_the_servers_of_one_family_fall_silent_those_of_the_other_are_asked() {
+    let mut lab = Lab::new(|server, query, _| server.is_ipv4().then(|| address(query, 4).to_vec().unwrap()));
+    let servers = vec![server(FIRST6), server(FIRST)];
+    lab.dns.set_upstreams(&mut Cx { now: lab.now, rng: &mut lab.rng }, &mut lab.router, servers);
+    let start = lab.now;
+    for n in 0..4 {
+        let reply = lab.ask(&query(&alloc::format!("n{n}.example."), RecordType::A));
+        assert_eq!(addresses(&reply), [Ipv4Addr::new(192, 0, 2, 4)]);
+    }
+    assert!(lab.now.since(start) < Duration::from_secs(60));
+    let told: Vec<String> = core::iter::from_fn(|| lab.dns.poll_event()).map(|e| e.to_string()).collect();
+    assert_eq!(told, ["the DNS server 2620:fe::9 does not answer; the others are asked first"]);
+}
+
+#[test]
+fn rfc4007_link_local_clients_and_servers_are_spoken_to_on_their_links() {
+    let mut lab = Lab::new(plain);
+    lab.ends = (scoped(CLIENT_LINK, LAN), scoped(ROUTER_LINK, LAN));
+    let servers = vec![server(SERVER_LINK)];
+    lab.dns.set_upstreams(&mut Cx { now: lab.now, rng: &mut lab.rng }, &mut lab.router, servers);
+    let reply = lab.ask(&query("www.example.", RecordType::A));
+    assert_eq!(addresses(&reply), [Ipv4Addr::new(192, 0, 2, 1)]);
+    assert_eq!(lab.asked[0].0, scoped(SERVER_LINK, UPLINK));
+    assert_eq!(lab.ask_by_tcp(&[query("two.example.", RecordType::A)]).len(), 1);
+}
+
+#[test]
+fn a_server_that_cannot_be_one_is_not_asked() {
+    let mut lab = Lab::new(plain);
+    let v6 = |text: &str| server(IpAddr::V6(text.parse().unwrap()));
+    let servers = vec![
+        server(ROUTER6),
+        v6("::"),
+        v6("::1"),
+        v6("ff02::1"),
+        v6("::ffff:9.9.9.9"),
+        Upstream { source: WAN, ..server(FIRST6) },
+    ];
+    lab.dns.set_upstreams(&mut Cx { now: lab.now, rng: &mut lab.rng }, &mut lab.router, servers);
+    let reply = lab.ask(&query("www.example.", RecordType::A));
+    assert_eq!(reply.metadata.response_code, ResponseCode::ServFail);
+    assert!(lab.asked.is_empty());
+}
+
+/// RFC 7084 ULA-1: names work by the site's own addresses, too. RFC 9096: and by no prefix that is gone.
+#[test]
+fn names_of_the_site_have_ipv6_addresses_in_every_prefix() {
+    let mut lab = Lab::new(plain);
+    let cidr = |text: &str| text.parse::<crate::id::Ipv6Cidr>().unwrap();
+    let v6 = |text: &str| text.parse::<Ipv6Addr>().unwrap();
+    lab.dns.set_prefixes(LanId(0), [cidr("3fff:1::1/64"), cidr("fd00:1:2:3::1/64")]);
+    lab.dns.set_leases(LanId(0), [("laptop", Ipv4Addr::new(192, 168, 1, 100))]);
+    lab.dns.set_leases6(
+        LanId(0),
+        [
+            ("laptop", v6("3fff:1::1:5")),
+            ("laptop", v6("fd00:1:2:3::1:5")),
+            ("camera", v6("3fff:1::1:6")),
+            ("nas", v6("3fff:1::bad")),
+            ("genkan", v6("3fff:1::bad")),
+        ],
+    );
+    let nas = "a.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.1.0.0.0.f.f.f.3.ip6.arpa.";
+    let cases = [
+        ("genkan.home.arpa.", RecordType::AAAA, ResponseCode::NoError, "3fff:1::1 fd00:1:2:3::1"),
+        ("NAS.home.arpa.", RecordType::AAAA, ResponseCode::NoError, "3fff:1::a fd00:1:2:3::a"),
+        ("nas.", RecordType::AAAA, ResponseCode::NoError, "3fff:1::a fd00:1:2:3::a"),
+        ("nas.home.arpa.", RecordType::A, ResponseCode::NoError, "192.168.1.10"),
+        ("laptop.home.arpa.", RecordType::AAAA, ResponseCode::NoError, "3fff:1::1:5 fd00:1:2:3::1:5"),
+        ("laptop.home.arpa.", RecordType::A, ResponseCode::NoError, "192.168.1.100"),
+        ("camera.home.arpa.", RecordType::AAAA, ResponseCode::NoError, "3fff:1::1:6"),
+        ("camera.home.arpa.", RecordType::A, ResponseCode::NoError, ""),
+        ("printer.home.arpa.", RecordType::AAAA, ResponseCode::NoError, ""),
+        ("nobody.home.arpa.", RecordType::AAAA, ResponseCode::NXDomain, ""),
+        (nas, RecordType::PTR, ResponseCode::NoError, "nas.home.arpa."),
+        (nas, RecordType::TXT, ResponseCode::NoError, ""),
+        // Nobody's address, a name above an address, above none, and below one.
+        (&nas.replacen("a.0", "b.0", 1), RecordType::PTR, ResponseCode::NXDomain, ""),
+        (nas.strip_prefix("a.0.0.").unwrap(), RecordType::PTR, ResponseCode::NoError, ""),
+        (&nas.replacen("a.0.0.0.0", "7", 1), RecordType::PTR, ResponseCode::NXDomain, ""),
+        (&alloc::format!("b._dns-sd._udp.{nas}"), RecordType::PTR, ResponseCode::NXDomain, ""),
+        ("0.0.0.0.1.0.0.0.f.f.f.3.ip6.arpa.", RecordType::SOA, ResponseCode::NXDomain, "leaves"),
+    ];
+    for (name, kind, rcode, found) in cases {
+        let reply = lab.ask(&query(name, kind));
+        if found == "leaves" {
+            assert_eq!(lab.asked.len(), 1, "{name} is the ISP's");
+            continue;
+        }
+        assert_eq!(reply.metadata.response_code, rcode, "{name}");
+        let data: Vec<String> = reply.answers.iter().map(|record| record.data.to_string()).collect();
+        assert_eq!(data.join(" "), found, "{name}");
+    }
+    lab.dns.set_prefixes(LanId(0), [cidr("fd00:1:2:3::1/64")]);
+    let reply = lab.ask(&query("nas.home.arpa.", RecordType::AAAA));
+    assert_eq!(reply.answers.len(), 1, "what is gone is told to nobody");
+}
+
+/// RFC 6303 §4.4 to 4.6: reverse zones of addresses that mean nothing outside.
+#[test]
+fn rfc6303_reverse_names_of_the_sites_own_and_link_local_addresses_never_leave() {
+    let mut lab = Lab::new(plain);
+    for zone in ["d.f", "c.f", "8.e.f", "9.e.f", "a.e.f", "b.e.f", "8.b.d.0.1.0.0.2"] {
+        let reply = lab.ask(&query(&alloc::format!("1.2.3.{zone}.ip6.arpa."), RecordType::PTR));
+        assert_eq!(reply.metadata.response_code, ResponseCode::NXDomain, "{zone}");
+    }
+    assert!(lab.asked.is_empty());
+    lab.ask(&query(
+        "9.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.e.f.0.0.0.2.6.2.ip6.arpa.",
+        RecordType::PTR,
+    ));
+    assert_eq!(lab.asked.len(), 1, "others do");
+}
+
 #[test]
 fn what_is_not_forwarded_is_refused() {
     let mut lab = Lab::new(plain);
@@ -688,7 +867,7 @@ fn rfc7766_6_2_3_idle_and_half_open_connections_end() {
     let mut sockets = Vec::new();
     for _ in 0..40 {
         let socket = lab.client.tcp_open(1024, 1024);
-        lab.client.tcp_connect(&mut lab.rng, socket, CLIENT, SocketAddrV4::new(ROUTER, 53));
+        lab.client.tcp_connect(&mut lab.rng, socket, CLIENT, SocketAddr::new(ROUTER, 53));
         sockets.push(socket);
     }
     lab.run(Duration::from_secs(1));
@@ -707,7 +886,7 @@ fn a_connection_that_carries_nonsense_is_closed() {
     let mut lab = Lab::new(plain);
     for nonsense in [&[0xff; 40][..], &[0, 0], &[0, 3, 1, 2, 3]] {
         let socket = lab.client.tcp_open(1024, 1024);
-        lab.client.tcp_connect(&mut lab.rng, socket, CLIENT, SocketAddrV4::new(ROUTER, 53));
+        lab.client.tcp_connect(&mut lab.rng, socket, CLIENT, SocketAddr::new(ROUTER, 53));
         lab.run(Duration::from_millis(100));
         lab.client.tcp_write(socket, nonsense);
         lab.run(Duration::from_millis(200));

@@ -6,13 +6,14 @@
 
 use alloc::collections::{BTreeMap, VecDeque};
 use alloc::vec::Vec;
-use core::net::SocketAddrV4;
+use core::net::{IpAddr, SocketAddr};
 
 use super::cache::Key;
 use super::clients::Asked;
 use super::message::{self, Answer, Edns, Query, Rcode, flag};
 use super::{EDNS_SIZE, Event, PORT, Upstream};
-use crate::host::{Host, TcpId, TcpState, UdpId};
+use crate::host::{Host, TcpId, TcpState, UdpId, scoped};
+use crate::id::Interface;
 use crate::machine::Cx;
 use crate::rng::Rng;
 use crate::time::{Duration, Instant};
@@ -148,10 +149,17 @@ impl Upstreams {
         // The router itself would be asked for ever.
         let usable = |upstream: &Upstream| {
             let address = upstream.server;
-            !(host.has_address(address)
-                || address.is_unspecified()
-                || address.is_multicast()
-                || address.is_broadcast())
+            let is_nobodys = match address {
+                IpAddr::V4(address) => address.is_broadcast(),
+                IpAddr::V6(address) => address.to_ipv4_mapped().is_some(),
+            };
+            let same_family = upstream.source.is_ipv6() == address.is_ipv6();
+            same_family
+                && !(is_nobodys
+                    || host.has_address(address)
+                    || address.is_unspecified()
+                    || address.is_loopback()
+                    || address.is_multicast())
         };
         let upstreams: Vec<Upstream> = upstreams.into_iter().filter(usable).collect();
         if self.servers.list.iter().map(|server| &server.upstream).eq(&upstreams) {
@@ -346,7 +354,8 @@ impl Asking {
         self.spelling = spell_at_random(cx.rng, &key.question.name);
         let query = self.query(cx, key);
         if let Some(socket) = host.udp_bind_any(cx.rng) {
-            host.udp_send(socket, server.source, SocketAddrV4::new(server.server, PORT), &query);
+            let (source, to) = ends(server);
+            host.udp_send(socket, source, to, &query);
             self.transport = Transport::Udp(socket);
         }
     }
@@ -359,8 +368,8 @@ impl Asking {
         let len = u16::try_from(query.len()).unwrap_or(0);
         let outbox = [&len.to_be_bytes(), query.as_slice()].concat();
         let socket = host.tcp_open(16_384, 1024);
-        let to = SocketAddrV4::new(self.server.server, PORT);
-        let connecting = host.tcp_connect(cx.rng, socket, self.server.source, to);
+        let (source, to) = ends(self.server);
+        let connecting = host.tcp_connect(cx.rng, socket, source, to);
         self.transport = Transport::Tcp { socket, inbox: Vec::new(), outbox };
         connecting
     }
@@ -378,8 +387,7 @@ impl Asking {
         match self.transport {
             Transport::Udp(socket) => {
                 while let Some(datagram) = host.udp_receive(socket) {
-                    let expected = SocketAddrV4::new(self.server.server, PORT);
-                    let ours = datagram.from == expected && datagram.to == self.server.source;
+                    let ours = (datagram.to, datagram.from) == ends(self.server);
                     match ours.then(|| self.judge(key, datagram.payload, false)).flatten() {
                         Some(step) => return step,
                         None => *discarded += 1,
@@ -449,6 +457,12 @@ impl Asking {
             Transport::Tcp { socket, .. } => host.tcp_remove(socket),
         }
     }
+}
+
+/// Our end and the server's, as the host knows them: the link of a link-local address is the uplink.
+fn ends(upstream: Upstream) -> (IpAddr, SocketAddr) {
+    let on_link = |address| scoped(address, Interface::Wan(upstream.wan));
+    (on_link(upstream.source), SocketAddr::new(on_link(upstream.server), PORT))
 }
 
 /// A name with each letter in upper or lower case, as `rng` will have it.
