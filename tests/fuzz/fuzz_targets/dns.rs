@@ -3,30 +3,35 @@
 //! site never leave; another implementation reads what is asked of the servers.
 #![no_main]
 
-use std::net::{Ipv4Addr, SocketAddrV4};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use genkan_fuzz::{Numbers, Script, World, damage};
 use genkan_netstack::dns::message::{Answer, Query, plain_name_len};
 use genkan_netstack::dns::{Dns, EDNS_SIZE, Upstream};
 use genkan_netstack::frame::Frame;
 use genkan_netstack::host::{Datagram, Host, TcpId, TcpState, UdpId};
-use genkan_netstack::id::{Ipv4Cidr, PortId, WanId};
+use genkan_netstack::id::{Interface, Ipv4Cidr, Ipv6Cidr, LanId, PortId, WanId};
 use genkan_netstack::settings::{self, Settings};
 use genkan_netstack::wire::ipv4::Ipv4;
+use genkan_netstack::wire::ipv6::Ipv6;
 use hickory_proto::op::Message;
 use libfuzzer_sys::fuzz_target;
 
-const ROUTER: Ipv4Addr = Ipv4Addr::new(192, 168, 1, 1);
-const OURS: Ipv4Addr = Ipv4Addr::new(203, 0, 113, 7);
-const CLIENT: Ipv4Addr = Ipv4Addr::new(192, 168, 1, 50);
-const FIRST: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 53);
-const SECOND: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 54);
+const ROUTER: IpAddr = IpAddr::V4(Ipv4Addr::new(192, 168, 1, 1));
+const OURS: IpAddr = IpAddr::V4(Ipv4Addr::new(203, 0, 113, 7));
+const CLIENT: IpAddr = IpAddr::V4(Ipv4Addr::new(192, 168, 1, 50));
+const FIRST: IpAddr = IpAddr::V4(Ipv4Addr::new(192, 0, 2, 53));
+const SECOND: IpAddr = IpAddr::V4(Ipv4Addr::new(192, 0, 2, 54));
+const ROUTER6: Ipv6Addr = Ipv6Addr::new(0x3fff, 1, 0, 0, 0, 0, 0, 1);
+const OURS6: IpAddr = IpAddr::V6(Ipv6Addr::new(0x3fff, 0xf, 0, 0, 0, 0, 0, 7));
+const CLIENT6: IpAddr = IpAddr::V6(Ipv6Addr::new(0x3fff, 1, 0, 0, 0, 0, 0, 0x50));
+const THIRD: IpAddr = IpAddr::V6(Ipv6Addr::new(0x3fff, 0xf, 0, 0, 0, 0, 0, 0x53));
 /// Serves nobody, but may say something all the same.
-const OTHER: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 55);
+const OTHER: IpAddr = IpAddr::V4(Ipv4Addr::new(192, 0, 2, 55));
 
 /// What forged answers say; no other answer does.
 const CANARY: [u8; 16] = *b"\xc4\x4e\xa7\x91\xe3\xd8\xb2\x86\xf5\x9a\xcd\xe7\x82\xb9\xd4\xf1";
-const NAMES: [&str; 8] = [
+const NAMES: [&str; 11] = [
     "www.Example.com",
     "nas.home.arpa",
     "example.net",
@@ -35,6 +40,9 @@ const NAMES: [&str; 8] = [
     "",
     "a.b.c.d.e",
     "localhost",
+    "a.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.1.0.0.0.f.f.f.3.ip6.arpa",
+    "0.0.0.0.0.0.0.0.1.0.0.0.f.f.f.3.ip6.arpa",
+    "1.0.8.e.f.ip6.arpa",
 ];
 
 struct Lab {
@@ -88,16 +96,16 @@ impl Lab {
     fn new() -> Lab {
         let mut world = World::default();
         let cx = &mut world.cx();
-        let host = |cx: &mut _, addresses: &[Ipv4Addr]| {
+        let host = |cx: &mut _, addresses: &[IpAddr]| {
             let mut host = Host::new(cx);
             host.set_addresses(addresses.iter().copied());
             host
         };
-        let mut router = host(cx, &[ROUTER, OURS]);
+        let mut router = host(cx, &[ROUTER, OURS, ROUTER6.into(), OURS6]);
         let lan = settings::Lan {
             name: "home".into(),
             ports: vec![PortId(0)],
-            address: Ipv4Cidr { address: ROUTER, prefix: 24 },
+            address: Ipv4Cidr { address: Ipv4Addr::new(192, 168, 1, 1), prefix: 24 },
             dhcp: None,
             prefix: None,
             dhcp6: settings::Dhcp6::Off,
@@ -105,17 +113,22 @@ impl Lab {
             hosts: vec![settings::Host {
                 name: "nas".into(),
                 mac: None,
-                ipv4: Some(Ipv4Addr::new(192, 168, 1, 10)), ipv6: None,
+                ipv4: Some(Ipv4Addr::new(192, 168, 1, 10)),
+                ipv6: Some(Ipv6Addr::from_bits(10)),
             }],
         };
         let settings = Settings { hostname: "genkan".into(), lans: vec![lan], ..Settings::default() };
         let mut dns = Dns::new(&settings, &mut router);
-        let upstream = |server| Upstream { wan: WanId(0), source: OURS, server };
-        dns.set_upstreams(cx, &mut router, vec![upstream(FIRST), upstream(SECOND)]);
-        let mut client = host(cx, &[CLIENT]);
+        dns.set_prefixes(LanId(0), [Ipv6Cidr { address: ROUTER6, prefix: 64 }]);
+        let upstream = |server: IpAddr| {
+            let source = if server.is_ipv6() { OURS6 } else { OURS };
+            Upstream { wan: WanId(0), source, server }
+        };
+        dns.set_upstreams(cx, &mut router, vec![upstream(FIRST), upstream(THIRD), upstream(SECOND)]);
+        let mut client = host(cx, &[CLIENT, CLIENT6]);
         let client_udp = client.udp_bind(5353, 8).expect("the port is free");
         let client_tcp = client.tcp_open(4096, 4096);
-        let mut isp = host(cx, &[FIRST, SECOND, OTHER]);
+        let mut isp = host(cx, &[FIRST, SECOND, THIRD, OTHER]);
         let isp_udp = isp.udp_bind(53, 8).expect("the port is free");
         let isp_tcp = isp.tcp_open(4096, 4096);
         assert!(isp.tcp_listen(isp_tcp, 53));
@@ -144,7 +157,8 @@ impl Lab {
         if let Some(id) = query.first_chunk_mut() {
             *id = self.queries.to_be_bytes();
         }
-        if self.client.udp_send(self.client_udp, CLIENT, SocketAddrV4::new(ROUTER, 53), &query) {
+        let (source, to) = if self.queries % 2 == 0 { (CLIENT, ROUTER) } else { (CLIENT6, ROUTER6.into()) };
+        if self.client.udp_send(self.client_udp, source, SocketAddr::new(to, 53), &query) {
             self.waiting.push(query);
         }
     }
@@ -179,7 +193,8 @@ impl Lab {
                 answer[letter] ^= 0x20;
             }
             2 => from.set_port(from.port() ^ u16::from(by | 1)),
-            _ => to = OTHER,
+            _ if to.is_ipv4() => to = OTHER,
+            _ => to = OURS6,
         }
         self.isp.udp_send(self.isp_udp, to, from, &answer);
     }
@@ -190,8 +205,8 @@ impl Lab {
             self.client_tcp = self.client.tcp_open(4096, 4096);
             self.stream.clear();
             let mut rng = genkan_netstack::rng::SeededRng::from_u64(self.world.now.as_nanos());
-            let to = SocketAddrV4::new(ROUTER, 53);
-            assert!(self.client.tcp_connect(&mut rng, self.client_tcp, CLIENT, to));
+            let to = SocketAddr::new(ROUTER6.into(), 53);
+            assert!(self.client.tcp_connect(&mut rng, self.client_tcp, CLIENT6, to));
             self.run();
         }
         let mut input = Numbers(data);
@@ -240,15 +255,18 @@ impl Lab {
                 let mut packets = Vec::new();
                 while let Some(len) = host.next_len() {
                     let mut frame = Frame::with_capacity(256 + len);
-                    assert!(host.poll_transmit(&mut frame));
+                    assert!(host.poll_transmit(&mut frame).is_some());
                     packets.push(frame);
                 }
                 for packet in packets {
                     quiet = false;
-                    let to = Ipv4::parse(packet.bytes()).expect("an IPv4 packet").destination();
+                    let to: IpAddr = match Ipv6::parse(packet.bytes()) {
+                        Some(view) => view.destination().into(),
+                        None => Ipv4::parse(packet.bytes()).expect("an IP packet").destination().into(),
+                    };
                     for host in [&mut self.router, &mut self.client, &mut self.isp] {
                         if host.has_address(to) {
-                            let _ = host.receive(&mut self.world.cx(), &packet);
+                            let _ = host.receive(&mut self.world.cx(), Interface::Lan(LanId(0)), &packet);
                         }
                     }
                     self.dns.poll(&mut self.world.cx(), &mut self.router);
@@ -274,13 +292,15 @@ impl Lab {
     /// What the servers hear.
     fn served(&mut self) {
         while let Some(datagram) = self.isp.udp_receive(self.isp_udp) {
-            assert_eq!(*datagram.from.ip(), OURS);
+            assert_eq!(datagram.from.ip(), if datagram.to.is_ipv6() { OURS6 } else { OURS });
             assert_ne!(datagram.to, OTHER, "nobody told of this server");
             let query = Message::from_vec(&datagram.payload).expect("another implementation reads it");
             let name = query.queries[0].name().to_ascii().to_ascii_lowercase();
             let site = name.ends_with(".home.arpa.")
                 || name == "home.arpa."
-                || name.ends_with("168.192.in-addr.arpa.");
+                || name.ends_with("168.192.in-addr.arpa.")
+                || name.ends_with(".0.0.0.0.0.0.0.0.1.0.0.0.f.f.f.3.ip6.arpa.")
+                || name.ends_with(".8.e.f.ip6.arpa.");
             assert!(!site && name != "localhost.", "{name} is asked outside");
             self.asked = Some(datagram);
         }

@@ -1,38 +1,59 @@
-//! A life of the router as a host. Whatever comes in, what it says is a sound packet in its own name, to a single host, and
-//! never more than one answer to one packet.
+//! A life of the router as a host. Whatever comes in, what it says is a sound packet in its own name, to a single host, out by
+//! the link that it is for, and no error answers an error.
 #![no_main]
 
-use std::net::{Ipv4Addr, SocketAddrV4};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use genkan_fuzz::{Numbers, Script, World, packet, sound};
 use genkan_netstack::frame::{Checksum, Frame, LARGE};
-use genkan_netstack::host::{Host, MTU, TcpState};
+use genkan_netstack::host::{Host, MTU, TcpState, Way, scoped};
+use genkan_netstack::id::{Interface, LanId};
 use genkan_netstack::wire::ipv4::{ICMP, Ipv4, TCP, UDP};
+use genkan_netstack::wire::ipv6::{ICMPV6, Ipv6};
 use libfuzzer_sys::fuzz_target;
 
 const ROUTER: Ipv4Addr = Ipv4Addr::new(192, 168, 1, 1);
 const CLIENT: Ipv4Addr = Ipv4Addr::new(192, 168, 1, 50);
 const SERVER: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 53);
+const ROUTER6: Ipv6Addr = Ipv6Addr::new(0x3fff, 0, 0, 0, 0, 0, 0, 1);
+const CLIENT6: Ipv6Addr = Ipv6Addr::new(0x3fff, 0, 0, 0, 0, 0, 0, 0x50);
+const ROUTER_LINK: Ipv6Addr = Ipv6Addr::new(0xfe80, 0, 0, 0, 0, 0, 0, 1);
+const CLIENT_LINK: Ipv6Addr = Ipv6Addr::new(0xfe80, 0, 0, 0, 0, 0, 0, 0x50);
+const SERVER6: Ipv6Addr = Ipv6Addr::new(0x3fff, 0xf, 0, 0, 0, 0, 0, 0x53);
+const LAN: Interface = Interface::Lan(LanId(2));
 
 fuzz_target!(|data: &[u8]| {
     let mut world = World::default();
     let mut host = Host::new(&mut world.cx());
-    host.set_addresses([ROUTER]);
+    host.set_addresses([ROUTER.into(), ROUTER6.into(), ROUTER_LINK.into()]);
     let udp = host.udp_bind(53, 4).expect("the port is free");
     let listener = host.tcp_open(2048, 2048);
     assert!(host.tcp_listen(listener, 53));
     let dialler = host.tcp_open(2048, 2048);
     let mut rng = genkan_netstack::rng::SeededRng::from_u64(2);
-    assert!(host.tcp_connect(&mut rng, dialler, ROUTER, SocketAddrV4::new(SERVER, 53)));
+    assert!(host.tcp_connect(&mut rng, dialler, ROUTER.into(), SocketAddr::new(SERVER.into(), 53)));
+    let dialler6 = host.tcp_open(2048, 2048);
+    assert!(host.tcp_connect(&mut rng, dialler6, ROUTER6.into(), SocketAddr::new(SERVER6.into(), 53)));
     host.handle_timeout(&mut world.cx());
     // The last segment that the host sent, for its peer to answer.
     let mut last: Option<Vec<u8>> = None;
+    let mut last6: Option<Vec<u8>> = None;
     for step in Script(data) {
         let mut largest = MTU;
-        match step.operation % 8 {
-            0..=3 => {
-                let bytes = match step.operation % 8 {
+        match step.operation % 12 {
+            kind @ (0..=3 | 8..) => {
+                let bytes = match kind {
                     0 => step.data.to_vec(),
+                    8 => {
+                        let mut bytes = step.data.to_vec();
+                        if let Some(destination) = bytes.get_mut(24..40) {
+                            destination.copy_from_slice(&ROUTER6.octets());
+                        }
+                        packet::repair6(&mut bytes);
+                        bytes
+                    }
+                    9 | 10 => sent6(step.data),
+                    11 => answer6(last6.as_deref(), step.data),
                     1 => {
                         let mut bytes = step.data.to_vec();
                         if let Some(destination) = bytes.get_mut(16..20) {
@@ -50,15 +71,26 @@ fuzz_target!(|data: &[u8]| {
                     let [start, offset] = step.data.first_chunk().copied().unwrap_or_default();
                     frame.offload.checksum = Checksum::Partial { start: start.into(), offset: offset.into() };
                 }
-                let _ = host.receive(&mut world.cx(), &frame);
+                let error = bytes.len() > 40 && bytes[0] >> 4 == 6 && bytes[6] == ICMPV6 && bytes[40] < 128;
+                let _ = host.receive(&mut world.cx(), LAN, &frame);
+                if error {
+                    assert_eq!(host.next_len(), None, "an error is answered: {bytes:02x?}");
+                }
             }
             4 => {
                 world.pass(step.data, host.poll_timeout());
                 host.handle_timeout(&mut world.cx());
             }
             5 => {
-                let to = SocketAddrV4::new(CLIENT, 4000);
-                host.udp_send(udp, ROUTER, to, step.data);
+                for (source, to) in [
+                    (IpAddr::V4(ROUTER), IpAddr::V4(CLIENT)),
+                    (ROUTER6.into(), CLIENT6.into()),
+                    (scoped(ROUTER_LINK.into(), LAN), scoped(CLIENT_LINK.into(), LAN)),
+                    (ROUTER.into(), CLIENT6.into()),
+                ] {
+                    host.udp_send(udp, source, SocketAddr::new(to, 4000), step.data);
+                }
+                host.tcp_write(dialler6, step.data);
                 host.tcp_write(listener, step.data);
                 host.tcp_write(dialler, step.data);
                 host.handle_timeout(&mut world.cx());
@@ -66,13 +98,14 @@ fuzz_target!(|data: &[u8]| {
             6 => {
                 let mut into = Vec::new();
                 let max = step.data.len();
-                for id in [listener, dialler] {
+                for id in [listener, dialler, dialler6] {
                     into.clear();
                     host.tcp_read(id, max, &mut into);
                     assert!(into.len() <= max);
                 }
                 while let Some(datagram) = host.udp_receive(udp) {
-                    assert_eq!(datagram.to, ROUTER);
+                    let ours = [ROUTER.into(), ROUTER6.into(), scoped(ROUTER_LINK.into(), LAN)];
+                    assert!(ours.contains(&datagram.to), "to {}", datagram.to);
                 }
                 host.handle_timeout(&mut world.cx());
             }
@@ -92,18 +125,34 @@ fuzz_target!(|data: &[u8]| {
         }
         let mut frame = Frame::with_capacity(LARGE);
         while let Some(len) = host.next_len() {
-            assert!(host.poll_transmit(&mut frame), "there is room");
+            let way = host.poll_transmit(&mut frame).expect("there is room");
             assert_eq!(frame.len(), len);
             assert!(len <= largest, "a packet of {len} octets");
-            let view = sound::ipv4(frame.bytes());
-            assert_eq!(view.source(), ROUTER, "in its own name");
-            let to = view.destination();
-            assert!(
-                !to.is_multicast() && !to.is_broadcast() && !to.is_unspecified() && to != ROUTER,
-                "to {to}"
-            );
-            if view.protocol() == TCP {
-                last = Some(frame.bytes().to_vec());
+            match frame.bytes()[0] >> 4 {
+                6 => {
+                    let view = sound::ipv6(frame.bytes());
+                    let (from, to) = (view.source(), view.destination());
+                    assert!(from == ROUTER6 || from == ROUTER_LINK, "in its own name, not {from}");
+                    assert!(!to.is_multicast() && !to.is_unspecified() && to != from, "to {to}");
+                    let link = from == ROUTER_LINK || to.is_unicast_link_local();
+                    assert_eq!(way, if link { Way::Link(LAN) } else { Way::Routed });
+                    if view.next_header() == TCP {
+                        last6 = Some(frame.bytes().to_vec());
+                    }
+                }
+                _ => {
+                    let view = sound::ipv4(frame.bytes());
+                    assert_eq!(view.source(), ROUTER, "in its own name");
+                    let to = view.destination();
+                    assert!(
+                        !to.is_multicast() && !to.is_broadcast() && !to.is_unspecified() && to != ROUTER,
+                        "to {to}"
+                    );
+                    assert_eq!(way, Way::Routed);
+                    if view.protocol() == TCP {
+                        last = Some(frame.bytes().to_vec());
+                    }
+                }
             }
             frame.reset();
         }
@@ -135,10 +184,53 @@ fn sent(data: &[u8]) -> Vec<u8> {
     }
 }
 
-/// What the peer of the last segment says to it: its numbers are right, its flags, window and data are the input's.
+/// The same of IPv6, perhaps behind an extension header.
+fn sent6(data: &[u8]) -> Vec<u8> {
+    let mut input = Numbers(data);
+    let (kind, rest) = (input.u8(), input.0);
+    let (source, to) = match kind >> 6 {
+        0 => (CLIENT6, ROUTER6),
+        1 => (CLIENT_LINK, ROUTER_LINK),
+        2 => (CLIENT6, ROUTER_LINK),
+        _ => (SERVER6, ROUTER6),
+    };
+    let port = if kind & 4 == 0 { 53 } else { 99 };
+    let packet = match kind % 4 {
+        0 => packet::ipv6(source, to, UDP, &packet::udp(4000, port, rest)),
+        1 => packet::ipv6(source, to, ICMPV6, &[&[128, 0, 0, 0, 1, 2, 3, 4], rest].concat()),
+        2 => {
+            let mut segment = vec![0x0f, 0xa0, 0, port as u8];
+            segment.extend(rest);
+            segment.resize(segment.len().max(20), 0);
+            segment[12] = segment[12].max(0x50);
+            packet::ipv6(source, to, TCP, &segment)
+        }
+        _ => packet::ipv6(source, to, rest.first().copied().unwrap_or(0), rest),
+    };
+    let header = [0, 60, 43, 44][usize::from(kind >> 4 & 3)];
+    if kind & 8 == 0 || rest.len() < 7 {
+        return packet;
+    }
+    let mut longer = [&packet[..40], &[packet[6], 0], &rest[1..7], &packet[40..]].concat();
+    longer[6] = header;
+    packet::repair6(&mut longer);
+    longer
+}
+
+/// What the peer of the last segment over IPv6 says to it.
+fn answer6(last: Option<&[u8]>, data: &[u8]) -> Vec<u8> {
+    let Some(view) = last.and_then(Ipv6::parse) else { return Vec::new() };
+    packet::ipv6(view.destination(), view.source(), TCP, &reply(view.payload(), data))
+}
+
+/// What the peer of the last segment over IPv4 says to it.
 fn answer(last: Option<&[u8]>, data: &[u8]) -> Vec<u8> {
     let Some(view) = last.and_then(Ipv4::parse) else { return Vec::new() };
-    let segment = view.payload();
+    packet::ipv4(view.destination(), ROUTER, TCP, &[], &reply(view.payload(), data))
+}
+
+/// A segment's answer: its numbers are right, its flags, window and data are the input's.
+fn reply(segment: &[u8], data: &[u8]) -> Vec<u8> {
     let mut input = Numbers(data);
     let (flags, offset, window) = (input.u8(), input.u8(), input.u16());
     let number =
@@ -153,5 +245,5 @@ fn answer(last: Option<&[u8]>, data: &[u8]) -> Vec<u8> {
     back.extend(window.to_be_bytes());
     back.extend([0; 4]);
     back.extend(input.0);
-    packet::ipv4(view.destination(), ROUTER, TCP, &[], &back)
+    back
 }

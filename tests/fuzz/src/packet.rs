@@ -1,9 +1,10 @@
 //! Packets that get past the first check.
 
-use std::net::Ipv4Addr;
+use std::net::{Ipv4Addr, Ipv6Addr};
 
 use genkan_netstack::wire::checksum::Sum;
 use genkan_netstack::wire::ipv4::{self, Ipv4};
+use genkan_netstack::wire::ipv6::{self, Ipv6};
 
 /// An IPv4 packet with a header of `options` behind the first 20 octets (padded to a multiple of 4, at most 40).
 pub fn ipv4(
@@ -64,6 +65,47 @@ pub fn repair(bytes: &mut [u8]) {
     payload[at..at + 2].fill(0);
     let sum = pseudo.plus(Sum::of(payload));
     let checksum = if protocol == ipv4::UDP { sum.udp_checksum() } else { sum.checksum() };
+    payload[at..at + 2].copy_from_slice(&checksum.to_be_bytes());
+}
+
+/// An IPv6 packet whose first header behind its own has number `next_header`.
+pub fn ipv6(source: Ipv6Addr, destination: Ipv6Addr, next_header: u8, payload: &[u8]) -> Vec<u8> {
+    let payload = &payload[..payload.len().min(65_535)];
+    let header = ipv6::Header { source, destination, hop_limit: 64 };
+    let mut packet = header.to_bytes(next_header, payload.len() as u16).to_vec();
+    packet.extend(payload);
+    repair6(&mut packet);
+    packet
+}
+
+/// Makes the version, the length and the checksum of the IPv6 packet in `bytes` right, as far as it has such fields: that of
+/// ICMPv6, UDP (and its length) or TCP right behind the header.
+pub fn repair6(bytes: &mut [u8]) {
+    if bytes.len() < ipv6::HEADER {
+        return;
+    }
+    let len = (bytes.len() - ipv6::HEADER).min(65_535);
+    bytes[0] = 0x60 | bytes[0] & 0x0f;
+    bytes[4..6].copy_from_slice(&(len as u16).to_be_bytes());
+    let Some(packet) = Ipv6::parse(bytes) else { return };
+    let next_header = packet.next_header();
+    let pseudo = Sum::pseudo_v6(packet.source(), packet.destination(), next_header, len as u32);
+    let payload = &mut bytes[ipv6::HEADER..ipv6::HEADER + len];
+    let at = match next_header {
+        ipv6::ICMPV6 => 2,
+        ipv6::UDP => 6,
+        ipv6::TCP => 16,
+        _ => return,
+    };
+    if payload.len() < at + 2 {
+        return;
+    }
+    if next_header == ipv6::UDP {
+        payload[4..6].copy_from_slice(&(len as u16).to_be_bytes());
+    }
+    payload[at..at + 2].fill(0);
+    let sum = pseudo.plus(Sum::of(payload));
+    let checksum = if next_header == ipv6::UDP { sum.udp_checksum() } else { sum.checksum() };
     payload[at..at + 2].copy_from_slice(&checksum.to_be_bytes());
 }
 

@@ -2,6 +2,7 @@
 
 use genkan_netstack::wire::checksum::Sum;
 use genkan_netstack::wire::ipv4::{self, Ipv4};
+use genkan_netstack::wire::ipv6::{self, Ipv6};
 
 /// Panics unless `bytes` is exactly one IPv4 packet whose checksums are right: the header's and, where the packet is
 /// whole, that of ICMP, UDP or TCP.
@@ -18,6 +19,18 @@ pub fn ipv4_header(bytes: &[u8]) -> Ipv4<'_> {
     let packet = Ipv4::parse(bytes).unwrap_or_else(|| panic!("this is no IPv4 packet: {bytes:02x?}"));
     assert_eq!(packet.total_len(), bytes.len(), "the packet ends where its length says: {bytes:02x?}");
     assert!(Sum::of(packet.header()).is_right(), "the header's checksum is right: {bytes:02x?}");
+    packet
+}
+
+/// Panics unless `bytes` is exactly one IPv6 packet, without extension headers, whose checksum of ICMPv6, UDP or TCP is right.
+pub fn ipv6(bytes: &[u8]) -> Ipv6<'_> {
+    let packet = Ipv6::parse(bytes).unwrap_or_else(|| panic!("this is no IPv6 packet: {bytes:02x?}"));
+    let payload = packet.payload();
+    assert_eq!(ipv6::HEADER + payload.len(), bytes.len(), "it ends where its length says: {bytes:02x?}");
+    let (next_header, len) = (packet.next_header(), payload.len() as u32);
+    assert!(matches!(next_header, ipv6::ICMPV6 | ipv6::UDP | ipv6::TCP), "{next_header}: {bytes:02x?}");
+    let pseudo = Sum::pseudo_v6(packet.source(), packet.destination(), next_header, len);
+    assert!(pseudo.plus(Sum::of(payload)).is_right(), "the transport's checksum is right: {bytes:02x?}");
     packet
 }
 
