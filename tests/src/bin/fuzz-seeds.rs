@@ -20,6 +20,7 @@ use genkan_netstack::settings::{self, Authentication, Echo};
 use genkan_netstack::time::{Duration, Instant};
 use genkan_netstack::wire::ethernet::{Header, ethertype};
 use genkan_netstack::wire::ipv4::{Ipv4, UDP};
+use genkan_netstack::wire::ipv6::{HOP_BY_HOP, ICMPV6, Ipv6};
 use genkan_netstack::wire::pppoe::SessionPacket;
 use genkan_tests::capture_file;
 
@@ -89,7 +90,18 @@ impl Seeds {
             }
             ethertype::ARP => self.add("arp", &[&step(0, frame), &step(0x10, frame)]),
             ethertype::IPV4 => self.packet(frame, payload),
+            ethertype::IPV6 => self.packet6(payload),
             _ => {}
+        }
+    }
+
+    fn packet6(&self, packet: &[u8]) {
+        let Some(view) = Ipv6::parse(packet) else { return };
+        if matches!(view.next_header(), HOP_BY_HOP | ICMPV6) {
+            // Heard by a router that is told something and asked for an address, on both of its segments.
+            let (told, asked) = (step(5, &[9, 1, 1, 60, 90]), step(3, &[2]));
+            let (heard, wait) = ([step(0, packet), step(0x80, packet)].concat(), step(6, &[]));
+            self.add("ndp", &[&step(4, &[15, 1]), &told, &asked, &heard, &wait.repeat(4), &heard]);
         }
     }
 
@@ -166,6 +178,45 @@ fn lives(seeds: &Seeds) {
         &[&step(2, &[0, 9]), &step(1, &[1, 0, 5, 9, 1]), &step(1, &[0, 0, 4, 8, 1]), &step(3, &[]).repeat(9)],
     );
     seeds.add("arp", &[&step(1, &[0, 0, 4, 1, 1]), &step(2, &[0, 7]), &step(3, &[]).repeat(9)]);
+    // The same over IPv6: the router probes for its addresses and gets them or not; asks, is asked, is claimed; advertises,
+    // is solicited, renumbers and stops; learns of a router, prefixes and DNS, which end; and is asked for its groups.
+    let (own, wait) = ([step(4, &[7, 7]), step(0x84, &[3, 2])].concat(), step(6, &[]).repeat(4));
+    for (kind, source, target) in [(0, 3, 1), (0, 9, 1), (0x21, 3, 3), (0x61, 3, 3), (0x41, 1, 1), (0, 8, 8)]
+    {
+        let said = step(1, &[kind, source, target, 0, 5]);
+        seeds.add("ndp", &[&own, &said, &wait, &step(3, &[3]), &said, &wait, &step(3, &[3]), &wait, &wait]);
+    }
+    let solicited = [step(1, &[2, 12, 1, 0, 5]), step(1, &[0x82, 9, 1])].concat();
+    let (day, gone) = (step(5, &[29, 2, 1, 200, 255, 2, 9, 20]), step(5, &[28, 2, 1, 0, 0, 3, 90, 200]));
+    seeds
+        .add("ndp", &[&day, &wait, &solicited, &wait, &gone, &wait, &solicited, &step(7, &[2]), &wait, &day]);
+    let prefix =
+        [&[3, 4, 64, 0xc0, 0, 0, 9, 0, 0, 0, 8, 0, 0, 0, 0, 0, 0x20, 1, 0xd, 0xb8][..], &[1; 12]].concat();
+    let mut servers = [&[25, 3, 0, 0, 0, 0, 1, 0, 0x20, 1, 0xd, 0xb8][..], &[5; 12]].concat();
+    servers.extend(*b"\x1f\x02\0\0\0\0\0\x09\x03net\0\0\0\0");
+    for lifetime in [0, 9] {
+        let head = [134, 12, 64, 0xc0, lifetime, 1, 0, 0, 0, 0, 0, 0, 0, 0, 5, 1, 0, 0, 0, 0, 5, 0xc0];
+        let advertised = step(2, &[&head[..], &prefix, &servers].concat());
+        seeds.add(
+            "ndp",
+            &[&own, &advertised, &step(6, &[9, 0]), &advertised, &wait, &step(6, &[255, 255]), &wait],
+        );
+    }
+    let query = [&[130, 12, 0, 99, 0, 0][..], &[0; 16], &[2, 60, 0, 0]].concat();
+    for query in [&query[..], &query[..22]] {
+        seeds.add("ndp", &[&own, &wait, &step(2, query), &wait, &step(7, &[3]), &wait]);
+    }
+    for kind in [0, 1, 2, 0x80, 0x81, 0xba] {
+        seeds.add("ndp_encode", &[&[kind, 9]]);
+    }
+    for count in [1, 9, 63] {
+        let prefix = [0xd, 0xb8, 0, 1, 0, 0, 64, 3, 9, 9, 8].repeat(count.into());
+        let servers = [0xd, 0xb8, 0, 1, 0, 0, 1].repeat(count.into());
+        let domains = [&[8, 0][..], b"net.home"].concat().repeat(count.into());
+        let lists =
+            [&[0x87, 9, 7, 8, 5, 0][..], &[count], &prefix, &[0, count], &servers, &[count], &domains];
+        seeds.add("ndp_encode", &lists);
+    }
     // Pings, a datagram to a socket and one to none, a connection in and one out.
     seeds.add(
         "host",
