@@ -18,7 +18,7 @@
 //! and must reach the router to be told. The Forwarder looks a neighbour up only when a route says that it is on the link.
 //!
 //! Whoever scans a /64 makes the router ask for addresses without end (RFC 6583). So a segment has [`NEIGHBOURS`] stations
-//! and [`PENDING`] questions about unknown ones at most; to confirm a known station needs no place among the latter.
+//! and [`PENDING`] questions about unknown ones at most; those about known ones have as many places of their own.
 
 use alloc::collections::{BTreeMap, BTreeSet, VecDeque};
 use alloc::vec::Vec;
@@ -46,7 +46,7 @@ pub const RETRY: Duration = Duration::from_secs(1);
 pub const TRIES: u8 = 3;
 /// Most stations known on one segment.
 pub const NEIGHBOURS: usize = 4096;
-/// Most unknown addresses asked for at once on one segment.
+/// Most unknown addresses asked for at once on one segment, and most known stations.
 pub const PENDING: usize = 512;
 /// Most addresses of the router on one segment.
 pub const OWN: usize = 64;
@@ -191,8 +191,9 @@ struct Link {
     groups: Vec<Ipv6Addr>,
     listener: Listener,
     neighbours: Map<Ipv6Addr, State>,
-    /// How many of them are [`State::Incomplete`].
+    /// How many of them are [`State::Incomplete`], and how many [`State::Probing`].
     incomplete: usize,
+    probing: usize,
     last_defence: Option<Instant>,
 }
 
@@ -243,6 +244,7 @@ impl Neighbours {
                 listener: Listener::default(),
                 neighbours: Map::with_hasher(Seed::draw(cx.rng)),
                 incomplete: 0,
+                probing: 0,
                 last_defence: None,
             };
             (segment, link)
@@ -475,8 +477,10 @@ impl Neighbours {
             Some(State::Incomplete { .. }) => {}
             Some(State::Probing { mac, .. }) => self.tell_found(segment, address, mac),
             Some(State::Known { mac, confirmed }) => {
+                let doubtful = confirmed.is_none_or(|at| cx.now.since(at) >= REACHABLE);
+                let probe = doubtful && link.probing < PENDING;
                 self.tell_found(segment, address, mac);
-                if confirmed.is_none_or(|at| cx.now.since(at) >= REACHABLE) {
+                if probe {
                     self.ask(cx, segment, address, Some(mac), 0);
                 }
             }
@@ -528,9 +532,16 @@ impl Neighbours {
             Some(state) => link.neighbours.insert(address, state),
             None => link.neighbours.remove(&address),
         };
-        let is_incomplete = |state: &Option<State>| matches!(state, Some(State::Incomplete { .. }));
-        link.incomplete += usize::from(is_incomplete(&state));
-        link.incomplete = link.incomplete.saturating_sub(usize::from(is_incomplete(&old)));
+        match state {
+            Some(State::Incomplete { .. }) => link.incomplete += 1,
+            Some(State::Probing { .. }) => link.probing += 1,
+            Some(State::Known { .. }) | None => {}
+        }
+        match old {
+            Some(State::Incomplete { .. }) => link.incomplete = link.incomplete.saturating_sub(1),
+            Some(State::Probing { .. }) => link.probing = link.probing.saturating_sub(1),
+            Some(State::Known { .. }) | None => {}
+        }
         if let Some(due) = old.and_then(State::deadline) {
             self.pending.remove(&(due, segment, address));
         }
