@@ -67,8 +67,12 @@ drop_reasons! {
     Ipv4Malformed = "ipv4-malformed",
     /// The IPv4 header's checksum is wrong.
     Ipv4Checksum = "ipv4-checksum",
-    /// The IPv6 header or one behind it is cut short or contradicts itself.
+    /// The IPv6 header, or one that leads from it to the transport, is cut short, misplaced or contradicts itself.
     Ipv6Malformed = "ipv6-malformed",
+    /// A routing header of type 0, which lets the sender choose the route (RFC 5095).
+    RoutingHeader = "routing-header",
+    /// A unique local address that would cross the border to an uplink (RFC 6092 REC-7).
+    UlaLeak = "ula-leak",
     /// The transport header is cut short or contradicts itself.
     TransportMalformed = "transport-malformed",
     /// A checksum over ICMP is wrong.

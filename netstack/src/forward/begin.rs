@@ -1,8 +1,10 @@
 //! The first packet of a flow: is it sane, where does it go, do the rules let it, what is it translated to.
 
+use core::net::Ipv4Addr;
+
 use crate::dns::PORT as DNS;
 use crate::forward::filter::{Candidate, Verdict, judge};
-use crate::forward::flow::{Account, Flow, FlowId, FlowState, MappingId, Pair, Refused};
+use crate::forward::flow::{Account, Flow, FlowId, FlowState, MappingId, Pair, Refused, Translated};
 use crate::forward::icmp::IcmpError;
 use crate::forward::key::{Key, Realm};
 use crate::forward::link::LinkIpv4;
@@ -13,8 +15,10 @@ use crate::forward::route::{Route, is_bogon};
 use crate::forward::{Forwarder, Ingress, Turn};
 use crate::id::{Interface, WanId};
 use crate::ledger::DropReason;
-use crate::wire::checksum::Delta;
 use crate::wire::ipv4::{ICMP, TCP, UDP};
+
+/// What the sender of a rejected packet is told.
+const REJECTED: IcmpError = IcmpError::PortUnreachable;
 
 /// What a flow will be.
 struct Plan {
@@ -27,7 +31,7 @@ struct Plan {
     /// Which directions refresh it.
     refreshes: Pair<bool>,
     /// Whom it is counted against.
-    account: Option<Account>,
+    account: Option<Account<Ipv4Addr>>,
 }
 
 impl Forwarder {
@@ -43,7 +47,7 @@ impl Forwarder {
         if is_bogon(destination) {
             return Err(Refusal::silent(DropReason::BogonDestination));
         }
-        check_opening(ingress, packet)?;
+        check_opening(ingress, packet.carries)?;
         if self.flows.is_full() {
             return Err(Refusal::silent(DropReason::FlowTableFull));
         }
@@ -99,7 +103,7 @@ impl Forwarder {
         let target = mapping.and_then(|id| Some((id, *self.nat.get(id)?)));
         let Some((id, mapping)) = target else {
             let candidate = candidate(Interface::Wan(wan), Interface::Router, packet);
-            self.ask(&candidate)?;
+            self.ask(&candidate, REJECTED)?;
             return Ok(Plan {
                 out: Interface::Router,
                 back: key.reversed(Realm::INSIDE),
@@ -118,11 +122,11 @@ impl Forwarder {
             _ => return Err(Refusal::silent(DropReason::NoRoute)),
         };
         let mut candidate = candidate(Interface::Wan(wan), out, packet);
-        candidate.destination = inside.address;
+        candidate.destination = inside.address.into();
         candidate.port = Some(inside.port);
         // What the router itself has open outside is open to whom it talks to alone, whatever the filtering.
         candidate.forwarded = out != Interface::Router;
-        self.ask(&candidate)?;
+        self.ask(&candidate, REJECTED)?;
         let source = (key.source(), key.source_port());
         Ok(Plan {
             out,
@@ -147,7 +151,7 @@ impl Forwarder {
             Route::To(Interface::Wan(preferred)) => {
                 let (wan, ipv4) = self.uplink_for(ingress, packet, preferred);
                 let ipv4 = ipv4.ok_or(Refusal::error(DropReason::WanDown, IcmpError::NetUnreachable))?;
-                self.ask(&candidate(ingress.interface, Interface::Wan(wan), packet))?;
+                self.ask(&candidate(ingress.interface, Interface::Wan(wan), packet), REJECTED)?;
                 self.plan_outbound(turn, ingress, packet, wan, ipv4)
             }
             Route::To(out) => self.plan_untranslated(ingress, packet, out),
@@ -187,7 +191,7 @@ impl Forwarder {
         if out == Interface::Router && ingress.interface == Interface::Router {
             return Err(Refusal::silent(DropReason::BogonDestination));
         }
-        self.ask(&candidate(ingress.interface, out, packet))?;
+        self.ask(&candidate(ingress.interface, out, packet), REJECTED)?;
         Ok(Plan {
             out,
             back: packet.key.reversed(Realm::INSIDE),
@@ -248,10 +252,10 @@ impl Forwarder {
             _ => return self.plan_untranslated(ingress, packet, Interface::Router),
         };
         let mut candidate = candidate(ingress.interface, out, packet);
-        candidate.destination = inside.address;
+        candidate.destination = inside.address.into();
         candidate.port = Some(inside.port);
         candidate.forwarded = mapping.life == Life::Static || self.nat.admits(target, key.destination());
-        self.ask(&candidate)?;
+        self.ask(&candidate, REJECTED)?;
         let account = account_of(ingress, packet);
         self.check_quota(account)?;
         let source = self.map_source(turn, ingress, packet, wan, self.links.epoch(wan))?;
@@ -295,7 +299,7 @@ impl Forwarder {
         })
     }
 
-    fn check_quota(&self, account: Option<Account>) -> Result<(), Refusal> {
+    fn check_quota(&self, account: Option<Account<Ipv4Addr>>) -> Result<(), Refusal> {
         let used = account.and_then(|account| self.hosts.get(&account)).copied().unwrap_or(0);
         match account {
             Some(_) if used >= self.flows_per_host => Err(Refusal::silent(DropReason::HostQuota)),
@@ -303,13 +307,14 @@ impl Forwarder {
         }
     }
 
-    fn ask(&self, candidate: &Candidate) -> Result<(), Refusal> {
+    /// What the rules say of a flow. `reject` is what a rejected one's sender is told, where no reset tells it.
+    pub(super) fn ask<E>(&self, candidate: &Candidate, reject: E) -> Result<(), Refusal<E>> {
         match judge(&self.rules, candidate) {
             Verdict::Accept => Ok(()),
             Verdict::Drop => Err(Refusal::silent(DropReason::FilterDrop)),
             Verdict::Default => Err(Refusal::silent(DropReason::FilterDefault)),
             Verdict::Reject if candidate.protocol == TCP => Err(Refusal::reset(DropReason::FilterReject)),
-            Verdict::Reject => Err(Refusal::error(DropReason::FilterReject, IcmpError::PortUnreachable)),
+            Verdict::Reject => Err(Refusal::error(DropReason::FilterReject, reject)),
         }
     }
 
@@ -356,9 +361,7 @@ impl Forwarder {
             keys: Pair(packet.key, plan.back),
             interfaces: Pair(ingress.interface, plan.out),
             epochs: Pair(ingress.epoch, epoch),
-            addresses: Pair(Delta::NONE, Delta::NONE),
-            ports: Pair(Delta::NONE, Delta::NONE),
-            mappings: plan.mappings,
+            translated: Translated::by(plan.mappings),
             refreshes: plan.refreshes,
             confirmed: false,
             state: opening_state(ingress, packet, plan.out),
@@ -384,8 +387,8 @@ fn opening_state(ingress: Ingress, packet: &Packet, out: Interface) -> FlowState
 }
 
 /// What may open a flow: not the answer to a query that nobody sent, and of TCP only SYN.
-fn check_opening(ingress: Ingress, packet: &Packet) -> Result<(), Refusal> {
-    match packet.carries {
+pub(super) fn check_opening<E>(ingress: Ingress, carries: Carries) -> Result<(), Refusal<E>> {
+    match carries {
         Carries::Tcp(flags) if flags & (SYN | ACK) != SYN => Err(match ingress.interface {
             // After a restart of the router, connections of old end at once instead of hanging.
             Interface::Lan(_) | Interface::Subscriber(_) => Refusal::reset(DropReason::TcpNoFlow),
@@ -397,17 +400,17 @@ fn check_opening(ingress: Ingress, packet: &Packet) -> Result<(), Refusal> {
     }
 }
 
-fn account_of(ingress: Ingress, packet: &Packet) -> Option<Account> {
+fn account_of(ingress: Ingress, packet: &Packet) -> Option<Account<Ipv4Addr>> {
     match ingress.interface {
         Interface::Lan(_) | Interface::Subscriber(_) => {
-            Some(Account { host: packet.key.source().to_bits(), inbound: false })
+            Some(Account { host: packet.key.source(), inbound: false })
         }
         Interface::Wan(_) | Interface::Router => None,
     }
 }
 
-fn account_inbound(host: core::net::Ipv4Addr) -> Option<Account> {
-    Some(Account { host: host.to_bits(), inbound: true })
+fn account_inbound(host: Ipv4Addr) -> Option<Account<Ipv4Addr>> {
+    Some(Account { host, inbound: true })
 }
 
 fn candidate(from: Interface, to: Interface, packet: &Packet) -> Candidate {
@@ -416,8 +419,8 @@ fn candidate(from: Interface, to: Interface, packet: &Packet) -> Candidate {
         from: from.zone(),
         to: to.zone(),
         protocol: key.protocol(),
-        source: key.source(),
-        destination: key.destination(),
+        source: key.source().into(),
+        destination: key.destination().into(),
         port: matches!(packet.carries, Carries::Tcp(_) | Carries::Udp).then_some(key.destination_port()),
         echo: packet.carries == Carries::IcmpQuery && key.destination_port() == 8,
         forwarded: false,

@@ -1,9 +1,9 @@
 //! The way out: what the wire cannot take is cut, the session's or the neighbour's header goes on.
 
 use alloc::collections::VecDeque;
-use core::net::Ipv4Addr;
+use core::net::{IpAddr, Ipv4Addr};
 
-use crate::forward::link::{Carrier, ENCAPSULATION};
+use crate::forward::link::{Carrier, ENCAPSULATION, PPP_IPV4, PPP_IPV6};
 use crate::forward::mtu::fragment;
 use crate::forward::neighbour::Origin;
 use crate::forward::segment::split;
@@ -15,13 +15,14 @@ use crate::time::Instant;
 use crate::wire::ethernet::{Header, ethertype};
 
 impl Forwarder {
-    /// Sends a packet that begins at its IPv4 header, fits, and is translated already, to `destination` by `out`.
+    /// Sends a packet that begins at its IP header, fits, and is translated already, to `destination` by `out`. That of an
+    /// IPv6 packet is its next hop.
     #[inline]
     pub(super) fn emit(
         &mut self,
         turn: &mut Turn<'_>,
         out: Interface,
-        destination: Ipv4Addr,
+        destination: impl Into<IpAddr>,
         frame: Frame,
         origin: Origin,
     ) {
@@ -30,6 +31,7 @@ impl Forwarder {
                 let Some(state) = self.lans.get_mut(lan.index()) else {
                     return turn.egress.drop(frame, DropReason::Internal);
                 };
+                let destination = destination.into();
                 match state.neighbours.station(turn.now, destination) {
                     Some(mac) => self.transmit_to_station(turn.now, lan, mac, frame, turn.egress),
                     None => state.neighbours.hold(turn.now, destination, frame, origin, turn.egress),
@@ -40,10 +42,11 @@ impl Forwarder {
                     return turn.egress.drop(frame, DropReason::NoRoute);
                 };
                 if let Carrier::Ethernet(ethernet) = &mut link.carrier {
-                    let Some(ipv4) = link.ipv4 else {
-                        return turn.egress.drop(frame, DropReason::WanDown);
+                    let next_hop = match (destination.into(), link.ipv4) {
+                        (IpAddr::V4(destination), Some(ipv4)) => ipv4.next_hop(destination).into(),
+                        (IpAddr::V4(_), None) => return turn.egress.drop(frame, DropReason::WanDown),
+                        (next_hop, _) => next_hop,
                     };
-                    let next_hop = ipv4.next_hop(destination);
                     return match ethernet.neighbours.station(turn.now, next_hop) {
                         Some(mac) => self.transmit_to_neighbour(out, mac, frame, turn.egress),
                         None => ethernet.neighbours.hold(turn.now, next_hop, frame, origin, turn.egress),
@@ -89,13 +92,16 @@ impl Forwarder {
         }
     }
 
-    /// Puts the session's header before an IPv4 packet and sends it.
+    /// Puts the session's header before an IP packet and sends it.
     #[inline]
     fn encapsulate(&mut self, out: Interface, mut frame: Frame, egress: &mut Egress) {
         let Some(link) = self.links.at_mut(out) else { return egress.drop(frame, DropReason::NoRoute) };
         let len = frame.len();
         let Carrier::Session(pppoe) = &link.carrier else { return egress.drop(frame, DropReason::Internal) };
-        let Some(header) = pppoe.header(len) else { return egress.drop(frame, DropReason::Internal) };
+        let protocol = if is_v6(&frame) { PPP_IPV6 } else { PPP_IPV4 };
+        let Some(header) = pppoe.header(len, protocol) else {
+            return egress.drop(frame, DropReason::Internal);
+        };
         match frame.push(ENCAPSULATION) {
             Some(room) => room.copy_from_slice(&header),
             None => return egress.drop(frame, DropReason::Internal),
@@ -105,7 +111,7 @@ impl Forwarder {
         egress.transmit(port, frame);
     }
 
-    /// Sends an IPv4 packet to a station on the segment of a plain uplink.
+    /// Sends an IP packet to a station, or a group of them, on the segment of a plain uplink.
     pub(super) fn transmit_to_neighbour(
         &mut self,
         out: Interface,
@@ -118,14 +124,14 @@ impl Forwarder {
             return egress.drop(frame, DropReason::Internal);
         };
         let (port, len) = (ethernet.port, frame.len());
-        if !ethernet.header(station).push(&mut frame) {
+        if !ethernet.header(station, ethertype_of(&frame)).push(&mut frame) {
             return egress.drop(frame, DropReason::Internal);
         }
         link.count_sent(len);
         self.transmit_on_port(port, frame, egress);
     }
 
-    /// Sends an IPv4 packet to a station on a LAN.
+    /// Sends an IP packet to a station, or a group of them, on a LAN.
     pub(super) fn transmit_to_station(
         &mut self,
         now: Instant,
@@ -135,7 +141,7 @@ impl Forwarder {
         egress: &mut Egress,
     ) {
         let source = self.lans.get(lan.index()).map(|lan| lan.mac).unwrap_or_default();
-        let header = Header { destination: station, source, ethertype: ethertype::IPV4 };
+        let header = Header { destination: station, source, ethertype: ethertype_of(&frame) };
         match header.push(&mut frame) {
             true => self.transmit_on_lan(now, lan, frame, egress),
             false => egress.drop(frame, DropReason::Internal),
@@ -199,6 +205,16 @@ impl Forwarder {
             Err(frame) => egress.drop(frame, DropReason::GsoMalformed),
         }
     }
+}
+
+/// True for an IPv6 packet.
+fn is_v6(packet: &Frame) -> bool {
+    packet.bytes().first().is_some_and(|first| first >> 4 == 6)
+}
+
+/// The ethertype of an IP packet.
+fn ethertype_of(packet: &Frame) -> u16 {
+    if is_v6(packet) { ethertype::IPV6 } else { ethertype::IPV4 }
 }
 
 /// True when nothing is left undone in a frame.

@@ -7,15 +7,22 @@
 //! | concentrator | wan, concentrator | accept: subscribers are hosts of the Internet, to each other too |
 //! | concentrator | router | accept echo requests, drop the rest |
 //! | wan | router | drop |
+//! | wan | lan, IPv6 | accept AH, ESP, HIP and UDP to port 500 (RFC 6092 REC-21, 22, 24, 26), drop the rest |
 //! | anywhere else | lan, concentrator | drop |
 //!
 //! A port forward is accepted unless one of the user's rules says otherwise.
 
-use core::net::Ipv4Addr;
+use core::net::IpAddr;
 
 use crate::id::Zone;
 use crate::settings::{Action, Network, Rule, RuleProtocol};
 use crate::wire::ipv4::{ICMP, TCP, UDP};
+use crate::wire::ipv6::{AH, ESP, ICMPV6};
+
+/// UDP port of the Internet Key Exchange (RFC 7296 §2).
+const IKE: u16 = 500;
+/// Next header of the Host Identity Protocol (RFC 7401 §5.1).
+const HIP: u8 = 139;
 
 /// A flow that is about to begin, as the rules see it: addresses and ports are those inside, where there is translation.
 #[derive(Debug, Clone, Copy)]
@@ -27,9 +34,9 @@ pub(crate) struct Candidate {
     /// IP protocol.
     pub protocol: u8,
     /// Source address.
-    pub source: Ipv4Addr,
+    pub source: IpAddr,
     /// Destination address.
-    pub destination: Ipv4Addr,
+    pub destination: IpAddr,
     /// Destination port; for protocols without ports `None`.
     pub port: Option<u16>,
     /// It is an ICMP echo request.
@@ -68,7 +75,17 @@ fn built_in(flow: &Candidate) -> bool {
         (Zone::Lan | Zone::Router, _) => true,
         (Zone::Concentrator, Zone::Wan | Zone::Concentrator) => true,
         (Zone::Concentrator, Zone::Router) => flow.echo,
+        (Zone::Wan, Zone::Lan) => flow.destination.is_ipv6() && is_for_endpoints(flow),
         (Zone::Concentrator, Zone::Lan) | (Zone::Wan, _) => false,
+    }
+}
+
+/// IPsec and HIP, which look after themselves.
+fn is_for_endpoints(flow: &Candidate) -> bool {
+    match flow.protocol {
+        AH | ESP | HIP => true,
+        UDP => flow.port == Some(IKE),
+        _ => false,
     }
 }
 
@@ -77,22 +94,29 @@ fn matches(rule: &Rule, flow: &Candidate) -> bool {
         RuleProtocol::Any => true,
         RuleProtocol::Tcp => flow.protocol == TCP,
         RuleProtocol::Udp => flow.protocol == UDP,
+        RuleProtocol::Icmp if flow.destination.is_ipv6() => flow.protocol == ICMPV6,
         RuleProtocol::Icmp => flow.protocol == ICMP,
         RuleProtocol::Number(number) => flow.protocol == number,
     };
     protocol
         && rule.from.is_none_or(|zone| zone == flow.from)
         && rule.to.is_none_or(|zone| zone == flow.to)
-        && rule.source.is_none_or(|network| holds(network, flow.source))
-        && rule.destination.is_none_or(|network| holds(network, flow.destination))
+        && rule.source.is_none_or(|network| holds(network, flow.source, flow.from))
+        && rule.destination.is_none_or(|network| holds(network, flow.destination, flow.to))
         && (rule.ports.is_empty()
             || flow.port.is_some_and(|port| rule.ports.iter().any(|range| range.contains(&port))))
 }
 
-fn holds(network: Network, address: Ipv4Addr) -> bool {
-    match network {
-        Network::V4(network) => network.contains(address),
-        Network::V6(_) | Network::V6Suffix(_) => false,
+/// True for an address of `network`, at the end of the flow that is in `zone`. What is compared without its prefix must be
+/// in a prefix that a LAN has now: only such addresses are ever in that zone.
+fn holds(network: Network, address: IpAddr, zone: Zone) -> bool {
+    match (network, address) {
+        (Network::V4(network), IpAddr::V4(address)) => network.contains(address),
+        (Network::V6(network), IpAddr::V6(address)) => network.contains(address),
+        (Network::V6Suffix(suffix), IpAddr::V6(address)) => {
+            zone == Zone::Lan && suffix.with_suffix(address) == suffix.address
+        }
+        _ => false,
     }
 }
 
@@ -101,14 +125,15 @@ mod tests {
     use super::*;
     use alloc::vec;
     use alloc::vec::Vec;
+    use core::net::Ipv4Addr;
 
     fn flow(from: Zone, to: Zone) -> Candidate {
         Candidate {
             from,
             to,
             protocol: TCP,
-            source: Ipv4Addr::new(192, 0, 2, 1),
-            destination: Ipv4Addr::new(198, 51, 100, 1),
+            source: Ipv4Addr::new(192, 0, 2, 1).into(),
+            destination: Ipv4Addr::new(198, 51, 100, 1).into(),
             port: Some(443),
             echo: false,
             forwarded: false,

@@ -11,7 +11,7 @@ use core::net::Ipv4Addr;
 
 use hashbrown::HashTable;
 
-use crate::forward::key::Key;
+use crate::forward::key::{FlowKey, Key};
 use crate::forward::parse::Carries;
 use crate::forward::tcp::{Clock, TcpState};
 use crate::forward::wheel::Wheel;
@@ -23,6 +23,9 @@ use crate::wire::checksum::Delta;
 
 /// Idle time after which a DNS question's flow ends: longer than the DNS forwarder waits for a server.
 const DNS_QUESTION: Duration = Duration::from_secs(5);
+
+/// Least idle time after which a connection other than TCP's ends, be it opening or closing (RFC 6092 REC-40, REC-44).
+const CONNECTION: Duration = Duration::from_secs(480);
 
 /// A direction of a flow.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -67,6 +70,8 @@ impl<T: Copy> Pair<T> {
 pub(crate) enum FlowState {
     /// TCP.
     Tcp(TcpState),
+    /// An association of SCTP or a connection of DCCP, which begin and end much like TCP's.
+    Connection(TcpState),
     /// UDP.
     Udp,
     /// A DNS question to the router or of its own. Each has a port of its own and one answer, which comes soon or not at
@@ -83,6 +88,7 @@ impl FlowState {
     pub fn opening(carries: Carries) -> FlowState {
         match carries {
             Carries::Tcp(_) => FlowState::Tcp(TcpState::Opening),
+            Carries::Connection(_) => FlowState::Connection(TcpState::Opening),
             Carries::Udp => FlowState::Udp,
             Carries::IcmpQuery | Carries::IcmpAnswer | Carries::IcmpError | Carries::IcmpOther => {
                 FlowState::Icmp
@@ -94,6 +100,7 @@ impl FlowState {
     fn timeout(self, timeouts: &Timeouts) -> Duration {
         match self {
             FlowState::Tcp(state) => state.timeout(timeouts),
+            FlowState::Connection(state) => state.timeout(timeouts).max(CONNECTION),
             FlowState::Udp => timeouts.udp,
             FlowState::DnsQuestion => DNS_QUESTION.min(timeouts.udp),
             FlowState::Icmp => timeouts.icmp,
@@ -107,28 +114,24 @@ pub(crate) type MappingId = u32;
 
 /// Whom a flow is counted against.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub(crate) struct Account {
+pub(crate) struct Account<A> {
     /// The inside host's address.
-    pub host: u32,
+    pub host: A,
     /// The flow was opened towards the host from outside: counted apart, lest outsiders use up what it may open itself.
     pub inbound: bool,
 }
 
 /// A flow.
 #[derive(Debug, Clone)]
-pub(crate) struct Flow {
+pub(crate) struct Flow<K: FlowKey = Key> {
     /// The keys of the two directions, as packets come in.
-    pub keys: Pair<Key>,
+    pub keys: Pair<K>,
     /// What the two directions come in by; the other one is what they go out by.
     pub interfaces: Pair<Interface>,
     /// The epochs of those interfaces when the flow was made.
     pub epochs: Pair<u32>,
-    /// Change of the sum over the addresses, for each direction.
-    pub addresses: Pair<Delta>,
-    /// Change of the sum over ports or identifier, for each direction.
-    pub ports: Pair<Delta>,
-    /// The mappings of the original source and of the original destination.
-    pub mappings: Pair<Option<MappingId>>,
+    /// What its translation needs, besides the keys.
+    pub translated: K::Translation,
     /// Which directions' packets keep the flow alive: those from inside (RFC 4787 REQ-6).
     pub refreshes: Pair<bool>,
     /// An inside host has sent by it: it counts as a use of its mappings.
@@ -138,7 +141,29 @@ pub(crate) struct Flow {
     /// The second in which it was last refreshed.
     pub refreshed: u32,
     /// Whom it is counted against.
-    pub account: Option<Account>,
+    pub account: Option<Account<K::Address>>,
+}
+
+/// What a flow keeps of its translation to another IPv4 address.
+#[derive(Debug, Clone)]
+pub(crate) struct Translated {
+    /// Change of the sum over the addresses, for each direction.
+    pub addresses: Pair<Delta>,
+    /// Change of the sum over ports or identifier, for each direction.
+    pub ports: Pair<Delta>,
+    /// The mappings of the original source and of the original destination.
+    pub mappings: Pair<Option<MappingId>>,
+}
+
+impl Translated {
+    /// By `mappings`; the deltas are filled in by [`Flow::with_deltas`].
+    pub fn by(mappings: Pair<Option<MappingId>>) -> Translated {
+        Translated {
+            addresses: Pair(Delta::NONE, Delta::NONE),
+            ports: Pair(Delta::NONE, Delta::NONE),
+            mappings,
+        }
+    }
 }
 
 impl Flow {
@@ -148,8 +173,8 @@ impl Flow {
         Translation {
             addresses: to.addresses.rotate_left(32),
             ports: to.ports().rotate_left(16),
-            address_delta: self.addresses.of(direction),
-            port_delta: self.ports.of(direction),
+            address_delta: self.translated.addresses.of(direction),
+            port_delta: self.translated.ports.of(direction),
         }
     }
 
@@ -159,7 +184,7 @@ impl Flow {
     pub fn is_settled(&self) -> bool {
         self.confirmed
             && matches!(self.state, FlowState::Udp | FlowState::Tcp(TcpState::Established))
-            && !matches!(self.mappings, Pair(Some(_), Some(_)))
+            && !matches!(self.translated.mappings, Pair(Some(_), Some(_)))
     }
 
     /// Fills in the deltas from the keys.
@@ -174,11 +199,13 @@ impl Flow {
             (addresses, ports)
         };
         let (there, back) = (delta(self.keys.0, self.keys.1), delta(self.keys.1, self.keys.0));
-        self.addresses = Pair(there.0, back.0);
-        self.ports = Pair(there.1, back.1);
+        self.translated.addresses = Pair(there.0, back.0);
+        self.translated.ports = Pair(there.1, back.1);
         self
     }
+}
 
+impl<K: FlowKey> Flow<K> {
     fn due(&self, timeouts: &Timeouts) -> u32 {
         let timeout = self.state.timeout(timeouts).as_secs();
         let timeout = u32::try_from(timeout).unwrap_or(u32::MAX);
@@ -211,8 +238,8 @@ pub(crate) type FlowId = u32;
 
 /// The table.
 #[derive(Debug)]
-pub(crate) struct FlowTable {
-    records: Vec<Option<Flow>>,
+pub(crate) struct FlowTable<K: FlowKey = Key> {
+    records: Vec<Option<Flow<K>>>,
     free: Vec<FlowId>,
     /// Record number and direction in one: `id << 1 | direction`.
     index: HashTable<u32>,
@@ -231,9 +258,9 @@ pub(crate) enum Refused {
     Collision,
 }
 
-impl FlowTable {
+impl<K: FlowKey> FlowTable<K> {
     /// An empty table for at most `limit` flows.
-    pub fn new(seed: Seed, timeouts: Timeouts, limit: u32) -> FlowTable {
+    pub fn new(seed: Seed, timeouts: Timeouts, limit: u32) -> FlowTable<K> {
         FlowTable {
             records: Vec::new(),
             free: Vec::new(),
@@ -257,7 +284,7 @@ impl FlowTable {
 
     /// The flow and direction that `key` tells.
     #[inline(always)]
-    pub fn find(&self, key: Key) -> Option<(FlowId, Direction)> {
+    pub fn find(&self, key: K) -> Option<(FlowId, Direction)> {
         let slot =
             *self.index.find(self.seed.hash_one(key), |&slot| key_of(&self.records, slot) == Some(key))?;
         Some((slot >> 1, direction_of(slot)))
@@ -265,18 +292,23 @@ impl FlowTable {
 
     /// The flow that `key` tells, to change, and its direction.
     #[inline(always)]
-    pub fn find_mut(&mut self, key: Key) -> Option<(&mut Flow, Direction)> {
+    pub fn find_mut(&mut self, key: K) -> Option<(&mut Flow<K>, Direction)> {
         let (id, direction) = self.find(key)?;
         Some((self.records.get_mut(id as usize)?.as_mut()?, direction))
     }
 
     /// The flow `id`.
-    pub fn get(&self, id: FlowId) -> Option<&Flow> {
+    pub fn get(&self, id: FlowId) -> Option<&Flow<K>> {
         self.records.get(id as usize)?.as_ref()
     }
 
+    /// The flow `id`, to change.
+    pub fn get_mut(&mut self, id: FlowId) -> Option<&mut Flow<K>> {
+        self.records.get_mut(id as usize)?.as_mut()
+    }
+
     /// Every flow.
-    pub fn iter(&self) -> impl Iterator<Item = &Flow> + '_ {
+    pub fn iter(&self) -> impl Iterator<Item = &Flow<K>> + '_ {
         self.records.iter().flatten()
     }
 
@@ -286,7 +318,7 @@ impl FlowTable {
     }
 
     /// Puts a flow in.
-    pub fn insert(&mut self, flow: Flow) -> Result<FlowId, Refused> {
+    pub fn insert(&mut self, flow: Flow<K>) -> Result<FlowId, Refused> {
         let Pair(there, back) = flow.keys;
         if there == back || self.find(there).is_some() || self.find(back).is_some() {
             return Err(Refused::Collision);
@@ -317,7 +349,7 @@ impl FlowTable {
     }
 
     /// Takes a flow out.
-    pub fn remove(&mut self, id: FlowId) -> Option<Flow> {
+    pub fn remove(&mut self, id: FlowId) -> Option<Flow<K>> {
         let Pair(there, back) = self.get(id)?.keys;
         for (key, slot) in [(there, id << 1), (back, id << 1 | 1)] {
             if let Ok(entry) = self.index.find_entry(self.seed.hash_one(key), |&other| other == slot) {
@@ -334,12 +366,22 @@ impl FlowTable {
     pub fn advance(&mut self, id: FlowId, direction: Direction, carries: Carries, now: u32) -> bool {
         let Some(flow) = self.records.get_mut(id as usize).and_then(Option::as_mut) else { return false };
         let mut clock = Clock::Refresh;
-        if let (FlowState::Tcp(state), Carries::Tcp(flags)) = (flow.state, carries) {
+        let opened = match (flow.state, carries) {
+            (FlowState::Tcp(state), Carries::Tcp(flags))
+            | (FlowState::Connection(state), Carries::Connection(flags)) => Some((state, flags)),
+            _ => None,
+        };
+        if let Some((state, flags)) = opened {
+            let before = flow.state;
             let (next, moved) = state.after(flags, direction.index());
             clock = moved;
             if next != state {
-                flow.state = FlowState::Tcp(next);
-                if clock == Clock::Restart || next.timeout(&self.timeouts) < state.timeout(&self.timeouts) {
+                flow.state = match before {
+                    FlowState::Connection(_) => FlowState::Connection(next),
+                    _ => FlowState::Tcp(next),
+                };
+                let sooner = flow.state.timeout(&self.timeouts) < before.timeout(&self.timeouts);
+                if clock == Clock::Restart || sooner {
                     // The deadline comes nearer than the wheel knows.
                     if clock == Clock::Restart {
                         flow.refreshed = now;
@@ -391,7 +433,7 @@ fn direction_of(slot: u32) -> Direction {
     if slot & 1 == 0 { Direction::Original } else { Direction::Reply }
 }
 
-fn key_of(records: &[Option<Flow>], slot: u32) -> Option<Key> {
+fn key_of<K: FlowKey>(records: &[Option<Flow<K>>], slot: u32) -> Option<K> {
     let flow = records.get((slot >> 1) as usize)?.as_ref()?;
     Some(flow.keys.of(direction_of(slot)))
 }

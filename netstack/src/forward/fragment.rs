@@ -6,19 +6,21 @@
 //! for what is addressed to the router.
 //!
 //! Every octet of a datagram passes once. A fragment that overlaps another one, cuts the transport header, or ends beyond
-//! what an IPv4 packet can hold is dropped (RFC 1858, RFC 3128), so what passes means the same to the filter and to the
-//! host. Datagrams, frames and time are bounded, in all and for one source.
+//! what a packet can hold is dropped (RFC 1858, RFC 3128), so what passes means the same to the filter and to the
+//! host; of IPv6, nothing more passes of a datagram with such a fragment (RFC 5722 §4). Datagrams, frames and time are bounded, in all and for one source.
 
 use alloc::collections::VecDeque;
 use alloc::vec::Vec;
-use core::net::Ipv4Addr;
+use core::net::IpAddr;
 
+use crate::forward::ipv6::parse::{Chain, FragmentHeader};
 use crate::frame::{Egress, Frame};
 use crate::id::Interface;
 use crate::ledger::DropReason;
 use crate::table::{Map, Seed};
 use crate::time::{Duration, Instant};
 use crate::wire::ipv4::{self, Ipv4};
+use crate::wire::ipv6::{self, Ipv6};
 use crate::wire::octets::u8_at;
 
 /// How much room fragments may take.
@@ -48,19 +50,19 @@ pub const PASSING: Limits = Limits {
 
 /// Most gaps that a datagram may have at any time.
 const MAX_SPANS: usize = 64;
-/// Octets of the largest IPv4 packet.
+/// Octets of the largest IPv4 packet, and of the largest payload of IPv6.
 const MAX_PACKET: usize = 65_535;
 
-/// What tells one datagram's fragments from another's (RFC 791 §3.2), and where they come in.
+/// What tells one datagram's fragments from another's (RFC 791 §3.2, RFC 8200 §4.5), and where they come in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Key {
     /// The source address.
-    pub source: Ipv4Addr,
+    pub source: IpAddr,
     /// The destination address.
-    pub destination: Ipv4Addr,
+    pub destination: IpAddr,
     /// The identification.
-    pub id: u16,
-    /// The protocol.
+    pub id: u32,
+    /// The protocol; of IPv6, the header that the fragmented part begins with.
     pub protocol: u8,
     /// The interface that the fragments come in by.
     pub interface: Interface,
@@ -89,7 +91,7 @@ impl<T: Clone> Fragments<T> {
         Fragments { table: Table::new(limits, seed) }
     }
 
-    /// A fragment has come in by `interface`; `frame` begins at its IPv4 header.
+    /// A fragment has come in by `interface`; `frame` begins at its IP header.
     pub fn handle(
         &mut self,
         now: Instant,
@@ -167,15 +169,22 @@ pub(super) struct Piece {
 
 impl Piece {
     pub(super) fn parse(packet: &[u8], interface: Interface) -> Result<Piece, DropReason> {
+        match packet.first().map(|first| first >> 4) {
+            Some(6) => Piece::parse_v6(packet, interface),
+            _ => Piece::parse_v4(packet, interface),
+        }
+    }
+
+    fn parse_v4(packet: &[u8], interface: Interface) -> Result<Piece, DropReason> {
         let view = Ipv4::parse(packet).ok_or(DropReason::Ipv4Malformed)?;
         let payload = view.payload();
         let start = view.fragment_offset();
         let end = start + payload.len();
         let is_last = !view.more_fragments();
         let key = Key {
-            source: view.source(),
-            destination: view.destination(),
-            id: view.id(),
+            source: view.source().into(),
+            destination: view.destination().into(),
+            id: view.id().into(),
             protocol: view.protocol(),
             interface,
         };
@@ -188,6 +197,30 @@ impl Piece {
             return Err(DropReason::FragmentMalformed);
         }
         Ok(Piece { key, header: view.header_len(), start, end, is_last })
+    }
+
+    fn parse_v6(packet: &[u8], interface: Interface) -> Result<Piece, DropReason> {
+        let view = Ipv6::parse(packet).ok_or(DropReason::Ipv6Malformed)?;
+        let found = Chain::of(packet).ok().and_then(|chain| chain.fragment);
+        let FragmentHeader { at, next, offset, more, id } = found.ok_or(DropReason::FragmentMalformed)?;
+        let header = at + FragmentHeader::LEN;
+        let payload = packet.get(header..ipv6::HEADER + view.payload_len()).unwrap_or_default();
+        let (start, end) = (usize::from(offset), usize::from(offset) + payload.len());
+        let key = Key {
+            source: view.source().into(),
+            destination: view.destination().into(),
+            id,
+            protocol: next,
+            interface,
+        };
+        let sound = !payload.is_empty()
+            && (!more || payload.len() % 8 == 0)
+            && at - ipv6::HEADER + end <= MAX_PACKET
+            && keeps_transport_header(next, start, payload);
+        if !sound {
+            return Err(DropReason::FragmentMalformed);
+        }
+        Ok(Piece { key, header, start, end, is_last: !more })
     }
 
     pub(super) fn is_first(&self) -> bool {
@@ -204,7 +237,7 @@ fn keeps_transport_header(protocol: u8, start: usize, payload: &[u8]) -> bool {
     let header = match protocol {
         ipv4::TCP if start == 0 => u8_at(payload, 12).map_or(20, |octet| usize::from(octet >> 4) * 4).max(20),
         ipv4::TCP => 20,
-        ipv4::UDP | ipv4::ICMP => 8,
+        ipv4::UDP | ipv4::ICMP | ipv6::ICMPV6 => 8,
         _ => 0,
     };
     if start == 0 { payload.len() >= header } else { start >= header }
@@ -280,7 +313,7 @@ pub(super) struct Held {
 pub(super) struct Table<S> {
     limits: Limits,
     datagrams: Map<Key, Datagram<S>>,
-    sources: Map<Ipv4Addr, Share>,
+    sources: Map<IpAddr, Share>,
     /// When each datagram's time is up, in order. Those that became whole since are skipped.
     deadlines: VecDeque<(Instant, Key)>,
     pub(super) held: usize,
@@ -291,6 +324,8 @@ struct Datagram<S> {
     spans: Spans,
     waiting: Vec<Held>,
     until: Instant,
+    /// A fragment that contradicts the others has come.
+    is_spoilt: bool,
     state: S,
 }
 
@@ -328,7 +363,9 @@ impl<S> Table<S> {
             return Err(DropReason::FragmentOverflow);
         }
         if let Some(datagram) = self.datagrams.get_mut(&piece.key) {
-            return if datagram.spans.add(piece) { Ok(()) } else { Err(DropReason::FragmentMalformed) };
+            let sound = !datagram.is_spoilt && datagram.spans.add(piece);
+            datagram.is_spoilt |= !sound && piece.key.source.is_ipv6();
+            return if sound { Ok(()) } else { Err(DropReason::FragmentMalformed) };
         }
         if self.datagrams.len() >= limits.datagrams || datagrams >= limits.datagrams_per_source {
             return Err(DropReason::FragmentOverflow);
@@ -336,7 +373,8 @@ impl<S> Table<S> {
         let mut spans = Spans::default();
         spans.add(piece);
         let until = now + limits.lifetime;
-        self.datagrams.insert(piece.key, Datagram { spans, waiting: Vec::new(), until, state });
+        self.datagrams
+            .insert(piece.key, Datagram { spans, waiting: Vec::new(), until, is_spoilt: false, state });
         self.sources.entry(piece.key.source).or_default().datagrams += 1;
         // Datagrams that became whole have left their deadlines behind; many of them do not grow the list.
         if self.deadlines.len() >= limits.datagrams.saturating_mul(2) {

@@ -16,7 +16,7 @@ use crate::id::{Interface, LanId, Mac, PortId};
 use crate::wire::ethernet::{Header, ethertype};
 use crate::wire::octets::u16_at;
 
-/// What the headers before an IPv4 packet have been found to say.
+/// What the headers before an IP packet have been found to say.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum WayIn {
     /// It is for the router, from a LAN: from the one named where there are stations to be learned, on a bridge.
@@ -28,7 +28,7 @@ pub(super) enum WayIn {
 }
 
 /// Octets of a frame that tell its session: Ethernet and PPPoE headers without the length.
-const SESSION: usize = Header::LEN + 4;
+pub(super) const SESSION: usize = Header::LEN + 4;
 
 impl Forwarder {
     /// Makes of `frame`, which came by `port`, the frame that leaves, and says by which port. `None`, and nothing has
@@ -89,7 +89,7 @@ impl Forwarder {
                 if packet.total > usize::from(state.mtu) {
                     return None;
                 }
-                let station = state.neighbours.station(turn.now, translation.destination())?;
+                let station = state.neighbours.v4.station(turn.now, translation.destination())?;
                 let exit = match *state.ports.as_slice() {
                     [only] => only,
                     _ => state.bridge.port(turn.now, station)?,
@@ -105,13 +105,13 @@ impl Forwarder {
                 }
                 let (exit, bytes) = match &mut link.carrier {
                     Carrier::Session(pppoe) => {
-                        let header = pppoe.header(packet.total)?;
+                        let header = pppoe.header(packet.total, PPP_IPV4)?;
                         (pppoe.session.port, frame.exchange(front, packet.total, header)?)
                     }
                     Carrier::Ethernet(ethernet) => {
                         let next_hop = ipv4.next_hop(translation.destination());
-                        let station = ethernet.neighbours.station(turn.now, next_hop)?;
-                        let header = ethernet.header(station).to_bytes();
+                        let station = ethernet.neighbours.v4.station(turn.now, next_hop)?;
+                        let header = ethernet.header(station, ethertype::IPV4).to_bytes();
                         (ethernet.port, frame.exchange(front, packet.total, header)?)
                     }
                 };

@@ -1,21 +1,22 @@
-//! From the port to the IPv4 packet: Ethernet, a LAN's bridge, an uplink's segment, PPPoE.
+//! From the port to the IP packet: Ethernet, a LAN's bridge, an uplink's segment, PPPoE.
 
 use core::net::Ipv4Addr;
 
 use crate::forward::bridge::Decision;
 use crate::forward::hit::WayIn;
 use crate::forward::key::Realm;
-use crate::forward::link::{Carrier, ENCAPSULATION, PPP_IPV4};
+use crate::forward::link::{Carrier, ENCAPSULATION, PPP_IPV4, PPP_IPV6};
 use crate::forward::message::{Punt, PuntKind, SessionOwner};
 use crate::forward::parse::{Carries, Packet};
 use crate::forward::segment::complete_checksum;
 use crate::forward::{Forwarder, Ingress, Turn};
 use crate::frame::Frame;
-use crate::id::{LanId, Mac, PortId, Segment, WanId};
+use crate::id::{Interface, LanId, Mac, PortId, Segment, WanId};
 use crate::ledger::DropReason;
 use crate::wire::checksum::Sum;
 use crate::wire::ethernet::{Header, ethertype};
 use crate::wire::ipv4::UDP;
+use crate::wire::ipv6;
 use crate::wire::octets::u16_at;
 
 /// UDP port of a DHCPv4 server (RFC 2131 §4.1).
@@ -82,18 +83,34 @@ impl Forwarder {
                 } else if header.destination.is_group() {
                     turn.egress.drop(frame, DropReason::BogonDestination);
                 } else {
-                    let is_bridge = self.lans.get(lan.index()).is_some_and(|lan| lan.ports.len() > 1);
-                    let bridge = is_bridge.then_some(lan);
-                    self.remember(port, WayIn::Lan { header: header.to_bytes(), ingress, bridge });
+                    self.remember(port, self.way_from_lan(lan, header, ingress));
                     self.ipv4(turn, ingress, frame);
                 }
             }
             ethertype::ARP => {
                 turn.punts.push_back(Punt { kind: PuntKind::Arp { segment: Segment::Lan(lan) }, frame })
             }
-            ethertype::IPV6 => turn.egress.drop(frame, DropReason::Ipv6Off),
+            ethertype::IPV6 => {
+                let Some(epoch) = self.epoch_if_up(Interface::Lan(lan)) else {
+                    return turn.egress.drop(frame, DropReason::Ipv6Off);
+                };
+                let ingress = Ingress { epoch, ..Ingress::lan(lan) };
+                if !header.destination.is_group() {
+                    self.remember6(port, self.way_from_lan(lan, header, ingress));
+                }
+                match frame.pull(Header::LEN) {
+                    true => self.ipv6(turn, ingress, header.destination.is_group(), frame),
+                    false => turn.egress.drop(frame, DropReason::Ipv6Malformed),
+                }
+            }
             _ => turn.egress.drop(frame, DropReason::UnknownEthertype),
         }
+    }
+
+    /// How what begins with `header` comes from a LAN.
+    fn way_from_lan(&self, lan: LanId, header: Header, ingress: Ingress) -> WayIn {
+        let is_bridge = self.lans.get(lan.index()).is_some_and(|lan| lan.ports.len() > 1);
+        WayIn::Lan { header: header.to_bytes(), ingress, bridge: is_bridge.then_some(lan) }
     }
 
     /// True when the packet's destination is the DHCP server's: everyone, or the router's address on the LAN.
@@ -136,7 +153,11 @@ impl Forwarder {
             | (ethertype::IPV4 | ethertype::ARP, Some(_)) => {
                 turn.egress.drop(frame, DropReason::OtherStation);
             }
-            (ethertype::IPV6, _) => turn.egress.drop(frame, DropReason::Ipv6Off),
+            (ethertype::IPV6, Some(wan)) if ours || header.destination.is_group() => {
+                self.receive_segment6(turn, port, wan, header, frame);
+            }
+            (ethertype::IPV6, Some(_)) => turn.egress.drop(frame, DropReason::OtherStation),
+            (ethertype::IPV6, None) => turn.egress.drop(frame, DropReason::Ipv6Off),
             _ => turn.egress.drop(frame, DropReason::UnknownEthertype),
         }
     }
@@ -175,6 +196,32 @@ impl Forwarder {
         self.ipv4(turn, ingress, frame);
     }
 
+    /// As `receive_segment`, for IPv6.
+    fn receive_segment6(
+        &mut self,
+        turn: &mut Turn<'_>,
+        port: PortId,
+        wan: WanId,
+        header: Header,
+        mut frame: Frame,
+    ) {
+        let (Some(epoch), Some((index, link))) =
+            (self.epoch_if_up(Interface::Wan(wan)), self.links.segment_mut(wan))
+        else {
+            return turn.egress.drop(frame, DropReason::Ipv6Off);
+        };
+        if !frame.pull(Header::LEN) {
+            return turn.egress.drop(frame, DropReason::Ipv6Malformed);
+        }
+        let total = usize::from(u16_at(frame.bytes(), 4).unwrap_or(0)).saturating_add(ipv6::HEADER);
+        link.count_received(total.min(frame.len()), turn.now);
+        let ingress = Ingress::link(SessionOwner::Wan(wan), epoch);
+        if !header.destination.is_group() {
+            self.remember6(port, WayIn::Segment { header: header.to_bytes(), ingress, link: index });
+        }
+        self.ipv6(turn, ingress, header.destination.is_group(), frame);
+    }
+
     /// A session's frame for us.
     fn receive_session(&mut self, turn: &mut Turn<'_>, port: PortId, peer: Mac, mut frame: Frame) {
         let Some(&[version_type, code, s0, s1, l0, l1]) =
@@ -199,14 +246,26 @@ impl Forwarder {
             _ => return turn.egress.drop(frame, DropReason::PppMalformed),
         };
         link.count_received(frame.len().saturating_sub(ENCAPSULATION), turn.now);
-        let owner = link.owner;
+        let (owner, ipv4) = (link.owner, link.ipv4);
+        if protocol == PPP_IPV6
+            && let Some(epoch) = self.epoch_if_up(Ingress::link(owner, 0).interface)
+        {
+            let ingress = Ingress::link(owner, epoch);
+            if let Some(&header) = frame.bytes().first_chunk() {
+                self.remember6(port, WayIn::Session { header, ingress, link: index });
+            }
+            return match frame.pull(ENCAPSULATION) {
+                true => self.ipv6(turn, ingress, false, frame),
+                false => turn.egress.drop(frame, DropReason::Ipv6Malformed),
+            };
+        }
         if protocol != PPP_IPV4 {
             return match frame.pull(PPP_AT) {
                 true => turn.punts.push_back(Punt { kind: PuntKind::Ppp { owner }, frame }),
                 false => turn.egress.drop(frame, DropReason::PppMalformed),
             };
         }
-        let Some(ipv4) = link.ipv4 else {
+        let Some(ipv4) = ipv4 else {
             return turn.egress.drop(frame, DropReason::PppPhase);
         };
         let ingress = Ingress::link(owner, ipv4.epoch);
@@ -223,6 +282,13 @@ impl Forwarder {
     fn remember(&mut self, port: PortId, way: WayIn) {
         if let Some(port) = self.ports.get_mut(port.index()) {
             port.way_in = Some(way);
+        }
+    }
+
+    /// As `remember`, for IPv6.
+    fn remember6(&mut self, port: PortId, way: WayIn) {
+        if let Some(port) = self.ports.get_mut(port.index()) {
+            port.way_in6 = Some(way);
         }
     }
 

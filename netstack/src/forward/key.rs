@@ -3,6 +3,7 @@
 use core::hash::{Hash, Hasher};
 use core::net::Ipv4Addr;
 
+use crate::forward::flow::Translated;
 use crate::id::WanId;
 
 /// The side that a packet comes in by. Each uplink is a side of its own, for addresses outside may be the same as inside
@@ -17,6 +18,11 @@ impl Realm {
     /// Beyond an uplink.
     pub const fn outside(wan: WanId) -> Realm {
         Realm(wan.0.wrapping_add(1))
+    }
+
+    /// Its number.
+    pub const fn number(self) -> u16 {
+        self.0
     }
 }
 
@@ -82,6 +88,19 @@ impl Key {
     pub fn reversed(self, realm: Realm) -> Key {
         Key::new(realm, self.protocol(), self.addresses.rotate_left(32), self.ports().rotate_left(16))
     }
+}
+
+/// What tells a flow and direction of one family.
+pub(crate) trait FlowKey: Copy + Eq + Hash + core::fmt::Debug {
+    /// An address of the family.
+    type Address: Copy + Eq + Hash + core::fmt::Debug;
+    /// What a flow of the family keeps of its translation.
+    type Translation: Clone + core::fmt::Debug;
+}
+
+impl FlowKey for Key {
+    type Address = Ipv4Addr;
+    type Translation = Translated;
 }
 
 impl Hash for Key {

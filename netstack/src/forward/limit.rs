@@ -6,7 +6,7 @@
 use alloc::boxed::Box;
 use alloc::vec;
 use core::hash::BuildHasher;
-use core::net::Ipv4Addr;
+use core::net::IpAddr;
 
 use crate::table::Seed;
 use crate::time::{Duration, Instant};
@@ -44,9 +44,13 @@ impl Limiter {
         Limiter { seed, per_source, overall, sources, all: Bucket::default() }
     }
 
-    /// Takes a token for an answer to `source`. False when it is not to be sent. A source that has spent its own tokens
+    /// Takes a token for an answer to `source`; a network of 64 bits counts as one source. False when it is not to be sent. A source that has spent its own tokens
     /// does not spend those of all.
-    pub fn allow(&mut self, now: Instant, source: Ipv4Addr) -> bool {
+    pub fn allow(&mut self, now: Instant, source: impl Into<IpAddr>) -> bool {
+        let source = match source.into() {
+            IpAddr::V4(source) => u64::from(source.to_bits()),
+            IpAddr::V6(source) => (source.to_bits() >> 64) as u64,
+        };
         let index = self.seed.hash_one(source) as usize % BUCKETS;
         let Some(bucket) = self.sources.get_mut(index) else { return false };
         if !bucket.has(now, self.per_source) || !self.all.has(now, self.overall) {
@@ -81,6 +85,8 @@ impl Bucket {
 
 #[cfg(test)]
 mod tests {
+    use core::net::Ipv4Addr;
+
     use super::*;
     use crate::rng::SeededRng;
 

@@ -6,7 +6,7 @@ use alloc::vec::Vec;
 use core::net::Ipv4Addr;
 
 use crate::forward::message::{Ipv4Segment, Session, SessionOwner, Usage, WanIpv4};
-use crate::forward::neighbour::Neighbours;
+use crate::forward::neighbour::Neighbourhood;
 use crate::frame::Egress;
 use crate::id::{Interface, Mac, PortId, SubscriberId, WanId};
 use crate::ledger::DropReason;
@@ -21,6 +21,9 @@ pub(crate) const ENCAPSULATION: usize = 22;
 
 /// PPP's protocol number of IPv4.
 pub(crate) const PPP_IPV4: u16 = 0x0021;
+
+/// PPP's protocol number of IPv6.
+pub(crate) const PPP_IPV6: u16 = 0x0057;
 
 /// IPv4 on a link.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -92,21 +95,22 @@ impl Pppoe {
             .chain(ethertype::PPPOE_SESSION.to_be_bytes())
             .chain([0x11, 0])
             .chain(session.id.to_be_bytes())
-            .chain([0, 0])
-            .chain(PPP_IPV4.to_be_bytes());
+            .chain([0, 0, 0, 0]);
         for (to, from) in header.iter_mut().zip(fields) {
             *to = from;
         }
         Pppoe { session, header }
     }
 
-    /// The header of a frame with an IPv4 packet of `len` octets. `None` when the packet is longer than the length field
-    /// can say.
-    pub fn header(&self, len: usize) -> Option<[u8; ENCAPSULATION]> {
+    /// The header of a frame with a packet of `len` octets of the PPP protocol `protocol`. `None` when the packet is longer
+    /// than the length field can say.
+    #[inline(always)]
+    pub fn header(&self, len: usize, protocol: u16) -> Option<[u8; ENCAPSULATION]> {
         let [high, low] = u16::try_from(len.checked_add(2)?).ok()?.to_be_bytes();
         let mut header = self.header;
         header[18] = high;
         header[19] = low;
+        [header[20], header[21]] = protocol.to_be_bytes();
         Some(header)
     }
 }
@@ -121,13 +125,13 @@ pub(crate) struct Ethernet {
     /// The uplink asks for its address by DHCP.
     pub asks_dhcp: bool,
     /// Who is there.
-    pub neighbours: Neighbours<Ipv4Addr>,
+    pub neighbours: Neighbourhood,
 }
 
 impl Ethernet {
-    /// The header of a frame with an IPv4 packet for `station`.
-    pub fn header(&self, station: Mac) -> Header {
-        Header { destination: station, source: self.mac, ethertype: ethertype::IPV4 }
+    /// The header of a frame for `station`.
+    pub fn header(&self, station: Mac, ethertype: u16) -> Header {
+        Header { destination: station, source: self.mac, ethertype }
     }
 }
 
@@ -200,7 +204,7 @@ impl Links {
                     port: wan.port,
                     mac: settings.ports.get(wan.port.index()).map(|port| port.mac).unwrap_or_default(),
                     asks_dhcp: matches!(wan.uplink, Uplink::Dhcp),
-                    neighbours: Neighbours::new(Seed::draw(rng)),
+                    neighbours: Neighbourhood::new(rng),
                 };
                 state.link = u32::try_from(links.len()).ok();
                 links.push(Some(Link::new(SessionOwner::Wan(id), Carrier::Ethernet(Box::new(ethernet)))));
@@ -295,7 +299,7 @@ impl Links {
         if let Carrier::Ethernet(ethernet) = &mut link.carrier
             && before.is_none_or(|before| before.segment != segment)
         {
-            ethernet.neighbours.clear(DropReason::NeighbourUnreachable, egress);
+            ethernet.neighbours.v4.clear(DropReason::NeighbourUnreachable, egress);
         }
         changed
     }
@@ -305,7 +309,7 @@ impl Links {
         let Some(link) = self.wan_mut(wan) else { return };
         link.ipv4 = None;
         if let Carrier::Ethernet(ethernet) = &mut link.carrier {
-            ethernet.neighbours.clear(DropReason::WanDown, egress);
+            ethernet.neighbours.v4.clear(DropReason::WanDown, egress);
         }
     }
 

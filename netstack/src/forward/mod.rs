@@ -28,6 +28,7 @@ pub mod fragment;
 mod hit;
 pub mod icmp;
 mod ingress;
+pub(crate) mod ipv6;
 mod key;
 pub mod limit;
 mod link;
@@ -63,11 +64,12 @@ use crate::forward::flow::{Account, FlowId, FlowTable, Pair};
 use crate::forward::follow::Decision;
 use crate::forward::fragment::Fragments;
 use crate::forward::hit::WayIn;
+use crate::forward::ipv6::Ipv6;
 use crate::forward::key::Realm;
 use crate::forward::limit::Limiter;
 use crate::forward::link::{Carrier, Links};
 use crate::forward::nat::{Inside, Nat};
-use crate::forward::neighbour::{Neighbours, Origin};
+use crate::forward::neighbour::{Neighbourhood, Origin};
 use crate::forward::reassemble::Reassembler;
 use crate::forward::route::Networks;
 use crate::frame::{Batch, Egress, Frame};
@@ -102,6 +104,8 @@ struct Port {
     offload: bool,
     /// How the last routed packet came in by it.
     way_in: Option<WayIn>,
+    /// How the last routed IPv6 packet did.
+    way_in6: Option<WayIn>,
 }
 
 /// A LAN.
@@ -113,7 +117,7 @@ struct Lan {
     mtu: u16,
     serves_dhcp: bool,
     bridge: Bridge,
-    neighbours: Neighbours<Ipv4Addr>,
+    neighbours: Neighbourhood,
 }
 
 /// The packet path and its tables.
@@ -128,11 +132,12 @@ pub struct Forwarder {
     nat: Nat,
     fragments: Fragments<Decision>,
     reassembler: Reassembler,
-    hosts: Map<Account, u32>,
+    hosts: Map<Account<Ipv4Addr>, u32>,
     flows_per_host: u32,
     limiter: Limiter,
     /// Where the sweep for flows of lost addresses has come to, and since when it wants to go on.
     sweep: Option<(FlowId, Instant)>,
+    v6: Ipv6,
 }
 
 /// What a packet came in by.
@@ -196,13 +201,13 @@ pub struct FlowSummary {
     /// What its first packet went out by.
     pub to: Interface,
     /// Source of its first packet, with the port or ICMP identifier.
-    pub source: (Ipv4Addr, u16),
+    pub source: (IpAddr, u16),
     /// Destination of its first packet.
-    pub destination: (Ipv4Addr, u16),
+    pub destination: (IpAddr, u16),
     /// Source of its first packet on the other side.
-    pub translated_source: (Ipv4Addr, u16),
+    pub translated_source: (IpAddr, u16),
     /// Destination of its first packet on the other side.
-    pub translated_destination: (Ipv4Addr, u16),
+    pub translated_destination: (IpAddr, u16),
 }
 
 impl Forwarder {
@@ -224,6 +229,7 @@ impl Forwarder {
                 mac: port.mac,
                 offload: port.offload,
                 way_in: None,
+                way_in6: None,
             })
             .collect();
         let lans = settings.lans.iter().map(|lan| new_lan(settings, lan, rng)).collect();
@@ -241,6 +247,7 @@ impl Forwarder {
             flows_per_host: settings.nat.flows_per_host,
             limiter: Limiter::new(limit::PER_SOURCE, limit::OVERALL, Seed::draw(rng)),
             sweep: None,
+            v6: Ipv6::new(settings, rng),
         }
     }
 
@@ -258,11 +265,12 @@ impl Forwarder {
         let mut turn = Turn::new(cx, egress, punts);
         self.expire(turn.second);
         self.sweep(turn.now);
+        self.v6.expire(turn.now);
         let role = self.ports.get(port.index()).map_or(Role::Unused, |port| port.role);
         // The frames at the front of the batch that are ready to leave, and by which port.
         let (mut ready, mut exit) = (0, None);
         while let Some(frame) = batch.get_mut(ready) {
-            let hit = self.hit(&turn, port, frame);
+            let hit = self.hit(&turn, port, frame).or_else(|| self.hit6(&turn, port, frame));
             if hit != exit || hit.is_none() {
                 turn.egress.transmit_first(exit, batch, ready);
                 (ready, exit) = (0, hit);
@@ -296,12 +304,17 @@ impl Forwarder {
     /// Takes a fact that Control has negotiated.
     pub fn apply(&mut self, cx: &mut Cx<'_>, update: Update, egress: &mut Egress) {
         if !matches!(update, Update::NeighbourFound { .. } | Update::NeighbourFailed { .. }) {
-            self.ports.iter_mut().for_each(|port| port.way_in = None);
+            self.ports.iter_mut().for_each(|port| (port.way_in, port.way_in6) = (None, None));
         }
         match update {
             Update::SessionOpened { owner, session } => self.links.open(owner, session),
             Update::SessionClosed { owner } => {
                 self.links.close(owner);
+                let interface6 = match owner {
+                    SessionOwner::Wan(wan) => Update::WanIpv6 { wan, ipv6: None },
+                    SessionOwner::Subscriber(subscriber) => Update::SubscriberIpv6 { subscriber, ipv6: None },
+                };
+                self.v6.apply(cx.now, interface6);
                 if matches!(owner, SessionOwner::Subscriber(_)) {
                     self.start_sweep(cx.now);
                 }
@@ -321,10 +334,10 @@ impl Forwarder {
                     self.start_sweep(cx.now);
                 }
             }
-            // The IPv6 path's.
-            Update::WanIpv6 { .. } | Update::LanIpv6 { .. } | Update::SubscriberIpv6 { .. } => {}
+            Update::WanIpv6 { .. } | Update::LanIpv6 { .. } | Update::SubscriberIpv6 { .. } => {
+                self.v6.apply(cx.now, update);
+            }
             Update::NeighbourFound { segment, address, mac } => {
-                let IpAddr::V4(address) = address else { return };
                 let Some(neighbours) = self.neighbours(segment) else { return };
                 for frame in neighbours.found(cx.now, address, mac) {
                     match segment {
@@ -336,7 +349,6 @@ impl Forwarder {
                 }
             }
             Update::NeighbourFailed { segment, address } => {
-                let IpAddr::V4(address) = address else { return };
                 let Some(neighbours) = self.neighbours(segment) else { return };
                 let waiting = neighbours.failed(address);
                 let mut punts = VecDeque::new();
@@ -349,7 +361,7 @@ impl Forwarder {
     }
 
     /// Who is on a segment.
-    fn neighbours(&mut self, segment: Segment) -> Option<&mut Neighbours<Ipv4Addr>> {
+    fn neighbours(&mut self, segment: Segment) -> Option<&mut Neighbourhood> {
         match segment {
             Segment::Lan(lan) => self.lans.get_mut(lan.index()).map(|lan| &mut lan.neighbours),
             Segment::Wan(wan) => match &mut self.links.segment_mut(wan)?.1.carrier {
@@ -359,20 +371,18 @@ impl Forwarder {
         }
     }
 
-    /// Sends an IPv4 packet of the router's own, which begins at its IPv4 header: it is routed, translated and
-    /// encapsulated as any other, and keeps its port where that is free.
+    /// Sends an IP packet of the router's own, which begins at its IP header: it is routed, translated and encapsulated as
+    /// any other, and keeps its port where that is free. One of IPv6 leaves by the uplink that its source is of.
     pub fn send_ip(&mut self, cx: &mut Cx<'_>, packet: Frame, egress: &mut Egress) {
         let mut punts = VecDeque::new();
         let mut turn = Turn::new(cx, egress, &mut punts);
-        self.ipv4(&mut turn, Ingress::ROUTER, packet);
+        match packet.bytes().first().map(|first| first >> 4) {
+            Some(6) => self.ipv6(&mut turn, Ingress::ROUTER, false, packet),
+            _ => self.ipv4(&mut turn, Ingress::ROUTER, packet),
+        }
         for punt in punts {
             egress.drop(punt.frame, DropReason::NotListening);
         }
-    }
-
-    /// Sends an IPv6 packet of the router's own to a neighbour or a group on a link.
-    pub fn send_link(&mut self, _cx: &mut Cx<'_>, _interface: Interface, packet: Frame, egress: &mut Egress) {
-        egress.drop(packet, DropReason::Ipv6Off);
     }
 
     /// Sends an Ethernet frame of the router's own on a LAN: by the port behind which its destination is, or by all.
@@ -394,6 +404,7 @@ impl Forwarder {
         for (_, segment) in self.links.segments_mut() {
             segment.neighbours.handle_timeout(now, egress);
         }
+        self.handle_timeout6(cx, egress);
     }
 
     /// When [`Forwarder::handle_timeout`] wants to be called.
@@ -405,18 +416,18 @@ impl Forwarder {
             self.links.segments().fold(None, |at, segment| earliest(at, segment.neighbours.poll_timeout()));
         let sweep = self.sweep.map(|(_, since)| since);
         let fragments = earliest(self.fragments.poll_timeout(), self.reassembler.poll_timeout());
-        earliest(earliest(self.flows.poll_timeout(), fragments), earliest(earliest(lans, uplinks), sweep))
+        let v4 = earliest(earliest(self.flows.poll_timeout(), fragments), sweep);
+        earliest(earliest(v4, self.v6.poll_timeout()), earliest(lans, uplinks))
     }
 
-    /// The next address that ARP is to ask for.
+    /// The next address that ARP or Neighbor Discovery is to ask for.
     pub fn poll_resolve(&mut self) -> Option<Resolve> {
         let lans =
             (0u16..).map(LanId).zip(&mut self.lans).map(|(id, lan)| (Segment::Lan(id), &mut lan.neighbours));
         let uplinks =
             self.links.segments_mut().map(|(wan, uplink)| (Segment::Wan(wan), &mut uplink.neighbours));
-        lans.chain(uplinks).find_map(|(segment, neighbours)| {
-            Some(Resolve { segment, address: neighbours.poll_resolve()?.into() })
-        })
+        lans.chain(uplinks)
+            .find_map(|(segment, neighbours)| Some(Resolve { segment, address: neighbours.poll_resolve()? }))
     }
 
     /// What the owner's session or segment has carried. `None` when it has none.
@@ -429,7 +440,8 @@ impl Forwarder {
         let fragments = self.fragments.held().saturating_add(self.reassembler.held());
         let lans = self.lans.iter().map(|lan| lan.neighbours.held());
         let uplinks = self.links.segments().map(|segment| segment.neighbours.held());
-        lans.chain(uplinks).fold(fragments, usize::saturating_add)
+        let waiting = fragments.saturating_add(self.v6.held());
+        lans.chain(uplinks).fold(waiting, usize::saturating_add)
     }
 
     /// The epoch of an uplink: how often its IPv4 address has changed.
@@ -437,9 +449,14 @@ impl Forwarder {
         self.links.epoch(wan)
     }
 
+    /// The epoch of an uplink's IPv6: how often it has lost an address or a delegated prefix.
+    pub fn epoch6(&self, wan: WanId) -> u32 {
+        self.v6.networks.epoch(wan)
+    }
+
     /// Number of flows, those of a lost address included until they are swept out.
     pub fn flow_count(&self) -> usize {
-        self.flows.len()
+        self.flows.len().saturating_add(self.v6.flows.len())
     }
 
     /// Number of NAT mappings, port forwards included.
@@ -449,29 +466,30 @@ impl Forwarder {
 
     /// Every flow.
     pub fn flows(&self) -> impl Iterator<Item = FlowSummary> + '_ {
-        self.flows.iter().map(|flow| {
+        let v4 = self.flows.iter().map(|flow| {
             let Pair(there, back) = flow.keys;
             FlowSummary {
                 protocol: there.protocol(),
                 from: flow.interfaces.0,
                 to: flow.interfaces.1,
-                source: (there.source(), there.source_port()),
-                destination: (there.destination(), there.destination_port()),
-                translated_source: (back.destination(), back.destination_port()),
-                translated_destination: (back.source(), back.source_port()),
+                source: (there.source().into(), there.source_port()),
+                destination: (there.destination().into(), there.destination_port()),
+                translated_source: (back.destination().into(), back.destination_port()),
+                translated_destination: (back.source().into(), back.source_port()),
             }
-        })
+        });
+        v4.chain(self.v6.summaries())
     }
 
     /// The stations known on a LAN, in no order.
-    pub fn stations(&self, lan: LanId) -> impl Iterator<Item = (Ipv4Addr, Mac)> + '_ {
+    pub fn stations(&self, lan: LanId) -> impl Iterator<Item = (IpAddr, Mac)> + '_ {
         self.lans.get(lan.index()).into_iter().flat_map(|lan| lan.neighbours.stations())
     }
 
     /// Ends a flow and gives back what it used.
     fn end(&mut self, id: FlowId) {
         let Some(flow) = self.flows.remove(id) else { return };
-        let Pair(source, destination) = flow.mappings;
+        let Pair(source, destination) = flow.translated.mappings;
         if let Some(mapping) = source {
             self.nat.detach(mapping, flow.keys.0.destination(), flow.confirmed);
         }
@@ -538,6 +556,6 @@ fn new_lan(settings: &Settings, lan: &crate::settings::Lan, rng: &mut dyn Rng) -
         mtu: ports().map(|port| port.mtu).min().unwrap_or(1500),
         serves_dhcp: lan.dhcp.is_some(),
         bridge: Bridge::new(ports().map(|port| port.mac).collect(), Seed::draw(rng)),
-        neighbours: Neighbours::new(Seed::draw(rng)),
+        neighbours: Neighbourhood::new(rng),
     }
 }

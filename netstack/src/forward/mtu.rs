@@ -24,12 +24,24 @@ pub fn mss_of(mtu: u16) -> u16 {
     mtu.saturating_sub(40)
 }
 
+/// The MSS that fits in an IPv6 packet of `mtu` octets: headers without options are 60 (RFC 6691 §2).
+pub fn mss6_of(mtu: u16) -> u16 {
+    mtu.saturating_sub(60)
+}
+
 /// Lowers the MSS option of the TCP segment in `packet`, which begins at its IPv4 header, to `max` octets. Only a SYN is
 /// changed, and only downward; `checksum` is what the frame says of the segment's checksum. True when the packet was
 /// changed. Malformed options are left as they are.
 pub fn clamp_mss(packet: &mut [u8], max: u16, checksum: Checksum) -> bool {
-    let Some((segment, at)) = find_mss(packet) else { return false };
-    let Some(segment) = packet.get_mut(segment..) else { return false };
+    match tcp_at(packet).and_then(|at| packet.get_mut(at..)) {
+        Some(segment) => clamp_segment(segment, max, checksum),
+        None => false,
+    }
+}
+
+/// As [`clamp_mss`], for `segment`, which begins at its TCP header.
+pub fn clamp_segment(segment: &mut [u8], max: u16, checksum: Checksum) -> bool {
+    let Some(at) = find_mss(segment) else { return false };
     let (Some(old), Some(field)) = (u16_at(segment, at), u16_at(segment, 16)) else { return false };
     if old <= max {
         return false;
@@ -44,13 +56,14 @@ pub fn clamp_mss(packet: &mut [u8], max: u16, checksum: Checksum) -> bool {
     true
 }
 
-/// Where the TCP header is in `packet`, and where in it the value of the MSS option of a SYN is.
-fn find_mss(packet: &[u8]) -> Option<(usize, usize)> {
+/// Where the TCP header is in `packet`.
+fn tcp_at(packet: &[u8]) -> Option<usize> {
     let view = Ipv4::parse(packet)?;
-    if view.protocol() != ipv4::TCP || view.fragment_offset() != 0 {
-        return None;
-    }
-    let segment = view.payload();
+    (view.protocol() == ipv4::TCP && view.fragment_offset() == 0).then(|| view.header_len())
+}
+
+/// Where in a SYN the value of its MSS option is.
+fn find_mss(segment: &[u8]) -> Option<usize> {
     if u8_at(segment, 13)? & SYN == 0 {
         return None;
     }
@@ -64,7 +77,7 @@ fn find_mss(packet: &[u8]) -> Option<(usize, usize)> {
                 let len = usize::from(u8_at(header, at + 1)?);
                 if kind == MAXIMUM_SEGMENT_SIZE && len == 4 {
                     u16_at(header, at + 2)?;
-                    return Some((view.header_len(), at + 2));
+                    return Some(at + 2);
                 }
                 if len < 2 {
                     return None;

@@ -9,10 +9,12 @@
 
 use alloc::collections::VecDeque;
 use core::hash::Hash;
+use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use crate::frame::{Egress, Frame};
 use crate::id::Mac;
 use crate::ledger::DropReason;
+use crate::rng::Rng;
 use crate::table::{Map, Seed};
 use crate::time::{Duration, Instant, earliest};
 
@@ -258,11 +260,86 @@ fn is_due<A: Eq + Hash>(entries: &Map<A, Entry>, address: A, deadline: Instant) 
     matches!(entries.get(&address), Some(Entry::Unresolved { until, .. }) if *until == deadline)
 }
 
+/// A segment's neighbours of both families.
+#[derive(Debug)]
+pub struct Neighbourhood {
+    /// By their IPv4 addresses.
+    pub v4: Neighbours<Ipv4Addr>,
+    /// By their IPv6 addresses.
+    pub v6: Neighbours<Ipv6Addr>,
+}
+
+impl Neighbourhood {
+    /// Nobody yet. Hash seeds are drawn from `rng`.
+    pub fn new(rng: &mut dyn Rng) -> Neighbourhood {
+        Neighbourhood { v4: Neighbours::new(Seed::draw(rng)), v6: Neighbours::new(Seed::draw(rng)) }
+    }
+
+    /// As [`Neighbours::station`].
+    pub fn station(&mut self, now: Instant, address: IpAddr) -> Option<Mac> {
+        match address {
+            IpAddr::V4(address) => self.v4.station(now, address),
+            IpAddr::V6(address) => self.v6.station(now, address),
+        }
+    }
+
+    /// As [`Neighbours::hold`].
+    pub fn hold(&mut self, now: Instant, address: IpAddr, frame: Frame, origin: Origin, egress: &mut Egress) {
+        match address {
+            IpAddr::V4(address) => self.v4.hold(now, address, frame, origin, egress),
+            IpAddr::V6(address) => self.v6.hold(now, address, frame, origin, egress),
+        }
+    }
+
+    /// As [`Neighbours::found`].
+    #[must_use]
+    pub fn found(&mut self, now: Instant, address: IpAddr, mac: Mac) -> VecDeque<Frame> {
+        match address {
+            IpAddr::V4(address) => self.v4.found(now, address, mac),
+            IpAddr::V6(address) => self.v6.found(now, address, mac),
+        }
+    }
+
+    /// As [`Neighbours::failed`].
+    #[must_use]
+    pub fn failed(&mut self, address: IpAddr) -> VecDeque<Frame> {
+        match address {
+            IpAddr::V4(address) => self.v4.failed(address),
+            IpAddr::V6(address) => self.v6.failed(address),
+        }
+    }
+
+    /// The next address that is to be asked for.
+    pub fn poll_resolve(&mut self) -> Option<IpAddr> {
+        self.v4.poll_resolve().map(IpAddr::V4).or_else(|| self.v6.poll_resolve().map(IpAddr::V6))
+    }
+
+    /// Number of packets that wait.
+    pub fn held(&self) -> usize {
+        self.v4.held().saturating_add(self.v6.held())
+    }
+
+    /// Every address whose station is known, in no order.
+    pub fn stations(&self) -> impl Iterator<Item = (IpAddr, Mac)> + '_ {
+        let v4 = self.v4.stations().map(|(address, mac)| (address.into(), mac));
+        v4.chain(self.v6.stations().map(|(address, mac)| (address.into(), mac)))
+    }
+
+    /// When [`Neighbourhood::handle_timeout`] wants to be called.
+    pub fn poll_timeout(&self) -> Option<Instant> {
+        earliest(self.v4.poll_timeout(), self.v6.poll_timeout())
+    }
+
+    /// As [`Neighbours::handle_timeout`].
+    pub fn handle_timeout(&mut self, now: Instant, egress: &mut Egress) {
+        self.v4.handle_timeout(now, egress);
+        self.v6.handle_timeout(now, egress);
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use alloc::vec::Vec;
-    use core::net::Ipv4Addr;
-
     use proptest::prelude::*;
 
     use super::*;

@@ -24,6 +24,8 @@ pub(crate) enum Carries {
     Tcp(u8),
     /// UDP.
     Udp,
+    /// A connection of another protocol than TCP: what the packet does to it, in the flags that TCP has for that.
+    Connection(u8),
     /// An ICMP query.
     IcmpQuery,
     /// The answer to an ICMP query.
@@ -131,7 +133,11 @@ fn later_fragment(len: usize, flags: u16) -> Result<(), DropReason> {
 
 /// What the transport header says, and the ports or what stands in their place.
 #[inline(always)]
-fn transport(payload: &[u8], protocol: u8, fragmented: bool) -> Result<(Carries, u32), DropReason> {
+pub(super) fn transport(
+    payload: &[u8],
+    protocol: u8,
+    fragmented: bool,
+) -> Result<(Carries, u32), DropReason> {
     // A first fragment too small for its transport header hides it from the filter (RFC 1858).
     let short = if fragmented { DropReason::FragmentMalformed } else { DropReason::TransportMalformed };
     if fragmented && !payload.len().is_multiple_of(8) {

@@ -186,7 +186,7 @@ impl Forwarder {
         let Pair(from, to) = flow.interfaces;
         self.epoch_of(from) == Some(flow.epochs.0)
             && self.epoch_of(to) == Some(flow.epochs.1)
-            && match flow.mappings {
+            && match flow.translated.mappings {
                 // Both ends are inside, so that neither tells the epoch of the uplink between them.
                 Pair(Some(source), Some(_)) => self.is_current_hairpin(source, flow),
                 Pair(None, None) if to == Interface::Router => self.is_own(flow.keys.0.destination()),
@@ -222,7 +222,7 @@ impl Forwarder {
     /// The inside host has sent by the flow for the first time.
     fn confirm(&mut self, id: FlowId) {
         let Some(flow) = self.flows.get(id) else { return };
-        match flow.mappings {
+        match flow.translated.mappings {
             Pair(Some(source), _) => self.nat.confirm(source, flow.keys.0.destination()),
             Pair(None, Some(destination)) => self.nat.confirm(destination, flow.keys.0.source()),
             Pair(None, None) => {}

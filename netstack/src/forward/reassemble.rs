@@ -1,15 +1,17 @@
-//! Reassembly of datagrams for the router itself (RFC 791 §3.2, RFC 1122 §3.3.2).
+//! Reassembly of datagrams for the router itself (RFC 791 §3.2, RFC 1122 §3.3.2, RFC 8200 §4.5).
 //!
 //! The pieces are held as they came, checked and bounded as in [`super::fragment`]; when the last missing one comes they are
 //! copied into one packet.
 
 use super::fragment::{Held, Limits, Piece, Table};
+use super::ipv6::parse::{FragmentHeader, unfragment};
 use crate::frame::{Egress, Frame};
 use crate::id::Interface;
 use crate::ledger::DropReason;
 use crate::table::Seed;
 use crate::time::{Duration, Instant};
 use crate::wire::ipv4::{self, Ipv4};
+use crate::wire::ipv6;
 use crate::wire::octets::set_u16;
 
 /// The room for fragments that are addressed to the router.
@@ -33,8 +35,8 @@ impl Reassembler {
         Reassembler { table: Table::new(limits, seed) }
     }
 
-    /// A fragment has come in by `interface`; `frame` begins at its IPv4 header. Returns the whole packet, from its IPv4
-    /// header on, when this was the last piece missing.
+    /// A fragment has come in by `interface`; `frame` begins at its IP header. Returns the whole packet, from its IP header
+    /// on, when this was the last piece missing.
     pub fn handle(
         &mut self,
         now: Instant,
@@ -88,8 +90,14 @@ impl Reassembler {
 /// be.
 fn join(pieces: &[Held], payload: usize, whole: &mut Frame) -> bool {
     let Some(first) = pieces.iter().find(|held| held.piece.is_first()) else { return false };
-    let Some(header) = Ipv4::parse(first.frame.bytes()).map(Ipv4::header) else { return false };
-    let Ok(total) = u16::try_from(header.len() + payload) else { return false };
+    let is_v6 = first.piece.key.source.is_ipv6();
+    let header = match is_v6 {
+        true => first.frame.bytes().get(..first.piece.header.saturating_sub(FragmentHeader::LEN)),
+        false => Ipv4::parse(first.frame.bytes()).map(Ipv4::header),
+    };
+    let Some(header) = header else { return false };
+    let beyond = if is_v6 { ipv6::HEADER } else { 0 };
+    let Ok(total) = u16::try_from((header.len() + payload).saturating_sub(beyond)) else { return false };
     if !whole.extend(header) {
         return false;
     }
@@ -104,6 +112,9 @@ fn join(pieces: &[Held], payload: usize, whole: &mut Frame) -> bool {
     }
     let len = header.len();
     let bytes = whole.bytes_mut();
+    if is_v6 {
+        return set_u16(bytes, 4, total) && unfragment(bytes, first.piece.key.protocol);
+    }
     set_u16(bytes, 2, total);
     set_u16(bytes, 6, 0);
     ipv4::write_header_checksum(bytes, len)

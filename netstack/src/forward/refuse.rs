@@ -15,43 +15,43 @@ use core::net::Ipv4Addr;
 
 /// What the sender of a packet is told.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Tell {
+pub(super) enum Tell<E = IcmpError> {
     /// Nothing.
     Nothing,
-    /// An ICMP error.
-    Error(IcmpError),
+    /// An ICMP error of the packet's family.
+    Error(E),
     /// A TCP reset.
     Reset,
 }
 
-impl From<Option<IcmpError>> for Tell {
-    fn from(error: Option<IcmpError>) -> Tell {
+impl<E> From<Option<E>> for Tell<E> {
+    fn from(error: Option<E>) -> Tell<E> {
         error.map_or(Tell::Nothing, Tell::Error)
     }
 }
 
 /// Why a packet is not forwarded, and what its sender is told.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Refusal {
+pub(super) struct Refusal<E = IcmpError> {
     /// The name that it is counted under.
     pub reason: DropReason,
     /// What its sender is told.
-    pub tell: Tell,
+    pub tell: Tell<E>,
 }
 
-impl Refusal {
+impl<E> Refusal<E> {
     /// The sender is told nothing.
-    pub fn silent(reason: DropReason) -> Refusal {
+    pub fn silent(reason: DropReason) -> Refusal<E> {
         Refusal { reason, tell: Tell::Nothing }
     }
 
     /// The sender is told by ICMP.
-    pub fn error(reason: DropReason, error: IcmpError) -> Refusal {
+    pub fn error(reason: DropReason, error: E) -> Refusal<E> {
         Refusal { reason, tell: Tell::Error(error) }
     }
 
     /// The sender is told by a TCP reset.
-    pub fn reset(reason: DropReason) -> Refusal {
+    pub fn reset(reason: DropReason) -> Refusal<E> {
         Refusal { reason, tell: Tell::Reset }
     }
 }
@@ -116,6 +116,9 @@ impl Forwarder {
     /// A packet that waited for a neighbour which does not answer. A sender on a LAN is told; one beyond an uplink is not,
     /// for the packet has been translated and the sender would not know it.
     pub(super) fn undeliverable(&mut self, turn: &mut Turn<'_>, mut frame: Frame) {
+        if frame.bytes().first().is_some_and(|first| first >> 4 == 6) {
+            return self.undeliverable6(turn, frame);
+        }
         let source = Ipv4::parse(frame.bytes()).map(Ipv4::source);
         if let Some(source) = source
             && let Route::To(interface @ Interface::Lan(_)) = self.networks.route(&self.links, source)

@@ -1,12 +1,17 @@
 //! The TCP reset that answers a segment for which there is no connection (RFC 9293 §3.10.7.1).
 
+use core::net::{Ipv4Addr, Ipv6Addr};
+
 use crate::frame::Frame;
 use crate::wire::checksum::Sum;
 use crate::wire::ipv4::{self, Ipv4};
+use crate::wire::ipv6;
 use crate::wire::octets::{set_u16, set_u32, u8_at, u16_at, u32_at};
 
 /// Octets of a reset, from its IPv4 header on.
 pub const RESET: usize = ipv4::MIN_HEADER + TCP_HEADER;
+/// Octets of a reset, from its IPv6 header on.
+pub const RESET6: usize = ipv6::HEADER + TCP_HEADER;
 
 const TCP_HEADER: usize = 20;
 const FIN: u8 = 0x01;
@@ -19,14 +24,40 @@ const TTL: u8 = 64;
 /// header), in the name of the segment's destination. False, and no change, when the segment may not be answered (it is a
 /// reset itself, a fragment, malformed, or not between two single hosts), or when `out` has no room.
 pub fn write_reset(packet: &[u8], out: &mut Frame) -> bool {
-    match Reset::to(packet) {
-        Some(reset) => reset.write(out),
-        None => false,
-    }
+    let Some((packet, reset)) = Ipv4::parse(packet).and_then(|packet| {
+        let single = |address: Ipv4Addr| {
+            !address.is_unspecified() && !address.is_multicast() && !address.is_broadcast()
+        };
+        let may = packet.protocol() == ipv4::TCP
+            && !packet.is_fragment()
+            && single(packet.source())
+            && single(packet.destination());
+        Some((packet, Reset::to(packet.payload()).filter(|_| may)?))
+    }) else {
+        return false;
+    };
+    let Some(bytes) = out.put(RESET) else { return false };
+    let Some((ip, tcp)) = bytes.split_at_mut_checked(ipv4::MIN_HEADER) else { return false };
+    let (source, destination) = (packet.destination(), packet.source());
+    ip.copy_from_slice(&[0x45, 0, 0, 0, 0, 0, 0x40, 0, TTL, ipv4::TCP, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0]);
+    set_u16(ip, 2, RESET as u16);
+    set_u32(ip, 12, source.to_bits());
+    set_u32(ip, 16, destination.to_bits());
+    ipv4::write_header_checksum(ip, ipv4::MIN_HEADER);
+    reset.write(tcp, Sum::pseudo_v4(source, destination, ipv4::TCP, TCP_HEADER as u16))
 }
 
-struct Reset<'a> {
-    packet: Ipv4<'a>,
+/// Writes into `out`, from the IPv6 header on, the reset that answers `segment`, which went from `source` to
+/// `destination`. False, and no change, when it is a reset itself or malformed, or when `out` has no room.
+pub fn write_reset6(source: Ipv6Addr, destination: Ipv6Addr, segment: &[u8], out: &mut Frame) -> bool {
+    let Some(reset) = Reset::to(segment) else { return false };
+    let mut tcp = [0; TCP_HEADER];
+    let head = ipv6::Header { source: destination, destination: source, hop_limit: TTL };
+    reset.write(&mut tcp, Sum::pseudo_v6(destination, source, ipv6::TCP, TCP_HEADER as u32))
+        && head.write(ipv6::TCP, &[&tcp], out)
+}
+
+struct Reset {
     source_port: u16,
     destination_port: u16,
     sequence: u32,
@@ -34,17 +65,9 @@ struct Reset<'a> {
     acknowledgment: Option<u32>,
 }
 
-impl<'a> Reset<'a> {
-    fn to(bytes: &'a [u8]) -> Option<Self> {
-        let packet =
-            Ipv4::parse(bytes).filter(|packet| packet.protocol() == ipv4::TCP && !packet.is_fragment())?;
-        let single = |address: core::net::Ipv4Addr| {
-            !address.is_unspecified() && !address.is_multicast() && !address.is_broadcast()
-        };
-        if !single(packet.source()) || !single(packet.destination()) {
-            return None;
-        }
-        let segment = packet.payload();
+impl Reset {
+    /// What answers `segment`, which begins at its TCP header.
+    fn to(segment: &[u8]) -> Option<Self> {
         let header = usize::from(u8_at(segment, 12)? >> 4) * 4;
         let flags = u8_at(segment, 13)?;
         if header < TCP_HEADER || header > segment.len() || flags & RST != 0 {
@@ -59,7 +82,6 @@ impl<'a> Reset<'a> {
             (0, Some(u32_at(segment, 4)?.wrapping_add(data).wrapping_add(marks)))
         };
         Some(Reset {
-            packet,
             source_port: u16_at(segment, 2)?,
             destination_port: u16_at(segment, 0)?,
             sequence,
@@ -67,17 +89,8 @@ impl<'a> Reset<'a> {
         })
     }
 
-    fn write(self, out: &mut Frame) -> bool {
-        let Some(bytes) = out.put(RESET) else { return false };
-        let Some((ip, tcp)) = bytes.split_at_mut_checked(ipv4::MIN_HEADER) else { return false };
-        let (source, destination) = (self.packet.destination(), self.packet.source());
-
-        ip.copy_from_slice(&[0x45, 0, 0, 0, 0, 0, 0x40, 0, TTL, ipv4::TCP, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0]);
-        set_u16(ip, 2, RESET as u16);
-        set_u32(ip, 12, source.to_bits());
-        set_u32(ip, 16, destination.to_bits());
-        ipv4::write_header_checksum(ip, ipv4::MIN_HEADER);
-
+    /// Writes its TCP header, whose pseudo-header's sum is `pseudo`.
+    fn write(self, tcp: &mut [u8], pseudo: Sum) -> bool {
         let flags = if self.acknowledgment.is_some() { RST | ACK } else { RST };
         tcp.fill(0);
         set_u16(tcp, 0, self.source_port);
@@ -85,7 +98,6 @@ impl<'a> Reset<'a> {
         set_u32(tcp, 4, self.sequence);
         set_u32(tcp, 8, self.acknowledgment.unwrap_or(0));
         set_u16(tcp, 12, 0x5000 | u16::from(flags));
-        let pseudo = Sum::pseudo_v4(source, destination, ipv4::TCP, TCP_HEADER as u16);
         let checksum = pseudo.plus(Sum::of(tcp)).checksum();
         set_u16(tcp, 16, checksum)
     }

@@ -67,7 +67,7 @@ fn packets_for_a_station_leave_by_its_port() {
     net.forwarder.apply(&mut cx, found, &mut net.egress);
     assert_eq!(net.egress.outgoing(LAN_PORT).unwrap().0.len(), 0);
     assert_eq!(net.egress.outgoing(LAN_PORT_2).unwrap().0.len(), 1);
-    assert_eq!(net.forwarder.stations(HOME).collect::<Vec<_>>(), [(HOST, mac_of(HOST))]);
+    assert_eq!(net.forwarder.stations(HOME).collect::<Vec<_>>(), [(HOST.into(), mac_of(HOST))]);
 }
 
 #[test]
@@ -192,7 +192,8 @@ fn status_lists_flows() {
     let external = net.map_udp((HOST, 5000), (SERVER, 53));
     let flows: Vec<_> = net.forwarder.flows().collect();
     assert_eq!(flows.len(), 1);
-    assert_eq!((flows[0].source, flows[0].translated_source), ((HOST, 5000), external));
-    assert_eq!(flows[0].destination, (SERVER, 53));
+    let external = (external.0.into(), external.1);
+    assert_eq!((flows[0].source, flows[0].translated_source), ((HOST.into(), 5000), external));
+    assert_eq!(flows[0].destination, (SERVER.into(), 53));
     assert_eq!((flows[0].from, flows[0].to), (Interface::Lan(HOME), Interface::Wan(ISP)));
 }

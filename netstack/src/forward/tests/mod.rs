@@ -1,5 +1,6 @@
 //! Tests of the packet path, in virtual time, with packets made by hand.
 
+mod ipv6;
 mod net;
 mod packet;
 

@@ -5,10 +5,12 @@ use alloc::collections::VecDeque;
 use alloc::string::String;
 use alloc::vec;
 use alloc::vec::Vec;
-use core::net::{IpAddr, Ipv4Addr};
+use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
+use super::ipv6::net::{At6, mac_of6};
+use super::ipv6::packet::Read6;
 use super::packet::{Packet, Read};
-use crate::forward::{Forwarder, Ipv4Segment, PuntKind, Session, SessionOwner, Update, WanIpv4};
+use crate::forward::{Forwarder, Ipv4Segment, PuntKind, Resolve, Session, SessionOwner, Update, WanIpv4};
 use crate::frame::{Batch, Egress, Frame, Offload};
 use crate::id::{Interface, Ipv4Cidr, LanId, Mac, PortId, SubscriberId, WanId};
 use crate::ledger::DropReason;
@@ -208,6 +210,10 @@ pub struct Net {
     owners: Vec<SessionOwner>,
     /// Stations that answer ARP not at all.
     pub silent: Vec<Ipv4Addr>,
+    /// Stations that answer Neighbor Discovery not at all.
+    pub silent6: Vec<Ipv6Addr>,
+    /// IPv6 packets that came out, and where.
+    pub six: Vec<(At6, Read6)>,
     /// Frames handed up other than local packets.
     pub punts: Vec<(PuntKind, Vec<u8>)>,
     /// Ethernet frames that came out of a LAN's port and are not for a known station.
@@ -247,6 +253,8 @@ impl Net {
             rng,
             owners: vec![],
             silent: vec![],
+            silent6: vec![],
+            six: vec![],
             punts: vec![],
             bridged: vec![],
         }
@@ -266,12 +274,21 @@ impl Net {
         self.check_balance();
         assert!(self.forwarder.flows.is_consistent());
         assert!(self.forwarder.nat.is_consistent());
+        assert!(self.forwarder.v6.flows.is_consistent());
+        let accounted = self.forwarder.v6.flows.iter().filter(|flow| flow.account.is_some()).count();
+        assert_eq!(self.forwarder.v6.hosts.values().sum::<u32>() as usize, accounted);
         let flows = || self.forwarder.flows.iter();
         let uses: usize = flows()
-            .map(|flow| usize::from(flow.mappings.0.is_some()) + usize::from(flow.mappings.1.is_some()))
+            .map(|flow| {
+                usize::from(flow.translated.mappings.0.is_some())
+                    + usize::from(flow.translated.mappings.1.is_some())
+            })
             .sum();
         let confirmed = flows()
-            .filter(|flow| flow.confirmed && (flow.mappings.0.is_some() || flow.mappings.1.is_some()))
+            .filter(|flow| {
+                flow.confirmed
+                    && (flow.translated.mappings.0.is_some() || flow.translated.mappings.1.is_some())
+            })
             .count();
         assert_eq!(self.forwarder.nat.uses(), (uses as u32, confirmed as u32));
         let accounted = flows().filter(|flow| flow.account.is_some()).count();
@@ -421,11 +438,23 @@ impl Net {
 
     /// The router's own endpoint sends.
     pub fn router(&mut self, packet: Packet) -> Out {
-        let bytes = packet.build();
+        self.router_bytes(&packet.build())
+    }
+
+    pub fn router_bytes(&mut self, bytes: &[u8]) -> Out {
         let mut frame = self.egress.originate(bytes.len());
-        frame.extend(&bytes);
+        frame.extend(bytes);
         let mut cx = Cx { now: self.now, rng: &mut self.rng };
         self.forwarder.send_ip(&mut cx, frame, &mut self.egress);
+        self.collect(VecDeque::new())
+    }
+
+    /// One of the router's machines sends on a link.
+    pub fn link_bytes(&mut self, interface: Interface, bytes: &[u8]) -> Out {
+        let mut frame = self.egress.originate(bytes.len());
+        frame.extend(bytes);
+        let mut cx = Cx { now: self.now, rng: &mut self.rng };
+        self.forwarder.send_link(&mut cx, interface, frame, &mut self.egress);
         self.collect(VecDeque::new())
     }
 
@@ -442,18 +471,24 @@ impl Net {
             match punt.kind {
                 PuntKind::Local { interface } => {
                     assert_eq!(punt.frame.offload, Offload::default());
-                    out.0.push((At::Local(interface), Read::new(punt.frame.bytes())));
+                    match punt.frame.bytes()[0] >> 4 {
+                        6 => self.six.push((At6::Local(interface), Read6::new(punt.frame.bytes()))),
+                        _ => out.0.push((At::Local(interface), Read::new(punt.frame.bytes()))),
+                    }
                 }
                 kind => self.punts.push((kind, punt.frame.bytes().to_vec())),
             }
             self.egress.consume(punt.frame);
         }
         while let Some(resolve) = self.forwarder.poll_resolve() {
-            let (segment, IpAddr::V4(address)) = (resolve.segment, resolve.address) else { continue };
-            if !self.silent.contains(&address) {
+            let Resolve { segment, address } = resolve;
+            let (mac, is_silent) = match address {
+                IpAddr::V4(address) => (mac_of(address), self.silent.contains(&address)),
+                IpAddr::V6(address) => (mac_of6(address), self.silent6.contains(&address)),
+            };
+            if !is_silent {
                 let mut cx = Cx { now: self.now, rng: &mut self.rng };
-                let update =
-                    Update::NeighbourFound { segment, address: address.into(), mac: mac_of(address) };
+                let update = Update::NeighbourFound { segment, address, mac };
                 self.forwarder.apply(&mut cx, update, &mut self.egress);
             }
         }
@@ -491,15 +526,21 @@ impl Net {
                     .expect("a session's frame");
                 assert_eq!(bytes[14..16], [0x11, 0]);
                 assert_eq!(usize::from(u16::from_be_bytes([bytes[18], bytes[19]])), bytes.len() - 20);
-                assert_eq!(bytes[20..22], [0, 0x21]);
                 assert!(bytes.len() <= 22 + 1492, "more than the session's MTU");
-                out.0.push((At::Session(owner), Read::new(&bytes[22..])));
+                match bytes[20..22] {
+                    [0, 0x21] => out.0.push((At::Session(owner), Read::new(&bytes[22..]))),
+                    [0, 0x57] => self.six.push((At6::Session(owner), Read6::new(&bytes[22..]))),
+                    _ => panic!("no network protocol"),
+                }
             }
             0x0800 if source == port_mac(port) && offload && frame.offload != Offload::default() => {
                 self.bridged.push((port, bytes.to_vec()));
             }
             0x0800 if port == WAN_PORT && source == port_mac(port) => {
                 out.0.push((At::Beyond(destination), Read::new(&bytes[14..])));
+            }
+            0x86dd if source == port_mac(port) && frame.offload == Offload::default() => {
+                self.six.push((At6::Station(port, destination), Read6::new(&bytes[14..])));
             }
             0x0800 if source == port_mac(port) => {
                 let read = Read::new(&bytes[14..]);

@@ -1,0 +1,8 @@
+//! Tests of the IPv6 path.
+
+pub(super) mod net;
+pub(super) mod packet;
+
+mod border;
+mod filter;
+mod path;
