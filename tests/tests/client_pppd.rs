@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use genkan_tests::guest::Guest;
 use genkan_tests::lab::{Lab, WEB};
+use genkan_tests::netns::veth;
 use genkan_tests::peers::{Authentication, Client};
 use genkan_tests::topology::{Isp, Terms};
 use genkan_tests::wait_for;
@@ -93,4 +94,36 @@ fn pppd_comes_back_after_a_crash_of_the_concentrator() {
     Client::default().start(&mut guest);
     Client::wait_up(&mut guest);
     guest.run(&format!("ip route replace {WEB} dev ppp100; ping -c 2 -W 3 {WEB}"));
+}
+
+/// RFC 5072 INTERFACE-IDENTIFIER. RFC 7084 WLL-3. TR-124 WAN.PPP.IPv6.5: pppd speaks both families, either of them, and
+/// one that the concentrator does not have.
+#[test]
+fn pppd_speaks_ipv6_beside_and_instead_of_ipv4() {
+    let (lab, mut guest, isp) = street("client-families");
+    // Nobody answers on the ISP's own uplink: its subscribers have IPv6 among themselves.
+    veth((&isp.namespace, "core6"), (&isp.far.host, "eth6"));
+    for (ipv4, ipv6, served) in
+        [(true, true, true), (false, true, true), (true, false, true), (true, true, false)]
+    {
+        let concentrator = isp.start(&lab, Terms { ipv6: served, ..Terms::default() });
+        Client { ipv4, ipv6, ..Client::default() }.start(&mut guest);
+        let address = ipv4.then(|| Client::wait_up(&mut guest).to_string());
+        let link_local = (ipv6 && served).then(|| {
+            let (own, peer) = Client::wait_link_locals(&mut guest);
+            assert_ne!(own, peer);
+            own.to_string()
+        });
+        // Whatever was refused may be heard of for a while.
+        std::thread::sleep(Duration::from_secs(5));
+        let status = concentrator.status().expect("a status");
+        let session = &status["concentrators"][0]["sessions"][0];
+        assert_eq!(session["address"].as_str(), address.as_deref(), "{status}");
+        assert_eq!(session["link_local"].as_str(), link_local.as_deref(), "{status}");
+        if ipv4 {
+            guest.run(&format!("ip route replace {WEB} dev ppp100; ping -c 2 -W 3 {WEB}"));
+        }
+        guest.run("killall pppd; while pidof pppd >/dev/null; do sleep 0.1; done; rm -f /run/test/*");
+        concentrator.end();
+    }
 }

@@ -8,7 +8,7 @@ use genkan_tests::gateway::Genkan;
 use genkan_tests::guest::Guest;
 use genkan_tests::internet::Blob;
 use genkan_tests::lab::{GATEWAY, Lab, PASSWORD, WEB, web};
-use genkan_tests::peers::{Authentication, SERVER, Server};
+use genkan_tests::peers::{Authentication, Delegation, Dhcp6, SERVER, Server};
 use genkan_tests::topology::{Dial, Far, House, Port, guest_isp};
 use genkan_tests::wait_for;
 
@@ -170,5 +170,36 @@ fn ten_cold_starts_are_all_up() {
             gateway.end();
         }
         let _ = std::fs::remove_dir_all(lab.folder().join("router.state"));
+    }
+}
+
+/// RFC 5072 INTERFACE-IDENTIFIER. RFC 7084 WLL-2, WLL-3. TR-124 WAN.PPP.IPv6.5: the ISP has both families, either of them,
+/// and not the one that is asked for besides.
+#[test]
+fn ipv6cp_opens_beside_and_instead_of_ipcp() {
+    let (lab, mut guest, _far, house) = street("isp-families");
+    for (ipv4, ipv6) in [(true, true), (false, true), (true, false)] {
+        let nobody = Delegation { server: Dhcp6::Off, ..Delegation::default() };
+        Server { ipv4, ipv6: ipv6.then_some(nobody), ..Server::default() }.start(&mut guest);
+        let gateway = house.start(&lab, Dial { wan: "ipv6 = true\n", ..Dial::default() }, "");
+        let wan = gateway.wait_up("isp", PATIENCE);
+        if ipv6 {
+            let (theirs, ours) = Server::wait_link_locals(&mut guest);
+            let told = format!("link-local address {ours}, peer {theirs}");
+            gateway.wait_log("the link-local addresses", PATIENCE, |line| line.contains(&told));
+        } else {
+            gateway.wait_log("that there is no IPv6", PATIENCE, |line| line.contains("does not offer IPv6"));
+        }
+        if ipv4 {
+            gateway.wait_log("the IPv4 address", PATIENCE, |line| line.contains("online: address 10.64.1.1"));
+            lab.lease(&house.desk, "eth0");
+            house.desk.run(&format!("ping -c 2 -i 0.3 -W 3 {WEB}"));
+        } else {
+            gateway.wait_log("that there is no IPv4", PATIENCE, |line| line.contains("does not offer IPv4"));
+        }
+        let now = gateway.wait_up("isp", PATIENCE);
+        assert_eq!(now.mtu, wan.mtu);
+        gateway.end();
+        Server::kill(&mut guest);
     }
 }

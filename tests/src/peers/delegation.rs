@@ -98,7 +98,7 @@ impl Delegation {
             "/etc/ppp/ipv6-down",
             "#!/bin/sh\n[ $1 != ppp100 ] || exit 0\nkill $(cat /run/test/radvd-$1.pid)\nkillall kea-dhcp6 dhcp6s\n",
         );
-        guest.run("mkdir -p /run/kea; chmod 755 /etc/ppp/ipv6-up /etc/ppp/ipv6-down /etc/ppp/dhcp6-up /etc/ppp/route");
+        guest.run("mkdir -p /run/kea; touch /etc/ppp/route; chmod 755 /etc/ppp/ipv6-up /etc/ppp/ipv6-down /etc/ppp/dhcp6-up /etc/ppp/route");
     }
 
     /// Ends the DHCPv6 server without a word; sessions stay.

@@ -84,6 +84,12 @@ impl Server {
         guest.run("cut -d ' ' -f 1 /run/test/session6").trim().into()
     }
 
+    /// Waits until IPV6CP is open on its first session, and returns the link-local addresses, the server's own first.
+    #[track_caller]
+    pub fn wait_link_locals(guest: &mut Guest) -> (Ipv6Addr, Ipv6Addr) {
+        link_locals(guest, "/run/test/pppd-server.log")
+    }
+
     /// Ends the server and its sessions at once: nobody gets a PADT or a Terminate-Request.
     #[track_caller]
     pub fn kill(guest: &mut Guest) {
@@ -93,6 +99,20 @@ impl Server {
              rm -f /run/test/*",
         );
     }
+}
+
+/// Waits until the pppd that writes `log` has IPV6CP open, and returns the link-local addresses, its own first.
+#[track_caller]
+fn link_locals(guest: &mut Guest, log: &str) -> (Ipv6Addr, Ipv6Addr) {
+    wait_for("IPV6CP to open", Duration::from_secs(30), || {
+        let log = guest.try_run(&format!("cat {log}")).output;
+        let said = |side: &str| {
+            let line =
+                log.lines().rev().find(|line| line.starts_with(side) && line.contains("LL address"))?;
+            line.split_whitespace().last()?.parse::<Ipv6Addr>().ok()
+        };
+        said("local").zip(said("remote")).ok_or_else(|| log.clone())
+    })
 }
 
 /// pppd with the kernel's PPPoE, on the guest's eth0 or eth1.
@@ -106,6 +126,8 @@ pub struct Client<'a> {
     pub authentication: Authentication,
     /// MTU that it asks for.
     pub mtu: u16,
+    /// Whether it speaks IPCP.
+    pub ipv4: bool,
     /// Whether it speaks IPV6CP, too.
     pub ipv6: bool,
 }
@@ -113,7 +135,7 @@ pub struct Client<'a> {
 impl Default for Client<'_> {
     fn default() -> Self {
         let authentication = Authentication::ChapMd5;
-        Client { card: "eth1", password: PASSWORD, authentication, mtu: 1492, ipv6: false }
+        Client { card: "eth1", password: PASSWORD, authentication, mtu: 1492, ipv4: true, ipv6: false }
     }
 }
 
@@ -121,8 +143,8 @@ impl Client<'_> {
     /// Starts it, as ppp100.
     #[track_caller]
     pub fn start(self, guest: &mut Guest) {
-        let Client { card, password, authentication, mtu, ipv6 } = self;
-        let ipv6 = if ipv6 { "+ipv6" } else { "noipv6" };
+        let Client { card, password, authentication, mtu, ipv4, ipv6 } = self;
+        let families = [if ipv4 { "" } else { "noip\n" }, if ipv6 { "+ipv6" } else { "noipv6" }].concat();
         let mut refused = String::new();
         for other in Authentication::ALL.into_iter().filter(|other| *other != authentication) {
             refused.push_str(&format!("refuse-{}\n", other.option()));
@@ -131,7 +153,7 @@ impl Client<'_> {
             "/etc/ppp/client",
             &format!(
                 "plugin rp-pppoe.so\n{card}\nunit 100\nuser \"{USERNAME}\"\npassword \"{password}\"\n\
-                 {refused}refuse-mschap\nrefuse-eap\nmtu {mtu}\nmru {mtu}\nnoauth\n{ipv6}\nnomppe\nnodeflate\nnobsdcomp\n\
+                 {refused}refuse-mschap\nrefuse-eap\nmtu {mtu}\nmru {mtu}\nnoauth\n{families}\nnomppe\nnodeflate\nnobsdcomp\n\
                  novj\nusepeerdns\nnodefaultroute\nmaxfail 1\nlcp-echo-interval 2\nlcp-echo-failure 5\n\
                  debug\nlogfile /run/test/pppd-client.log\n"
             ),
@@ -152,6 +174,12 @@ impl Client<'_> {
             let address = address.and_then(|word| word.split('/').next()?.parse().ok());
             address.ok_or_else(|| guest.try_run("tail -n 25 /run/test/pppd-client.log").output)
         })
+    }
+
+    /// Waits until IPV6CP is open on its session, and returns the link-local addresses, its own first.
+    #[track_caller]
+    pub fn wait_link_locals(guest: &mut Guest) -> (Ipv6Addr, Ipv6Addr) {
+        link_locals(guest, "/run/test/pppd-client.log")
     }
 
     /// The MTU of its session.
