@@ -18,6 +18,8 @@ pub mod option;
 mod reconfigure;
 mod retransmit;
 pub mod server;
+#[cfg(test)]
+mod tests;
 
 pub use duid::Duid;
 pub use information::Information;

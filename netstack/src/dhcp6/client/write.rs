@@ -2,8 +2,9 @@
 
 use alloc::vec::Vec;
 
+use super::Client;
 use super::leases::Leases;
-use super::{Client, Farewell, Phase};
+use super::phase::{Farewell, Phase};
 use crate::dhcp6::duid::Duid;
 use crate::dhcp6::message::{Builder, MESSAGE_MAX, MessageType};
 use crate::dhcp6::option::{IaKind, code};

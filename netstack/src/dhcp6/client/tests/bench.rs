@@ -5,6 +5,8 @@ use dhcproto::{Decodable, Decoder};
 
 pub(super) use super::super::*;
 use crate::dhcp6::message::{Builder, MESSAGE_MAX};
+pub(super) use crate::dhcp6::option::{IaKind, StatusCode, code};
+pub(super) use crate::id::Ipv6Cidr;
 use crate::id::Mac;
 use crate::rng::SeededRng;
 pub(super) use alloc::{format, string::ToString, vec, vec::Vec};
