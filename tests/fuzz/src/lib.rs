@@ -5,6 +5,7 @@
 //! [`packet`] makes packets that get past the first check.
 
 pub mod packet;
+pub mod packet6;
 pub mod sound;
 
 use genkan_netstack::machine::Cx;

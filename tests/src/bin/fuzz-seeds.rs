@@ -103,6 +103,7 @@ impl Seeds {
             let (heard, wait) = ([step(0, packet), step(0x80, packet)].concat(), step(6, &[]));
             self.add("ndp", &[&step(4, &[15, 1]), &told, &asked, &heard, &wait.repeat(4), &heard]);
         }
+        self.dhcp6(packet);
     }
 
     fn packet(&self, frame: &[u8], packet: &[u8]) {
@@ -130,6 +131,26 @@ impl Seeds {
         if ports.contains(&53) {
             self.add("dns", &[&step(0, datagram), &step(1, datagram)]);
         }
+    }
+
+    fn dhcp6(&self, packet: &[u8]) {
+        let Some(udp) = Ipv6::parse(packet).and_then(Ipv6::udp) else { return };
+        if ![udp.source_port, udp.destination_port].contains(&547) {
+            return;
+        }
+        let Some((&[kind, ..], options)) = udp.payload.split_first_chunk::<4>() else { return };
+        self.add("dhcp6_message", &[udp.payload]);
+        let wait = step(6, &[]);
+        self.add(
+            "dhcp6_client",
+            &[&[0], &wait, &step(0, packet), &wait, &step(1, options), &step(9, options)],
+        );
+        self.add(
+            "dhcp6_client",
+            &[&[1], &step(5, &[2, 3]), &wait, &step(2, options), &wait, &step(1, options)],
+        );
+        let asked = step(1, &[&[kind.wrapping_sub(1), 0, 31], options].concat());
+        self.add("dhcp6_server", &[&[0], &step(7, &[0, 1, 1]), &step(0, packet), &asked, &wait]);
     }
 }
 
@@ -172,6 +193,57 @@ fn lives(seeds: &Seeds) {
         "dhcp4",
         &[&client(0, 0), &client(2, 4 | 8), &client(3, 4 | 8), &step(3, &[0x70, 0x17]), &client(2, 4)],
     );
+    // A prefix is offered, requested, renewed with other options, lost; addresses too; a Reconfigure; a redial.
+    let wait = step(6, &[]);
+    let dns = [0, 23, 0, 16, 0x20, 1, 0x0d, 0xb8, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0x53];
+    let address = [
+        &[0, 3, 0, 40, 0, 0, 0, 1, 0, 0, 0, 9, 0, 0, 0, 18, 0, 5, 0, 24, 0x20, 1, 0x0d, 0xb8][..],
+        &[0; 11],
+        &[7, 0, 0, 0, 20, 0, 0, 0, 30],
+    ]
+    .concat();
+    let refusal = [0, 25, 0, 18, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 13, 0, 2, 0, 3];
+    let key = [&[0, 11, 0, 28, 3, 1, 0, 0, 0, 0, 0, 0, 0, 0, 1, 1][..], &[7; 16]].concat();
+    for how in [0, 1, 2, 4, 5, 6] {
+        let managed = step(5, &[2, 3]);
+        let four = [wait.clone(), step(2 | 16, &dns), wait.clone(), step(1 | 16, &key)].concat();
+        let rapid = [wait.clone(), step(1 | 8 | 16, &address)].concat();
+        let renewed = [wait.clone(), step(1 | 16, &dns), step(4, &[])].concat();
+        let forgotten = [wait.clone(), step(1, &refusal), wait.clone()].concat();
+        let woken = step(3, &[0, 19, 0, 1, 5]);
+        let lost = wait.repeat(20);
+        for life in [&four, &rapid] {
+            seeds.add("dhcp6_client", &[&[how], life, &renewed, &forgotten, life, &woken, &lost]);
+            seeds.add("dhcp6_client", &[&[how], &managed, life, &step(5, &[3]), &lost, &step(5, &[5]), life]);
+            seeds.add("dhcp6_client", &[&[how], &managed, life, &step(5, &[4]), &wait, &step(5, &[0])]);
+        }
+    }
+    // Two clients of a LAN and of a concentrator get, renew, release and decline; a renumbering; a redial.
+    let client = |kind: u8, who: u8, flags: u8| step(1, &[&[kind - 1, who, flags], &dns[..]].concat());
+    let named = step(1, &[2, 0, 31, 0, 39, 0, 6, 0, 2, b'p', b'c', 0, 0]);
+    for how in [0, 1, 2, 30] {
+        let open = step(7, &[how, 1, 1]);
+        seeds.add(
+            "dhcp6_server",
+            &[
+                &[how],
+                &open,
+                &client(1, 0, 28),
+                &client(3, 0, 29),
+                &named,
+                &step(7, &[how ^ 6, 1, 1]),
+                &client(5, 0, 29),
+                &client(6, 0, 28),
+                &client(8, 0, 29),
+                &client(1, 1, 30),
+                &client(9, 1, 29),
+                &client(11, 2, 16),
+                &wait.repeat(4),
+            ],
+        );
+    }
+    // A Reply with everything.
+    seeds.add("dhcp6_message", &[&[7, 1, 2, 3], &dns, &address, &refusal, &key]);
     // Somebody is asked for, asks, conflicts.
     seeds.add(
         "arp",
