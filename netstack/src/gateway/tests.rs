@@ -1,5 +1,7 @@
 //! Control and the Forwarder together: what only the order of their talk can get wrong.
 
+mod delegation;
+
 use alloc::string::String;
 use alloc::vec;
 use alloc::vec::Vec;
