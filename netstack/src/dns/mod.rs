@@ -234,9 +234,10 @@ impl Dns {
             self.counters.hits += 1;
             return self.pass_on(cx, host, &Waiter { asked, query }, &answer);
         }
-        match self.upstreams.ask(cx, host, key, Waiter { asked, query }) {
+        let waiter = Waiter { asked, query };
+        match self.upstreams.ask(cx, host, key, &waiter) {
             Ok(()) => self.counters.forwarded += 1,
-            Err((waiter, rcode)) => {
+            Err(rcode) => {
                 match rcode {
                     Rcode::Refused => self.counters.refused += 1,
                     _ => self.counters.failed += 1,

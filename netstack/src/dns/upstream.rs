@@ -173,35 +173,35 @@ impl Upstreams {
         true
     }
 
-    /// Asks a server, or lets the query wait for the answer to an equal one. Otherwise gives it back, with what to say.
+    /// Asks a server, or lets the query wait for the answer to an equal one. Otherwise says what to tell the client.
     pub fn ask(
         &mut self,
         cx: &mut Cx<'_>,
         host: &mut Host,
         key: Key,
-        waiter: Waiter,
-    ) -> Result<(), (Waiter, Rcode)> {
+        waiter: &Waiter,
+    ) -> Result<(), Rcode> {
         let client = waiter.asked.client();
         let waiting = self.asking.values().flat_map(|asking| &asking.waiters);
         if waiting.filter(|other| other.asked.client() == client).count() >= PER_CLIENT {
-            return Err((waiter, Rcode::Refused));
+            return Err(Rcode::Refused);
         }
         if let Some(asking) = self.asking.get_mut(&key) {
-            if asking.waiters.contains(&waiter) {
+            if asking.waiters.contains(waiter) {
                 return Ok(()); // The client has lost patience and asks again.
             }
             if asking.waiters.len() >= WAITERS {
-                return Err((waiter, Rcode::Refused));
+                return Err(Rcode::Refused);
             }
-            asking.waiters.push(waiter);
+            asking.waiters.push(waiter.clone());
             return Ok(());
         }
         if self.asking.len() >= QUESTIONS {
-            return Err((waiter, Rcode::Refused));
+            return Err(Rcode::Refused);
         }
-        let Some(server) = self.servers.choose(cx.now, 0) else { return Err((waiter, Rcode::ServFail)) };
+        let Some(server) = self.servers.choose(cx.now, 0) else { return Err(Rcode::ServFail) };
         let mut asking = Asking {
-            waiters: [waiter].into_iter().collect(),
+            waiters: [waiter.clone()].into_iter().collect(),
             attempt: 0,
             server,
             outdated: false,
