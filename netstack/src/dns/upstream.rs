@@ -174,13 +174,7 @@ impl Upstreams {
     }
 
     /// Asks a server, or lets the query wait for the answer to an equal one. Otherwise says what to tell the client.
-    pub fn ask(
-        &mut self,
-        cx: &mut Cx<'_>,
-        host: &mut Host,
-        key: Key,
-        waiter: &Waiter,
-    ) -> Result<(), Rcode> {
+    pub fn ask(&mut self, cx: &mut Cx<'_>, host: &mut Host, key: Key, waiter: &Waiter) -> Result<(), Rcode> {
         let client = waiter.asked.client();
         let waiting = self.asking.values().flat_map(|asking| &asking.waiters);
         if waiting.filter(|other| other.asked.client() == client).count() >= PER_CLIENT {

@@ -10,8 +10,8 @@ use super::{control_socket, failed};
 use crate::control;
 
 pub(super) const ABOUT: &str = "\
-Show the running gateway: each uplink with its state, address, MTU and the reason of its last failure; each LAN with \
-its leases; the sessions of each concentrator; flows, and every dropped frame under its reason.
+Show the running gateway: each uplink with its state, addresses, prefixes, MTU and the reason of its last failure; each \
+LAN with its prefixes and leases; the sessions of each concentrator; flows, and every dropped frame under its reason.
 
 The control socket is found in FILE. Exit status 0 when the gateway answered, 1 when it did not.";
 
@@ -108,12 +108,15 @@ fn render_wan(out: &mut String, wan: &Value) {
         let servers: Vec<&str> = list(&wan["dns"]).iter().map(text).collect();
         let _ = writeln!(
             out,
-            "  address {}, peer {}, DNS {}",
+            "  IPv4    address {}, peer {}, DNS {}",
             text(&wan["address"]),
             text(&wan["gateway"]),
             if servers.is_empty() { "none given".to_owned() } else { servers.join(" and ") }
         );
+    } else if wan["ipv6"]["up"] == true {
+        out.push_str("  IPv4    none\n");
     }
+    render_wan_ipv6(out, &wan["ipv6"]);
     if !wan["session_id"].is_null() {
         let _ = writeln!(
             out,
@@ -142,6 +145,102 @@ fn render_wan(out: &mut String, wan: &Value) {
     }
 }
 
+/// What an uplink has of IPv6: nothing, when it is not to carry any.
+fn render_wan_ipv6(out: &mut String, ipv6: &Value) {
+    if ipv6.is_null() {
+        return;
+    }
+    let link_local = ipv6["link_local"].as_str();
+    let addresses = link_local.into_iter().chain(list(&ipv6["addresses"]).iter().map(text));
+    let addresses: Vec<&str> = addresses.collect();
+    let servers: Vec<&str> = list(&ipv6["dns"]).iter().map(text).collect();
+    if addresses.is_empty() {
+        out.push_str("  IPv6    none: its link is down\n");
+    } else {
+        let _ = writeln!(
+            out,
+            "  IPv6    {}{}, default router {}, DNS {}",
+            if ipv6["up"] == true { "" } else { "not yet; " },
+            addresses.join(" and "),
+            ipv6["default_router"].as_str().unwrap_or("none"),
+            if servers.is_empty() { "none given".to_owned() } else { servers.join(" and ") }
+        );
+    }
+    for prefix in list(&ipv6["prefixes"]) {
+        let _ = writeln!(out, "          prefix {} {}", text(&prefix["prefix"]), lifetimes(prefix));
+    }
+    let dhcp = &ipv6["dhcp"];
+    if !dhcp.is_null() {
+        let _ = write!(out, "          DHCPv6 {}", text(&dhcp["state"]));
+        if let Some(server) = dhcp["server"].as_str() {
+            let _ = write!(out, " with {server}");
+        }
+        if !dhcp["renew_in_s"].is_null() {
+            let _ = write!(out, ", renews in {}", span(&dhcp["renew_in_s"]));
+        }
+        out.push('\n');
+        if let Some(failure) = dhcp["last_failure"].as_str() {
+            let _ = writeln!(out, "          last DHCPv6 failure: {failure}");
+        }
+    }
+}
+
+/// How long a prefix may be used: for new connections, and at all.
+fn lifetimes(prefix: &Value) -> String {
+    let time = |key: &str| match &prefix[key] {
+        Value::Null => "ever".to_owned(),
+        seconds => span(seconds),
+    };
+    match prefix["preferred_s"].as_u64() {
+        Some(0) => format!("no longer for new connections, for others for another {}", time("valid_s")),
+        _ => format!("for new connections for {}, for others for {}", time("preferred_s"), time("valid_s")),
+    }
+}
+
+/// What a LAN has of IPv6: first what is new, then what is old.
+fn render_lan_ipv6(out: &mut String, ipv6: &Value) {
+    if ipv6.is_null() {
+        return;
+    }
+    let addresses: Vec<&str> = list(&ipv6["addresses"]).iter().map(text).collect();
+    if !addresses.is_empty() {
+        let _ = writeln!(out, "  IPv6 addresses {}", addresses.join(" and "));
+    }
+    for prefix in list(&ipv6["prefixes"]) {
+        let origin = match text(&prefix["origin"]) {
+            "ula" => "the site's own".to_owned(),
+            uplink => format!("from {uplink}"),
+        };
+        let state = match text(&prefix["state"]) {
+            "preferred" => lifetimes(prefix),
+            "deprecated" => format!("on its way out: {}", lifetimes(prefix)),
+            _ => {
+                let announced = &prefix["announced_for_s"];
+                let again = if announced.is_null() {
+                    String::new()
+                } else {
+                    format!(" for another {}", span(announced))
+                };
+                format!("no longer ours: hosts are told to give it up{again}")
+            }
+        };
+        let _ = writeln!(out, "  prefix {} ({origin}) {state}", text(&prefix["prefix"]));
+    }
+    if let Some(problem) = ipv6["problem"].as_str() {
+        let _ = writeln!(out, "  IPv6: {problem}");
+    }
+    for lease in list(&ipv6["leases"]) {
+        let _ = writeln!(
+            out,
+            "  {:<39} {:<20} for another {}  DUID {}",
+            text(&lease["address"]),
+            lease["hostname"].as_str().unwrap_or(""),
+            span(&lease["expires_in_s"]),
+            text(&lease["duid"])
+        );
+    }
+}
+
 fn render_lan(out: &mut String, lan: &Value) {
     let ports: Vec<&str> = list(&lan["ports"]).iter().map(text).collect();
     let address = &lan["address"];
@@ -167,6 +266,7 @@ fn render_lan(out: &mut String, lan: &Value) {
             lease["hostname"].as_str().unwrap_or("")
         );
     }
+    render_lan_ipv6(out, &lan["ipv6"]);
 }
 
 fn render_concentrator(out: &mut String, concentrator: &Value) {
@@ -245,6 +345,90 @@ mod tests {
         assert_eq!(span(&Value::from(59)), "59 s");
         assert_eq!(span(&Value::from(7_265)), "2 h 1 min");
         assert_eq!(span(&Value::from(90_000)), "1 d 1 h");
+    }
+
+    /// RFC 9096 L-13, RFC 7084 ULA-1, L-13, WPD-3: a user can tell what is new, what goes, what is gone and what is missing.
+    #[test]
+    fn ipv6_shows_what_is_new_and_what_is_old() {
+        let status = serde_json::json!({
+            "hostname": "genkan", "version": "0", "uptime_s": 3,
+            "wans": [
+                {
+                    "name": "isp", "port": "wan0", "state": "up", "since_s": 2, "usage": {},
+                    "address": "192.0.2.7", "gateway": "192.0.2.1", "dns": ["9.9.9.9"],
+                    "ipv6": {
+                        "up": true, "link_local": "fe80::1", "addresses": ["2001:db8::1"],
+                        "default_router": "fe80::2", "dns": ["2620:fe::9"], "epoch": 2,
+                        "prefixes": [
+                            { "prefix": "2001:db8:0:100::/56", "preferred_s": 3600, "valid_s": 7200 },
+                            { "prefix": "2001:db8:0:200::/56", "preferred_s": 0, "valid_s": 60 },
+                            { "prefix": "2001:db8:0:300::/56", "preferred_s": null, "valid_s": null },
+                        ],
+                        "dhcp": { "state": "bound", "server": "0001", "renew_in_s": 1800, "last_failure": null },
+                    },
+                },
+                {
+                    "name": "other", "port": "wan0", "state": "up", "since_s": 2, "usage": {},
+                    "ipv6": { "up": false, "link_local": null, "addresses": [], "prefixes": [], "dns": [] },
+                },
+            ],
+            "lans": [{
+                "name": "home", "ports": ["lan0"], "address": { "address": "192.168.1.1", "prefix": 24 },
+                "leases": [],
+                "ipv6": {
+                    "addresses": ["fe80::1", "2001:db8:0:101::1"],
+                    "prefixes": [
+                        { "prefix": "2001:db8:0:101::/64", "origin": "isp", "state": "preferred",
+                          "preferred_s": 2700, "valid_s": 5400, "announced_for_s": null },
+                        { "prefix": "2001:db8:0:201::/64", "origin": "isp", "state": "deprecated",
+                          "preferred_s": 0, "valid_s": 60, "announced_for_s": null },
+                        { "prefix": "2001:db8:0:901::/64", "origin": "isp", "state": "stale",
+                          "preferred_s": 0, "valid_s": 0, "announced_for_s": 5400 },
+                        { "prefix": "fd00:1:2:1::/64", "origin": "ula", "state": "preferred",
+                          "preferred_s": null, "valid_s": null, "announced_for_s": null },
+                    ],
+                    "leases": [{ "address": "2001:db8:0:101::5", "duid": "0003", "hostname": "tv", "expires_in_s": 60 }],
+                    "problem": "the prefix has no subnet 300",
+                },
+            }],
+        });
+        let shown = render(&status);
+        for line in [
+            "IPv4    address 192.0.2.7, peer 192.0.2.1, DNS 9.9.9.9",
+            "IPv6    fe80::1 and 2001:db8::1, default router fe80::2, DNS 2620:fe::9",
+            "prefix 2001:db8:0:100::/56 for new connections for 1 h 0 min, for others for 2 h 0 min",
+            "prefix 2001:db8:0:200::/56 no longer for new connections, for others for another 1 min 0 s",
+            "prefix 2001:db8:0:300::/56 for new connections for ever, for others for ever",
+            "DHCPv6 bound with 0001, renews in 30 min 0 s",
+            "IPv6    none: its link is down",
+            "IPv6 addresses fe80::1 and 2001:db8:0:101::1",
+            "prefix 2001:db8:0:101::/64 (from isp) for new connections for 45 min 0 s, for others for 1 h 30 min",
+            "prefix 2001:db8:0:201::/64 (from isp) on its way out: no longer for new connections",
+            "prefix 2001:db8:0:901::/64 (from isp) no longer ours: hosts are told to give it up for another 1 h 30 min",
+            "prefix fd00:1:2:1::/64 (the site's own) for new connections for ever",
+            "IPv6: the prefix has no subnet 300",
+        ] {
+            assert!(shown.contains(line), "{line}\nis not in\n{shown}");
+        }
+    }
+
+    /// TR-124 IPv6.5: one family failing keeps the other, and the status says which.
+    #[test]
+    fn a_line_with_ipv6_alone_says_so() {
+        let status = serde_json::json!({
+            "wans": [{
+                "name": "isp", "port": "wan0", "state": "up", "since_s": 2, "usage": {}, "address": null,
+                "ipv6": { "up": true, "link_local": "fe80::1", "default_router": "fe80::2" },
+            }],
+            "concentrators": [{
+                "name": "bras", "port": "access0",
+                "sessions": [{ "user": "alice", "session_id": 1, "mac": "02:00:00:00:00:01", "usage": {},
+                               "link_local": "fe80::5", "prefixes": ["2001:db8:0:100::/56"] }],
+            }],
+        });
+        let shown = render(&status);
+        assert!(shown.contains("  IPv4    none\n  IPv6    fe80::1, default router fe80::2"), "{shown}");
+        assert!(shown.contains("2001:db8:0:100::/56, link-local address fe80::5"), "{shown}");
     }
 
     #[test]
