@@ -14,6 +14,9 @@ use crate::ledger::DropReason;
 use crate::machine::Cx;
 use crate::wire::ipv6::Ipv6;
 
+// Left out: RFC 8415 REC: our servers send no Reconfigure. Hosts learn of new prefixes by Router Advertisements at once, and a
+// subscriber's prefix does not change while it is delegated.
+
 /// Most identity associations of one kind that are looked at in one message.
 const ASSOCIATIONS_MAX: usize = 8;
 

@@ -54,8 +54,8 @@ fn rfc7084_wpd_3_a_prefix_of_any_size_is_taken() {
     }
 }
 
-/// RFC 7084 WPD-4; requirement "started by IPV6CP up, not by configuration"; "only the negotiated link-local as source", which
-/// the bench checks of every packet.
+/// RFC 7084 WPD-4. RFC 8415 START: by the link, not by the configuration. RFC 8415 LINK-LOCAL: the bench checks the source of
+/// every packet.
 #[test]
 fn rfc7084_wpd_4_the_link_starts_it_and_ends_it() {
     let mut bench = Bench::down();
@@ -288,6 +288,7 @@ fn rfc8415_18_2_3_an_address_alone_is_confirmed_by_confirm() {
     assert_eq!(bench.sent().kind(), MessageType::Solicit);
 }
 
+/// RFC 8415 T1.
 #[test]
 fn rfc8415_18_2_4_t1_and_t2_come_exactly() {
     let mut bench = Bench::bound();

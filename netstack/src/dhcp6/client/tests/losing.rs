@@ -6,7 +6,7 @@ use crate::dhcp6::message::Builder;
 const PREFIX: &str = "2001:db8:0:ff00::/56";
 const OTHER: &str = "2001:db8:1:ff00::/56";
 
-/// Requirement "T1, T2 and expiry exact; prefix valid to the last second".
+/// RFC 8415 T1: T1, T2 and expiry are exact, and a prefix is valid to the last second.
 #[test]
 fn rfc8415_18_2_5_a_prefix_is_valid_to_the_last_second() {
     let mut bench = Bench::bound();
@@ -59,7 +59,7 @@ fn rfc8415_18_2_10_1_a_server_that_forgot_us_is_requested_anew() {
     }
 }
 
-/// Requirement "fresh Solicit when the server rejects".
+/// RFC 8415 REJECTED: a fresh Solicit when the server rejects.
 #[test]
 fn rfc8415_18_2_10_a_refused_request_is_followed_by_a_fresh_solicit() {
     let mut bench = Bench::up();
@@ -113,7 +113,7 @@ fn rfc8415_18_2_2_a_request_that_nobody_answers_ends_after_ten() {
     assert!(matches!(bench.events()[0], Event::ServerSilent { .. }));
 }
 
-/// RFC 7084 WAA-8; requirement "SOL_MAX_RT accepted in 60–86,400".
+/// RFC 7084 WAA-8. RFC 8415 SOL_MAX_RT: taken from 60 to 86,400 s.
 #[test]
 fn rfc7084_waa_8_sol_max_rt_is_taken_within_its_bounds() {
     for (seconds, longest) in [(59, 3600), (60, 60), (600, 600), (86_400, 86_400), (86_401, 3600), (0, 3600)]

@@ -170,7 +170,7 @@ fn rfc8415_18_2_11_only_our_server_wakes_the_client_up() {
     refused(bound_with_key(), sign(headless, [7; 16], 6), "no server");
 }
 
-/// RFC 8415 §18.2.8; requirement "DEC × 4".
+/// RFC 8415 DEC.
 #[test]
 fn rfc8415_dec_4_times_for_an_address_that_another_node_uses() {
     let bound = || {
@@ -208,7 +208,7 @@ fn rfc8415_dec_4_times_for_an_address_that_another_node_uses() {
     assert_eq!((renew.prefixes(), renew.addresses()), (Some(vec![cidr(PREFIX)]), Some(vec![])));
 }
 
-/// RFC 8415 §18.2.7; requirement "REL × 4".
+/// RFC 8415 REL.
 #[test]
 fn rfc8415_rel_4_times_when_it_is_wanted() {
     let mut bench = Bench::bound();
