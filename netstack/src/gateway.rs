@@ -178,4 +178,7 @@ impl Gateway {
 }
 
 #[cfg(test)]
+#[cfg(feature = "sim")]
+mod plain;
+#[cfg(test)]
 mod tests;

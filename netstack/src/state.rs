@@ -5,7 +5,7 @@ use alloc::vec::Vec;
 
 use serde::{Deserialize, Serialize};
 
-use crate::dhcp4::Lease;
+use crate::dhcp4::{Lease, client};
 use crate::dhcp6::Duid;
 use crate::dhcp6::client::Delegation;
 use crate::dhcp6::delegate::Binding;
@@ -21,6 +21,9 @@ pub struct State {
     /// this one end.
     #[serde(default)]
     pub sessions: Vec<RememberedSession>,
+    /// DHCPv4 leases that uplinks had, by the uplink's name.
+    #[serde(default)]
+    pub uplink_leases: Vec<UplinkLease>,
     /// DHCPv4 leases, by the LAN's name.
     #[serde(default)]
     pub leases: Vec<LanLease>,
@@ -56,6 +59,7 @@ impl State {
             };
         };
         self.leases.iter_mut().for_each(|LanLease { lease, .. }| shift(&mut lease.expires));
+        self.uplink_leases.iter_mut().for_each(|UplinkLease { lease, .. }| shift(&mut lease.expires));
         self.leases6.iter_mut().for_each(|LanLease6 { lease, .. }| shift(&mut lease.expires));
         for RememberedDelegation { delegation, .. } in &mut self.delegations {
             shift(&mut delegation.preferred_until);
@@ -133,6 +137,16 @@ pub struct RememberedSession {
     /// The session.
     #[serde(flatten)]
     pub session: Remembered,
+}
+
+/// The lease that an uplink had.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct UplinkLease {
+    /// Name of the uplink.
+    pub wan: String,
+    /// The lease.
+    #[serde(flatten)]
+    pub lease: client::Remembered,
 }
 
 /// A lease and the LAN that it belongs to.

@@ -64,6 +64,8 @@ pub struct WanStatus {
     pub network: Option<Ipv4Cidr>,
     /// The default router's address; of a PPPoE session, the peer's.
     pub gateway: Option<Ipv4Addr>,
+    /// The DHCP lease of the address, while there is one.
+    pub lease: Option<WanLeaseStatus>,
     /// DNS servers that the ISP told us.
     pub dns: Vec<Ipv4Addr>,
     /// Largest IP packet, in octets.
@@ -76,6 +78,17 @@ pub struct WanStatus {
     pub ipv6: Option<WanIpv6Status>,
     /// What it has carried.
     pub usage: Usage,
+}
+
+/// The DHCP lease of an uplink's address.
+#[derive(Debug, Clone, Serialize)]
+pub struct WanLeaseStatus {
+    /// The server that gave it.
+    pub server: Ipv4Addr,
+    /// Seconds until an extension is asked for; `null` is never.
+    pub renews_in_s: Option<u64>,
+    /// Seconds until it ends; `null` is never.
+    pub expires_in_s: Option<u64>,
 }
 
 /// IPv6 on an uplink.

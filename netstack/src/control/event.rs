@@ -95,6 +95,13 @@ pub enum Event {
         /// The fact.
         event: ndp::neighbour::Event,
     },
+    /// About the lease of an uplink's address.
+    WanDhcp4 {
+        /// The uplink's name.
+        name: Arc<str>,
+        /// The fact.
+        event: dhcp4::client::Event,
+    },
     /// About the stations beyond a plain uplink.
     WanArp {
         /// The uplink's name.
@@ -133,6 +140,11 @@ impl Event {
                 Dhcp::Refused { .. } | Dhcp::Declined { .. } | Dhcp::Exhausted { .. } => Level::Warning,
                 Dhcp::LeasesChanged => Level::Debug,
                 Dhcp::Leased { .. } | Dhcp::Released { .. } => Level::Info,
+            },
+            Event::WanDhcp4 { event, .. } => match event {
+                dhcp4::client::Event::Bound(_) => Level::Info,
+                dhcp4::client::Event::Renewed(_) => Level::Debug,
+                _ => Level::Warning,
             },
             Event::WanRouters { .. } => Level::Debug,
             Event::WanDhcp6 { event, .. } => match event {
@@ -176,7 +188,7 @@ impl Event {
             Event::Dhcp { event, .. } => *event == dhcp4::Event::LeasesChanged,
             Event::Delegation { event, .. } => *event == dhcp6::delegate::Event::BindingsChanged,
             // A renewal says until when the prefixes last.
-            Event::WanDhcp6 { .. } | Event::PrefixesChanged => true,
+            Event::WanDhcp4 { .. } | Event::WanDhcp6 { .. } | Event::PrefixesChanged => true,
             Event::LanDhcp6 { event, .. } => *event == dhcp6::server::Event::LeasesChanged,
             _ => false,
         }
@@ -200,6 +212,7 @@ impl fmt::Display for Event {
             Event::LanRouter { lan, event } => write!(f, "lan {lan}: {event}"),
             Event::Ndp { segment: Segment::Lan(_), name, event } => write!(f, "lan {name}: {event}"),
             Event::Ndp { segment: Segment::Wan(_), name, event } => write!(f, "wan {name}: {event}"),
+            Event::WanDhcp4 { name, event } => write!(f, "wan {name}: {event}"),
             Event::WanArp { wan, event } => write!(f, "wan {wan}: {event}"),
             Event::Delegation { concentrator, event } => write!(f, "concentrator {concentrator}: {event}"),
             Event::Dns(event) => write!(f, "dns: {event}"),

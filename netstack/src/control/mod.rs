@@ -30,7 +30,7 @@ use crate::ledger::{DropReason, Ledger};
 use crate::machine::Cx;
 use crate::pppoe::{DiscoveryFrame, Remembered};
 use crate::settings::Settings;
-use crate::state::{RememberedSession, State};
+use crate::state::{RememberedSession, State, UplinkLease};
 use crate::status::{LanStatus, NatStatus, Status, WanStatus};
 use crate::time::{Instant, earliest};
 use crate::wire::ethernet::Header;
@@ -81,8 +81,7 @@ impl Control {
             .zip(&settings.wans)
             .filter_map(|(index, wan)| {
                 let port = settings.ports.get(wan.port.index())?;
-                let remembered = state.sessions.iter().find(|old| old.wan == wan.name).map(|old| old.session);
-                Uplink::new(cx, WanId(index), wan, port, remembered)
+                Some(Uplink::new(cx, WanId(index), wan, port, &settings.hostname, state))
             })
             .collect();
         let mut base = 0u32;
@@ -130,9 +129,22 @@ impl Control {
             PuntKind::Stray { port, peer, session } => {
                 self.handle_stray(cx, port, Remembered { peer, session }, bytes)
             }
-            PuntKind::Arp { segment } => self.services.handle_arp(cx, segment, bytes),
+            PuntKind::Arp { segment } => {
+                // A DHCP client listens whether an address is free.
+                let taken = match segment {
+                    Segment::Wan(wan) => self.uplink(wan).map(|uplink| uplink.handle_arp(cx, bytes)),
+                    Segment::Lan(_) => None,
+                };
+                match taken {
+                    Some(Ok(())) => Ok(()),
+                    _ => self.services.handle_arp(cx, segment, bytes),
+                }
+            }
             PuntKind::Dhcp4 { segment: Segment::Lan(lan) } => self.services.handle_dhcp(cx, lan, bytes),
-            PuntKind::Dhcp4 { segment: Segment::Wan(_) } => Err(DropReason::NotListening),
+            PuntKind::Dhcp4 { segment: Segment::Wan(wan) } => match self.uplink(wan) {
+                Some(uplink) => uplink.handle_dhcp4(cx, bytes),
+                None => Err(DropReason::NotListening),
+            },
             PuntKind::Ndp { interface: Interface::Subscriber(subscriber) } => {
                 match self.access.iter_mut().find(|access| access.owns(subscriber)) {
                     Some(access) => access.handle_ndp(cx, subscriber, bytes),
@@ -151,6 +163,10 @@ impl Control {
         };
         self.drain(cx);
         handled
+    }
+
+    fn uplink(&mut self, wan: WanId) -> Option<&mut Uplink> {
+        self.uplinks.iter_mut().find(|uplink| uplink.id() == wan)
     }
 
     /// Offers a discovery frame to each machine of its port until one takes it.
@@ -293,6 +309,13 @@ impl Control {
                         wan: uplink.name().into(),
                         session: uplink.remembered_session()?,
                     })
+                })
+                .collect(),
+            uplink_leases: self
+                .uplinks
+                .iter()
+                .filter_map(|uplink| {
+                    Some(UplinkLease { wan: uplink.name().into(), lease: uplink.remembered_lease()? })
                 })
                 .collect(),
             leases: self.services.leases(),

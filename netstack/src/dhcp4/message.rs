@@ -1,19 +1,15 @@
 //! DHCP messages (RFC 2131 §2, options RFC 2132), as a server reads and writes them.
 //!
-//! The decoder walks the options once, joins those that come in pieces (RFC 3396), looks into `file` and `sname` when
-//! they are overloaded, and keeps only what the server acts upon. It is our own, because a server faces hostile
-//! clients: lengths are checked before anything is read, and nothing is decoded that is not needed.
+//! The decoder keeps only what the server acts upon. It is our own, because a server faces hostile clients: lengths are
+//! checked before anything is read ([`super::wire`]), and nothing is decoded that is not needed.
 
-use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
 use core::net::Ipv4Addr;
 
+use super::wire::{self, BOOTREPLY, BOOTREQUEST, BROADCAST_FLAG, CLIENT_PORT, Message, SERVER_PORT, push};
 use crate::id::Mac;
 use crate::ledger::DropReason;
-use crate::wire::checksum::Sum;
 use crate::wire::ethernet::{Header, ethertype};
-use crate::wire::ipv4::{self, Ipv4};
-use crate::wire::octets::u16_at;
 
 /// A DHCP message type (RFC 2132 §9.6) that a client sends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -67,6 +63,8 @@ pub mod option {
     pub const CLIENT_FQDN: u8 = 81;
     /// RFC 3046.
     pub const RELAY_AGENT_INFORMATION: u8 = 82;
+    /// RFC 3442.
+    pub const CLASSLESS_STATIC_ROUTE: u8 = 121;
     pub const END: u8 = 255;
 }
 
@@ -84,15 +82,8 @@ const KEPT: [u8; 10] = [
     option::RELAY_AGENT_INFORMATION,
 ];
 
-const MAGIC_COOKIE: [u8; 4] = [99, 130, 83, 99];
-const SERVER_PORT: u16 = 67;
-const CLIENT_PORT: u16 = 68;
-/// Least length of a BOOTP message (RFC 1542 §2.1).
-const BOOTP_MIN: usize = 300;
 /// Least value of the maximum message size, IP and UDP headers included (RFC 2132 §9.10).
 const SIZE_MIN: u16 = 576;
-const BROADCAST_FLAG: u16 = 0x8000;
-const HEADERS: usize = 14 + 20 + 8;
 
 /// A client's message.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -130,7 +121,7 @@ pub struct Request {
 impl Request {
     /// The message in an Ethernet frame.
     pub fn parse(frame: &[u8]) -> Result<Request, DropReason> {
-        parse_frame(frame).ok_or(DropReason::DhcpMalformed)
+        parse(frame).ok_or(DropReason::DhcpMalformed)
     }
 
     /// True when the client cannot yet take unicast.
@@ -139,47 +130,12 @@ impl Request {
     }
 }
 
-fn parse_frame(frame: &[u8]) -> Option<Request> {
-    let (ethernet, payload) = Header::parse(frame)?;
-    let packet = Ipv4::parse(payload)?;
-    if ethernet.ethertype != ethertype::IPV4 || packet.protocol() != ipv4::UDP || packet.is_fragment() {
+fn parse(frame: &[u8]) -> Option<Request> {
+    let mut message = Message::parse(frame, SERVER_PORT, &KEPT)?;
+    if message.op != BOOTREQUEST {
         return None;
     }
-    let udp = packet.payload();
-    if u16_at(udp, 2)? != SERVER_PORT {
-        return None;
-    }
-    parse_message(udp.get(..usize::from(u16_at(udp, 4)?))?.get(8..)?)
-}
-
-fn parse_message(message: &[u8]) -> Option<Request> {
-    // BOOTREQUEST, Ethernet, addresses of six octets.
-    let (&[1, 1, 6, _, x0, x1, x2, x3, _, _, f0, f1], rest) = message.split_first_chunk::<12>()? else {
-        return None;
-    };
-    let (ciaddr, rest) = rest.split_first_chunk::<4>()?;
-    let (_yiaddr_siaddr, rest) = rest.split_first_chunk::<8>()?;
-    let (giaddr, rest) = rest.split_first_chunk::<4>()?;
-    let (chaddr, rest) = rest.split_first_chunk::<16>()?;
-    let (sname, rest) = rest.split_first_chunk::<64>()?;
-    let (file, rest) = rest.split_first_chunk::<128>()?;
-    let (magic, options) = rest.split_first_chunk::<4>()?;
-    let chaddr = Mac::read(chaddr).filter(|mac| mac.is_station())?;
-    if *magic != MAGIC_COOKIE {
-        return None;
-    }
-    let mut found = BTreeMap::new();
-    let mut overload = 0;
-    walk(options, &mut found, &mut overload)?;
-    // RFC 3396 §5: the options field, then file, then sname. An overload option within them has no meaning.
-    let mut ignored = 0;
-    if overload & 1 != 0 {
-        walk(file, &mut found, &mut ignored)?;
-    }
-    if overload & 2 != 0 {
-        walk(sname, &mut found, &mut ignored)?;
-    }
-    let kind = match *found.get(&option::MESSAGE_TYPE)?.as_slice() {
+    let kind = match *message.options.get(&option::MESSAGE_TYPE)?.as_slice() {
         [1] => ClientMessage::Discover,
         [3] => ClientMessage::Request,
         [4] => ClientMessage::Decline,
@@ -187,13 +143,10 @@ fn parse_message(message: &[u8]) -> Option<Request> {
         [8] => ClientMessage::Inform,
         _ => return None,
     };
-    let address = |code| match found.get(&code) {
-        Some(value) => <[u8; 4]>::try_from(value.as_slice()).ok().map(|octets| Some(Ipv4Addr::from(octets))),
-        None => Some(None),
-    };
-    let requested = address(option::REQUESTED_ADDRESS)?;
-    let server = address(option::SERVER_IDENTIFIER)?;
-    let lease_time = address(option::LEASE_TIME)?.map(u32::from);
+    let requested = message.address(option::REQUESTED_ADDRESS)?;
+    let server = message.address(option::SERVER_IDENTIFIER)?;
+    let lease_time = message.address(option::LEASE_TIME)?.map(u32::from);
+    let found = &mut message.options;
     let max_size = match found.get(&option::MAXIMUM_MESSAGE_SIZE) {
         Some(value) => Some(u16::from_be_bytes(value.as_slice().try_into().ok()?)),
         None => None,
@@ -201,43 +154,20 @@ fn parse_message(message: &[u8]) -> Option<Request> {
     let hostname = found.remove(&option::HOST_NAME).or_else(|| fqdn(found.get(&option::CLIENT_FQDN)?));
     Some(Request {
         kind,
-        xid: u32::from_be_bytes([x0, x1, x2, x3]),
-        flags: u16::from_be_bytes([f0, f1]),
-        ciaddr: Ipv4Addr::from(*ciaddr),
-        giaddr: Ipv4Addr::from(*giaddr),
-        chaddr,
+        parameters: found.remove(&option::PARAMETER_REQUEST_LIST),
+        client_id: found.remove(&option::CLIENT_IDENTIFIER).filter(|id| (2..=255).contains(&id.len())),
+        relay_information: found.remove(&option::RELAY_AGENT_INFORMATION).filter(|info| info.len() <= 255),
+        xid: message.xid,
+        flags: message.flags,
+        ciaddr: message.ciaddr,
+        giaddr: message.giaddr,
+        chaddr: message.chaddr,
         requested,
         lease_time,
         server,
-        parameters: found.remove(&option::PARAMETER_REQUEST_LIST),
         max_size,
-        client_id: found.remove(&option::CLIENT_IDENTIFIER).filter(|id| (2..=255).contains(&id.len())),
         hostname,
-        relay_information: found.remove(&option::RELAY_AGENT_INFORMATION).filter(|info| info.len() <= 255),
     })
-}
-
-/// Collects the options of one field. `None` when one is cut short.
-fn walk(mut field: &[u8], found: &mut BTreeMap<u8, Vec<u8>>, overload: &mut u8) -> Option<()> {
-    while let Some((&code, rest)) = field.split_first() {
-        match code {
-            option::PAD => field = rest,
-            option::END => break,
-            _ => {
-                let (&len, rest) = rest.split_first()?;
-                let (value, rest) = rest.split_at_checked(usize::from(len))?;
-                if KEPT.contains(&code) {
-                    found.entry(code).or_default().extend_from_slice(value);
-                } else if code == option::OVERLOAD
-                    && let [fields] = value
-                {
-                    *overload = *fields;
-                }
-                field = rest;
-            }
-        }
-    }
-    Some(())
 }
 
 /// The first label of the name in a client FQDN option (RFC 4702 §2): flags, two result codes, the name in DNS wire
@@ -274,31 +204,9 @@ impl Reply<'_> {
     /// The Ethernet frame.
     pub fn to_frame(&self) -> Vec<u8> {
         let (destination, address) = self.destination();
-        let message = self.to_message();
-        let len = u16::try_from(message.len()).unwrap_or(u16::MAX);
-        let udp_len = len.saturating_add(8);
-        let mut frame = Vec::with_capacity(HEADERS + message.len());
+        let packet = wire::packet((self.server, SERVER_PORT), (address, CLIENT_PORT), &self.to_message());
         let header = Header { destination, source: self.server_mac, ethertype: ethertype::IPV4 };
-        frame.extend_from_slice(&header.to_bytes());
-        frame.extend_from_slice(&[0x45, 0]);
-        frame.extend_from_slice(&udp_len.saturating_add(20).to_be_bytes());
-        frame.extend_from_slice(&[0, 0, 0, 0, 64, ipv4::UDP, 0, 0]);
-        frame.extend_from_slice(&self.server.octets());
-        frame.extend_from_slice(&address.octets());
-        if let Some(packet) = frame.get_mut(Header::LEN..) {
-            ipv4::write_header_checksum(packet, ipv4::MIN_HEADER);
-        }
-        let [s0, s1] = SERVER_PORT.to_be_bytes();
-        let [c0, c1] = CLIENT_PORT.to_be_bytes();
-        let [l0, l1] = udp_len.to_be_bytes();
-        let ports = [s0, s1, c0, c1, l0, l1];
-        let sum = Sum::pseudo_v4(self.server, address, ipv4::UDP, udp_len)
-            .plus(Sum::of(&ports))
-            .plus(Sum::of(&message));
-        frame.extend_from_slice(&ports);
-        frame.extend_from_slice(&sum.udp_checksum().to_be_bytes());
-        frame.extend_from_slice(&message);
-        frame
+        [&header.to_bytes()[..], &packet].concat()
     }
 
     /// Where the message goes (RFC 2131 §4.1).
@@ -319,19 +227,18 @@ impl Reply<'_> {
     fn to_message(&self) -> Vec<u8> {
         let request = self.request;
         let ciaddr = if self.kind == ServerMessage::Ack { request.ciaddr } else { Ipv4Addr::UNSPECIFIED };
-        let mut out = Vec::with_capacity(BOOTP_MIN);
-        out.extend_from_slice(&[2, 1, 6, 0]);
-        out.extend_from_slice(&request.xid.to_be_bytes());
-        out.extend_from_slice(&[0, 0]);
         // RFC 2131 §4.3.2: the relay of a NAK must broadcast it; for our own LAN the flags go back as they came.
-        out.extend_from_slice(&request.flags.to_be_bytes());
-        out.extend_from_slice(&ciaddr.octets());
-        out.extend_from_slice(&self.yiaddr.octets());
-        out.extend_from_slice(&[0; 8]);
-        out.extend_from_slice(&request.chaddr.0);
-        out.resize(28 + 16 + 64 + 128, 0);
-        out.extend_from_slice(&MAGIC_COOKIE);
-
+        let mut out = Message {
+            op: BOOTREPLY,
+            xid: request.xid,
+            flags: request.flags,
+            ciaddr,
+            yiaddr: self.yiaddr,
+            giaddr: Ipv4Addr::UNSPECIFIED,
+            chaddr: request.chaddr,
+            options: Default::default(),
+        }
+        .begin();
         push(&mut out, option::MESSAGE_TYPE, &[self.kind as u8]);
         push(&mut out, option::SERVER_IDENTIFIER, &self.server.octets());
         if let Some(id) = &request.client_id {
@@ -349,19 +256,7 @@ impl Reply<'_> {
         if let Some(info) = relay.filter(|info| out.len() + info.len() + 3 <= limit) {
             push(&mut out, option::RELAY_AGENT_INFORMATION, info);
         }
-        out.push(option::END);
-        if out.len() < BOOTP_MIN {
-            out.resize(BOOTP_MIN, 0);
-        }
+        wire::finish(&mut out);
         out
-    }
-}
-
-/// Appends an option of at most 255 octets.
-fn push(out: &mut Vec<u8>, code: u8, value: &[u8]) {
-    if let Ok(len) = u8::try_from(value.len()) {
-        out.push(code);
-        out.push(len);
-        out.extend_from_slice(value);
     }
 }

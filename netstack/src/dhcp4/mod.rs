@@ -1,4 +1,4 @@
-//! The DHCPv4 server of one LAN (RFC 2131, options RFC 2132).
+//! DHCPv4: the server of one LAN (RFC 2131, options RFC 2132), and the [`client`] of an uplink.
 //!
 //! How it works: [`message`] takes a client's frame apart and builds the reply's, [`pool`] knows who has which address,
 //! [`name`] makes the client's name harmless, and [`Dhcp4`] decides:
@@ -12,11 +12,13 @@
 //!
 //! Relayed messages are refused: the server serves the LAN it stands on.
 
+pub mod client;
 pub mod message;
 pub mod name;
 pub mod pool;
 #[cfg(test)]
 mod tests;
+pub mod wire;
 
 use alloc::collections::VecDeque;
 use alloc::string::String;

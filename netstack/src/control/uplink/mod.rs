@@ -1,8 +1,9 @@
 //! An uplink, one `[wan]`: whatever brings its addresses, seen from the same side.
 //!
 //! A kind of uplink owns its machine, tells the Forwarder what that has negotiated, and says what it has: [`pppoe`] dials,
-//! [`fixed`] asks nobody.
+//! [`dhcp`] asks a server, [`fixed`] asks nobody.
 
+mod dhcp;
 mod fixed;
 mod pppoe;
 
@@ -12,10 +13,12 @@ use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::net::IpAddr;
 
+use dhcp::Dhcp;
 use fixed::Fixed;
 use pppoe::Pppoe;
 
 use super::{Exit, Outbox};
+use crate::dhcp4::client::{self, Input};
 use crate::forward::{Usage, WanIpv4};
 use crate::frame::Frame;
 use crate::id::{PortId, WanId};
@@ -23,6 +26,7 @@ use crate::ledger::DropReason;
 use crate::machine::Cx;
 use crate::pppoe::{DiscoveryFrame, Remembered};
 use crate::settings;
+use crate::state::State;
 use crate::status::WanStatus;
 use crate::time::Instant;
 
@@ -42,6 +46,7 @@ pub(super) struct Uplink {
 /// What brings an uplink's addresses.
 enum Kind {
     Pppoe(Box<Pppoe>),
+    Dhcp(Box<Dhcp>),
     Static(Fixed),
 }
 
@@ -51,16 +56,21 @@ impl Uplink {
         id: WanId,
         wan: &settings::Wan,
         port: &settings::Port,
-        session: Option<Remembered>,
-    ) -> Option<Self> {
+        hostname: &str,
+        state: &State,
+    ) -> Self {
         let kind = match &wan.uplink {
             settings::Uplink::Pppoe(pppoe) => {
+                let session = state.sessions.iter().find(|old| old.wan == wan.name).map(|old| old.session);
                 Kind::Pppoe(Box::new(Pppoe::new(cx, pppoe, wan, port, session)))
             }
-            settings::Uplink::Dhcp => return None,
+            settings::Uplink::Dhcp => {
+                let lease = state.uplink_leases.iter().find(|old| old.wan == wan.name).map(|old| old.lease);
+                Kind::Dhcp(Box::new(Dhcp::new(cx, wan, port, hostname, lease)))
+            }
             settings::Uplink::Static(given) => Kind::Static(Fixed::new(cx, given, wan, port)),
         };
-        Some(Uplink { place: Place { id, name: wan.name.as_str().into(), port: wan.port }, kind })
+        Uplink { place: Place { id, name: wan.name.as_str().into(), port: wan.port }, kind }
     }
 
     pub(super) fn id(&self) -> WanId {
@@ -82,7 +92,7 @@ impl Uplink {
     ) -> Result<(), DropReason> {
         match &mut self.kind {
             Kind::Pppoe(pppoe) => pppoe.handle_discovery(cx, frame),
-            Kind::Static(_) => Err(DropReason::DiscoveryUnexpected),
+            Kind::Dhcp(_) | Kind::Static(_) => Err(DropReason::DiscoveryUnexpected),
         }
     }
 
@@ -90,7 +100,23 @@ impl Uplink {
     pub(super) fn handle_ppp(&mut self, cx: &mut Cx<'_>, packet: &[u8]) -> Result<(), DropReason> {
         match &mut self.kind {
             Kind::Pppoe(pppoe) => pppoe.handle_ppp(cx, packet),
-            Kind::Static(_) => Err(DropReason::PppoeUnknownSession),
+            Kind::Dhcp(_) | Kind::Static(_) => Err(DropReason::PppoeUnknownSession),
+        }
+    }
+
+    /// A message to the DHCPv4 client, in its Ethernet frame.
+    pub(super) fn handle_dhcp4(&mut self, cx: &mut Cx<'_>, frame: &[u8]) -> Result<(), DropReason> {
+        match &mut self.kind {
+            Kind::Dhcp(dhcp) => dhcp.handle(cx, Input::Dhcp(frame)),
+            Kind::Pppoe(_) | Kind::Static(_) => Err(DropReason::NotListening),
+        }
+    }
+
+    /// An ARP frame from the segment beyond it.
+    pub(super) fn handle_arp(&mut self, cx: &mut Cx<'_>, frame: &[u8]) -> Result<(), DropReason> {
+        match &mut self.kind {
+            Kind::Dhcp(dhcp) => dhcp.handle(cx, Input::Arp(frame)),
+            Kind::Pppoe(_) | Kind::Static(_) => Err(DropReason::NotListening),
         }
     }
 
@@ -111,13 +137,15 @@ impl Uplink {
     pub(super) fn shut_down(&mut self, cx: &mut Cx<'_>) {
         match &mut self.kind {
             Kind::Pppoe(pppoe) => pppoe.shut_down(cx),
-            Kind::Static(_) => {}
+            // A lease is kept for the next start.
+            Kind::Dhcp(_) | Kind::Static(_) => {}
         }
     }
 
     pub(super) fn handle_timeout(&mut self, cx: &mut Cx<'_>) {
         match &mut self.kind {
             Kind::Pppoe(pppoe) => pppoe.handle_timeout(cx),
+            Kind::Dhcp(dhcp) => dhcp.handle_timeout(cx),
             Kind::Static(_) => {}
         }
     }
@@ -125,6 +153,7 @@ impl Uplink {
     pub(super) fn poll_timeout(&self) -> Option<Instant> {
         match &self.kind {
             Kind::Pppoe(pppoe) => pppoe.poll_timeout(),
+            Kind::Dhcp(dhcp) => dhcp.poll_timeout(),
             Kind::Static(_) => None,
         }
     }
@@ -133,6 +162,7 @@ impl Uplink {
     pub(super) fn poll_transmit(&mut self, frame: &mut Frame) -> Option<Exit> {
         match &mut self.kind {
             Kind::Pppoe(pppoe) => pppoe.poll_transmit(frame).then_some(Exit::Port(self.place.port)),
+            Kind::Dhcp(dhcp) => dhcp.poll_transmit(&self.place, frame),
             Kind::Static(_) => None,
         }
     }
@@ -141,7 +171,15 @@ impl Uplink {
     pub(super) fn remembered_session(&self) -> Option<Remembered> {
         match &self.kind {
             Kind::Pppoe(pppoe) => pppoe.remembered(),
-            Kind::Static(_) => None,
+            Kind::Dhcp(_) | Kind::Static(_) => None,
+        }
+    }
+
+    /// The DHCPv4 lease that the state file should remember.
+    pub(super) fn remembered_lease(&self) -> Option<client::Remembered> {
+        match &self.kind {
+            Kind::Dhcp(dhcp) => dhcp.remembered(),
+            Kind::Pppoe(_) | Kind::Static(_) => None,
         }
     }
 
@@ -149,6 +187,7 @@ impl Uplink {
     pub(super) fn ipv4(&self) -> Option<WanIpv4> {
         match &self.kind {
             Kind::Pppoe(pppoe) => pppoe.ipv4(),
+            Kind::Dhcp(dhcp) => dhcp.ipv4(),
             Kind::Static(fixed) => fixed.ipv4(),
         }
     }
@@ -157,6 +196,7 @@ impl Uplink {
     pub(super) fn dns(&self) -> Vec<IpAddr> {
         match &self.kind {
             Kind::Pppoe(pppoe) => pppoe.dns(),
+            Kind::Dhcp(dhcp) => dhcp.dns(),
             Kind::Static(fixed) => fixed.dns().to_vec(),
         }
     }
@@ -165,6 +205,7 @@ impl Uplink {
     pub(super) fn drain(&mut self, outbox: &mut Outbox) -> bool {
         match &mut self.kind {
             Kind::Pppoe(pppoe) => pppoe.drain(&self.place, outbox),
+            Kind::Dhcp(dhcp) => dhcp.drain(&self.place, outbox),
             Kind::Static(fixed) => fixed.drain(&self.place, outbox),
         }
     }
@@ -172,6 +213,7 @@ impl Uplink {
     pub(super) fn status(&self, now: Instant, ports: &[String], epoch: u32, usage: Usage) -> WanStatus {
         let status = match &self.kind {
             Kind::Pppoe(pppoe) => pppoe.status(now),
+            Kind::Dhcp(dhcp) => dhcp.status(now),
             Kind::Static(fixed) => fixed.status(now),
         };
         WanStatus {
