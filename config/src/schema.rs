@@ -12,7 +12,7 @@ use genkan_netstack::id::{Ipv4Cidr, Ipv6Cidr, Mac};
 use genkan_netstack::secret::Secret;
 use genkan_netstack::settings::{
     Action, Authentication, Dhcp4, Dhcp6, Echo, Host, Nat, Network, PppoeClient, PrefixPool, PrefixRequest,
-    RuleProtocol, Transport, Ula, User,
+    RuleProtocol, StaticUplink, Transport, Ula, User,
 };
 
 /// A whole configuration file.
@@ -124,14 +124,7 @@ pub enum Uplink {
     /// By DHCP.
     Dhcp,
     /// They are given.
-    Static {
-        /// The address and its network.
-        address: Ipv4Cidr,
-        /// The default router.
-        gateway: Ipv4Addr,
-        /// DNS servers.
-        dns: Vec<Ipv4Addr>,
-    },
+    Static(StaticUplink),
 }
 
 /// `[lan.NAME]`.

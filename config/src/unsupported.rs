@@ -20,18 +20,6 @@ pub(crate) fn warn(root: &Table) {
             );
         }
     }
-    for wan in tables(root, "wan") {
-        if wan.bool("dhcp") == Some(true) {
-            later(wan.span_of("dhcp"), "uplinks by DHCP are not supported", "this uplink stays down");
-        }
-        if wan.entries.contains_key("static") {
-            later(
-                wan.span_of("static"),
-                "uplinks with static addresses are not supported",
-                "this uplink stays down",
-            );
-        }
-    }
     for vpn in tables(root, "vpn") {
         later(vpn.span, "VPNs are not supported", "this one stays down");
     }
@@ -70,10 +58,6 @@ struct Written<'a> {
 }
 
 impl Written<'_> {
-    fn bool(&self, key: &str) -> Option<bool> {
-        self.entries.get(key).and_then(|value| value.get_ref().as_bool())
-    }
-
     fn str(&self, key: &str) -> Option<&str> {
         self.entries.get(key).and_then(|value| value.get_ref().as_str())
     }

@@ -321,6 +321,28 @@ pub(crate) fn ipv6_prefix(node: Node) -> Option<Ipv6Cidr> {
     }
 }
 
+/// A host's IPv6 address with its network's prefix length: "2001:db8::2/64".
+pub(crate) fn host_cidr6(node: Node) -> Option<Ipv6Cidr> {
+    const EXPECTED: Form = Form::new("an IPv6 address with its prefix length", "\"2001:db8::2/64\"");
+    match parse_cidr(str(&node, &EXPECTED)?) {
+        Some(IpCidr::V6(cidr)) if cidr.address == cidr.network().address && cidr.prefix < 127 => {
+            let message = format!("`{}`: {} is the network itself, not a host in it", node.key, cidr.address);
+            node.fail(message, "write an address like \"2001:db8::2/64\"")
+        }
+        Some(IpCidr::V6(cidr)) => unicast6(node, cidr.address).map(|_| cidr),
+        _ => node.mismatch(&EXPECTED),
+    }
+}
+
+/// An IPv6 address that a host can have.
+pub(crate) fn ipv6(node: Node) -> Option<Ipv6Addr> {
+    const EXPECTED: Form = Form::new("an IPv6 address", "\"2001:db8::1\"");
+    match str(&node, &EXPECTED)?.parse() {
+        Ok(address) => unicast6(node, address),
+        Err(_) => node.mismatch(&EXPECTED),
+    }
+}
+
 /// The site's own addresses: "auto", "off", or a prefix (RFC 4193 §3.1: a /48 of fd00::/8).
 pub(crate) fn ula(node: Node) -> Option<Ula> {
     const EXPECTED: Form =
@@ -370,29 +392,32 @@ pub(crate) fn suffix(node: Node) -> Option<Ipv6Addr> {
     Some(end)
 }
 
+/// An IPv6 address, if a host can have it.
+fn unicast6(node: Node, address: Ipv6Addr) -> Option<Ipv6Addr> {
+    let what = if address.is_unspecified() {
+        "means \"no address\""
+    } else if address.is_loopback() {
+        "is the loopback address"
+    } else if address.is_multicast() {
+        "is a multicast address"
+    } else if address.to_ipv4_mapped().is_some() {
+        "is an IPv4 address in disguise"
+    } else {
+        return Some(address);
+    };
+    node.fail(
+        format!("`{}`: {address} {what}; no host can have it", node.key),
+        "write an address like \"2620:fe::9\"",
+    )
+}
+
 /// An address of either family that a host can have.
 pub(crate) fn ip(node: Node) -> Option<IpAddr> {
     const EXPECTED: Form = Form::new("an address", "\"9.9.9.9\" or \"2620:fe::9\"");
     let text = str(&node, &EXPECTED)?;
     match text.parse() {
         Ok(IpAddr::V4(address)) => unicast(node, address).map(IpAddr::V4),
-        Ok(IpAddr::V6(address)) => {
-            let what = if address.is_unspecified() {
-                "means \"no address\""
-            } else if address.is_loopback() {
-                "is the loopback address"
-            } else if address.is_multicast() {
-                "is a multicast address"
-            } else if address.to_ipv4_mapped().is_some() {
-                "is an IPv4 address in disguise"
-            } else {
-                return Some(IpAddr::V6(address));
-            };
-            node.fail(
-                format!("`{}`: {address} {what}; no host can have it", node.key),
-                "write an address like \"2620:fe::9\"",
-            )
-        }
+        Ok(IpAddr::V6(address)) => unicast6(node, address).map(IpAddr::V6),
         Err(_) => {
             let bare = text.split_once('/').filter(|(address, _)| address.parse::<IpAddr>().is_ok());
             let help = bare.map(|(address, _)| format!("write {address:?} without the prefix length"));

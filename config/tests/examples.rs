@@ -13,7 +13,7 @@ fn load(name: &str) -> Loaded {
 
 #[test]
 fn examples_without_vpn_check_without_a_word() {
-    for name in ["minimal", "two-sessions", "bridge-ports", "concentrator"] {
+    for name in ["minimal", "two-sessions", "bridge-ports", "concentrator", "cable"] {
         let loaded = load(name);
         assert_eq!(loaded.warnings.render(false), "", "{name}");
     }

@@ -6,8 +6,7 @@
 use genkan_config::schema::{self, Config, Zone};
 use genkan_netstack::id::{self, Mac, PortId, WanId};
 use genkan_netstack::settings::{
-    Concentrator, Lan, LanPrefix, Port, PortForward, Rule, Settings, StaticIpv4, StaticUplink, Uplink, Wan,
-    WanIpv6,
+    Concentrator, Lan, LanPrefix, Port, PortForward, Rule, Settings, Uplink, Wan, WanIpv6,
 };
 
 use crate::port::{Device, Port as OpenPort, Spec};
@@ -48,7 +47,7 @@ fn spec(config: &Config, port: &schema::Port) -> Spec {
     let dialled =
         config.wans.iter().filter(|wan| wan.port == port.name).filter_map(|wan| match &wan.uplink {
             schema::Uplink::Pppoe(pppoe) => Some(pppoe.mtu),
-            schema::Uplink::Dhcp | schema::Uplink::Static { .. } => None,
+            schema::Uplink::Dhcp | schema::Uplink::Static(_) => None,
         });
     let served = config.concentrators.iter().filter(|c| c.port == port.name).map(|c| c.mtu);
     let wanted = dialled.chain(served).max().map(|mtu| mtu.saturating_add(PPPOE_OVERHEAD));
@@ -86,11 +85,7 @@ fn uplink(config: &Config, wan: &schema::Wan) -> Option<Wan> {
     let uplink = match &wan.uplink {
         schema::Uplink::Pppoe(pppoe) => Uplink::Pppoe(pppoe.clone()),
         schema::Uplink::Dhcp => Uplink::Dhcp,
-        schema::Uplink::Static { address, gateway, dns } => Uplink::Static(StaticUplink {
-            ipv4: Some(StaticIpv4 { address: *address, gateway: *gateway }),
-            ipv6: None,
-            dns: dns.iter().copied().map(Into::into).collect(),
-        }),
+        schema::Uplink::Static(given) => Uplink::Static(given.clone()),
     };
     // A LAN that takes a part of a prefix needs one, whatever its length.
     let taken =

@@ -18,6 +18,8 @@ pub(super) struct Facts {
     pub(super) devices: Vec<Item>,
     /// Who uses which port.
     pub(super) uses: Vec<Use>,
+    /// The uplinks without PPPoE, and their ports.
+    pub(super) plain: Vec<Use>,
     /// Uplinks.
     pub(super) wans: Vec<WanFacts>,
     /// Networks of LANs; `None` for one that is not known because it is wrong.
@@ -156,6 +158,15 @@ fn ports(facts: &Facts, sink: &Sink) {
         } else {
             let message = format!("port {:?} is used by `{}` already", used.port, before.user.table());
             let help = "only uplinks may share a port; a LAN or a concentrator has its ports to itself";
+            sink.error(&used.span, message, help);
+        }
+    }
+    let plain: Vec<&Use> = in_order(&facts.plain, |u| &u.span);
+    for (index, used) in plain.iter().enumerate() {
+        if let Some(before) = plain.iter().take(index).find(|before| before.port == used.port) {
+            let message =
+                format!("port {:?} carries `{}` without PPPoE already", used.port, before.user.table());
+            let help = "an uplink by DHCP or with static addresses shares its port with PPPoE uplinks only";
             sink.error(&used.span, message, help);
         }
     }

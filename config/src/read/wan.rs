@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
-use genkan_netstack::settings::{Authentication, Echo, PppoeClient, PrefixRequest};
+use genkan_netstack::settings::{
+    Authentication, Echo, PppoeClient, PrefixRequest, StaticIpv4, StaticIpv6, StaticUplink,
+};
 
 use super::across::{Use, User, WanFacts};
 use super::{Cx, secret};
@@ -22,7 +24,13 @@ pub(super) const DEFAULT_MTU: u16 = 1492;
 pub(super) fn read(name: &str, table: &Table, cx: &Cx) -> Option<Wan> {
     let port = table.required("port", "port = \"wan0\"", |node| {
         let port = cx.port(node)?;
-        cx.facts.borrow_mut().uses.push(Use::new(&port, &node.span(), User::Wan(name.to_owned())));
+        let used = || Use::new(&port, &node.span(), User::Wan(name.to_owned()));
+        let mut facts = cx.facts.borrow_mut();
+        facts.uses.push(used());
+        if !table.has("pppoe") {
+            facts.plain.push(used());
+        }
+        drop(facts);
         Some(port)
     });
     let uplink = uplink(table, cx);
@@ -158,15 +166,41 @@ pub(super) fn echo(table: &Table) -> Echo {
     echo.unwrap_or(default)
 }
 
+/// `address` and `gateway`, `address6` and `gateway6`, or both pairs.
 fn fixed(table: &Table) -> Option<Uplink> {
+    let has_ipv6 = ["address6", "gateway6", "prefix6"].iter().any(|key| table.has(key));
+    let has_ipv4 = table.has("address") || table.has("gateway") || !has_ipv6;
+    let ipv4 = has_ipv4.then(|| fixed_ipv4(table)).flatten();
+    let ipv6 = has_ipv6.then(|| fixed_ipv6(table)).flatten();
+    let dns = table.or("dns", Vec::new(), value::list(value::ip));
+    if (has_ipv4 && ipv4.is_none()) || (has_ipv6 && ipv6.is_none()) {
+        return None;
+    }
+    Some(Uplink::Static(StaticUplink { ipv4, ipv6, dns }))
+}
+
+fn fixed_ipv4(table: &Table) -> Option<StaticIpv4> {
     let address = table.required("address", "address = \"203.0.113.2/24\"", value::host_cidr);
     let gateway = table.required("gateway", "gateway = \"203.0.113.1\"", value::ipv4);
-    let dns = table.or("dns", Vec::new(), value::list(value::ipv4));
     let (address, gateway) = (address?, gateway?);
     if !address.contains(gateway) || gateway == address.address {
         let what = if address.contains(gateway) { "is our own address" } else { "is not in our network" };
         let help = format!("it is another host of {}/{}", address.network(), address.prefix);
         table.sink.error(&table.span_of("gateway"), format!("`gateway`: {gateway} {what}"), help);
     }
-    Some(Uplink::Static { address, gateway, dns })
+    Some(StaticIpv4 { address, gateway })
+}
+
+fn fixed_ipv6(table: &Table) -> Option<StaticIpv6> {
+    let address = table.required("address6", "address6 = \"2001:db8::2/64\"", value::host_cidr6);
+    let gateway = table.required("gateway6", "gateway6 = \"2001:db8::1\"", value::ipv6);
+    let prefix = table.optional("prefix6", value::ipv6_prefix);
+    let (address, gateway) = (address?, gateway?);
+    if gateway == address.address || !(address.contains(gateway) || gateway.is_unicast_link_local()) {
+        let ours = gateway == address.address;
+        let what = if ours { "is our own address" } else { "is not in our network" };
+        let help = format!("it is another host of {}, or one of fe80::/10", address.network());
+        table.sink.error(&table.span_of("gateway6"), format!("`gateway6`: {gateway} {what}"), help);
+    }
+    Some(StaticIpv6 { address, gateway, prefix })
 }
