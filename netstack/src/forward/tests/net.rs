@@ -214,6 +214,8 @@ pub struct Net {
     pub silent6: Vec<Ipv6Addr>,
     /// IPv6 packets that came out, and where.
     pub six: Vec<(At6, Read6)>,
+    /// What came in was damaged, so that what comes out may be.
+    pub keep_damaged: bool,
     /// Frames handed up other than local packets.
     pub punts: Vec<(PuntKind, Vec<u8>)>,
     /// Ethernet frames that came out of a LAN's port and are not for a known station.
@@ -255,6 +257,7 @@ impl Net {
             silent: vec![],
             silent6: vec![],
             six: vec![],
+            keep_damaged: false,
             punts: vec![],
             bridged: vec![],
         }
@@ -472,7 +475,7 @@ impl Net {
                 PuntKind::Local { interface } => {
                     assert_eq!(punt.frame.offload, Offload::default());
                     match punt.frame.bytes()[0] >> 4 {
-                        6 => self.six.push((At6::Local(interface), Read6::new(punt.frame.bytes()))),
+                        6 => self.six.push((At6::Local(interface), self.read6(punt.frame.bytes()))),
                         _ => out.0.push((At::Local(interface), Read::new(punt.frame.bytes()))),
                     }
                 }
@@ -504,6 +507,10 @@ impl Net {
         out
     }
 
+    fn read6(&self, bytes: &[u8]) -> Read6 {
+        if self.keep_damaged { Read6::unread(bytes) } else { Read6::new(bytes) }
+    }
+
     fn take(&mut self, port: PortId, frame: &Frame, out: &mut Out) {
         let bytes = frame.bytes();
         let offload = self.settings.ports[port.index()].offload;
@@ -529,7 +536,7 @@ impl Net {
                 assert!(bytes.len() <= 22 + 1492, "more than the session's MTU");
                 match bytes[20..22] {
                     [0, 0x21] => out.0.push((At::Session(owner), Read::new(&bytes[22..]))),
-                    [0, 0x57] => self.six.push((At6::Session(owner), Read6::new(&bytes[22..]))),
+                    [0, 0x57] => self.six.push((At6::Session(owner), self.read6(&bytes[22..]))),
                     _ => panic!("no network protocol"),
                 }
             }
@@ -540,7 +547,7 @@ impl Net {
                 out.0.push((At::Beyond(destination), Read::new(&bytes[14..])));
             }
             0x86dd if source == port_mac(port) && frame.offload == Offload::default() => {
-                self.six.push((At6::Station(port, destination), Read6::new(&bytes[14..])));
+                self.six.push((At6::Station(port, destination), self.read6(&bytes[14..])));
             }
             0x0800 if source == port_mac(port) => {
                 let read = Read::new(&bytes[14..]);

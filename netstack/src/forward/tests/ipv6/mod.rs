@@ -5,4 +5,6 @@ pub(super) mod packet;
 
 mod border;
 mod filter;
+mod hit;
 mod path;
+mod uplink;

@@ -194,6 +194,13 @@ impl Read6 {
         }
     }
 
+    /// A packet that may be damaged beyond its header.
+    pub fn unread(bytes: &[u8]) -> Read6 {
+        let nobody = (Ipv6Addr::UNSPECIFIED, 0);
+        let bytes = bytes.to_vec();
+        Read6 { source: nobody, destination: nobody, protocol: 0, hop_limit: 0, bytes, at: 40 }
+    }
+
     pub fn body(&self) -> &[u8] {
         &self.bytes[self.at..]
     }
