@@ -339,7 +339,7 @@ impl Control {
                 .iter()
                 .map(|uplink| {
                     let id = uplink.id();
-                    let ipv6 = self.ipv6.wan_status(now, id, 0);
+                    let ipv6 = self.ipv6.wan_status(now, id, forwarder.epoch6(id));
                     let status = uplink.status(now, ports, forwarder.epoch(id), usage(SessionOwner::Wan(id)));
                     let up = status.up || ipv6.as_ref().is_some_and(|ipv6| ipv6.up);
                     WanStatus { up, ipv6, ..status }
