@@ -381,20 +381,36 @@ impl Control {
         self.services.drain(&mut self.outbox);
     }
 
-    /// Tells the services which addresses the router has. The servers to ask are those of the uplink that carries the
-    /// default route: others may not answer somebody else's customer.
+    /// Tells the services which addresses and names there are. The servers to ask are those of the uplinks that carry the
+    /// default routes, IPv4's first: others may not answer somebody else's customer.
     fn tell_services(&mut self, cx: &mut Cx<'_>) {
         for uplink in &self.uplinks {
             let segment = uplink.ipv4().and_then(|ipv4| ipv4.segment);
             self.services.set_segment(cx, uplink.id(), segment.map(|segment| segment.network));
         }
-        let mut online = self.uplinks.iter().filter_map(|uplink| Some((uplink, uplink.ipv4()?))).peekable();
-        let upstreams = online.peek().map_or_else(Vec::new, |(uplink, ipv4)| {
-            let servers = uplink.dns().into_iter().filter(IpAddr::is_ipv4);
-            let source = IpAddr::V4(ipv4.address);
-            servers.map(|server| Upstream { wan: uplink.id(), source, server }).collect()
-        });
-        let addresses: Vec<IpAddr> = online.map(|(_, ipv4)| ipv4.address.into()).collect();
+        let addresses = self.uplinks.iter().filter_map(|uplink| Some(uplink.ipv4()?.address.into()));
+        let addresses: Vec<IpAddr> = addresses.chain(self.ipv6.addresses().map(IpAddr::from)).collect();
+        let upstreams = self.upstreams_ipv4().into_iter().chain(self.upstreams_ipv6()).collect();
         self.services.set_uplinks(cx, &addresses, upstreams);
+        for (lan, prefixes, leases) in self.ipv6.names() {
+            self.services.set_names(lan, prefixes, &leases);
+        }
+    }
+
+    fn upstreams_ipv4(&self) -> Vec<Upstream> {
+        let online = self.uplinks.iter().find_map(|uplink| Some((uplink, uplink.ipv4()?.address)));
+        online.map_or_else(Vec::new, |(uplink, source)| {
+            let servers = uplink.dns().into_iter().filter(IpAddr::is_ipv4);
+            servers.map(|server| Upstream { wan: uplink.id(), source: source.into(), server }).collect()
+        })
+    }
+
+    fn upstreams_ipv6(&self) -> Vec<Upstream> {
+        let online = self.uplinks.iter().find_map(|uplink| Some((uplink, self.ipv6.source(uplink.id())?)));
+        online.map_or_else(Vec::new, |(uplink, source)| {
+            let given = uplink.dns().into_iter().filter(IpAddr::is_ipv6);
+            let servers = given.chain(self.ipv6.dns(uplink.id()).into_iter().map(IpAddr::from));
+            servers.map(|server| Upstream { wan: uplink.id(), source: source.into(), server }).collect()
+        })
     }
 }

@@ -3,7 +3,7 @@
 use alloc::string::String;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
-use core::net::IpAddr;
+use core::net::{IpAddr, Ipv6Addr};
 
 use super::{Event, Exit, Outbox};
 use crate::arp::{self, Arp, Station};
@@ -12,7 +12,7 @@ use crate::dns::{Counters, Dns, Upstream};
 use crate::forward::Resolve;
 use crate::frame::Frame;
 use crate::host::{Host, Way};
-use crate::id::{Interface, Ipv4Cidr, LanId, PortId, Segment, WanId};
+use crate::id::{Interface, Ipv4Cidr, Ipv6Cidr, LanId, PortId, Segment, WanId};
 use crate::ledger::DropReason;
 use crate::machine::Cx;
 use crate::settings::{Lan, Settings, Uplink, Wan};
@@ -126,6 +126,12 @@ impl Services {
     pub(super) fn set_uplinks(&mut self, cx: &mut Cx<'_>, addresses: &[IpAddr], upstreams: Vec<Upstream>) {
         self.host.set_addresses(self.own.iter().chain(addresses).copied());
         self.dns.set_upstreams(cx, &mut self.host, upstreams);
+    }
+
+    /// Which IPv6 prefixes a LAN has, and the names of its DHCPv6 leases.
+    pub(super) fn set_names(&mut self, lan: LanId, prefixes: Vec<Ipv6Cidr>, leases: &[(String, Ipv6Addr)]) {
+        self.dns.set_prefixes(lan, prefixes);
+        self.dns.set_leases6(lan, leases.iter().map(|(name, address)| (name.as_str(), *address)));
     }
 
     pub(super) fn handle_timeout(&mut self, cx: &mut Cx<'_>) {

@@ -261,7 +261,6 @@ impl Addressing {
     }
 
     /// The LANs that have IPv6.
-    #[allow(dead_code)]
     pub fn lans(&self) -> impl Iterator<Item = (LanId, &Lan)> {
         (0u16..).map(LanId).zip(&self.lans).filter_map(|(id, lan)| Some((id, lan.as_ref()?)))
     }

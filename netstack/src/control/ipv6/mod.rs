@@ -294,28 +294,25 @@ impl Ipv6 {
     }
 
     /// The router's addresses.
-    #[allow(dead_code)]
     pub(super) fn addresses(&self) -> impl Iterator<Item = Ipv6Addr> + '_ {
         let lans = self.told_lans.iter().flat_map(|lan| lan.addresses.iter().copied());
         let wans = self.told_wans.iter().flatten();
         lans.chain(wans.flat_map(|wan| wan.addresses.iter().copied().chain([wan.link_local])))
     }
 
-    /// DNS servers of the uplinks, and from which address of ours each is asked: the uplink's, or where it has none one of
-    /// a LAN in a prefix that the uplink carries (RFC 7084 WAA-7). Those that cannot be asked are left out.
-    #[allow(dead_code)]
-    pub(super) fn dns(&self) -> Vec<(WanId, Ipv6Addr, Ipv6Addr)> {
-        let mut servers = Vec::new();
-        for ((id, wan), told) in (0u16..).map(WanId).zip(&self.wans).zip(&self.told_wans) {
-            let (Some(wan), Some(told)) = (wan, told) else { continue };
-            let from_prefix = || {
-                let addresses = self.told_lans.iter().flat_map(|lan| lan.addresses.iter().copied());
-                addresses.into_iter().find(|address| told.delegated.iter().any(|net| net.contains(*address)))
-            };
-            let Some(source) = told.addresses.first().copied().or_else(from_prefix) else { continue };
-            servers.extend(wan.dns().into_iter().map(|server| (id, source, server)));
-        }
-        servers
+    /// The router's own address for what it asks beyond an uplink: the uplink's, or where it has none one of a LAN in a prefix
+    /// that the uplink carries (RFC 7084 WAA-7).
+    pub(super) fn source(&self, wan: WanId) -> Option<Ipv6Addr> {
+        let told = self.told_wans.get(wan.index())?.as_ref()?;
+        told.default_router?;
+        let mut on_lans = self.told_lans.iter().flat_map(|lan| lan.addresses.iter().copied());
+        let delegated = |address: &Ipv6Addr| told.delegated.iter().any(|prefix| prefix.contains(*address));
+        told.addresses.first().copied().or_else(|| on_lans.find(delegated))
+    }
+
+    /// The DNS servers that an uplink's routers and DHCPv6 servers have told.
+    pub(super) fn dns(&self, wan: WanId) -> Vec<Ipv6Addr> {
+        self.wans.get(wan.index()).and_then(Option::as_ref).map(WanIpv6::dns).unwrap_or_default()
     }
 
     /// The state of the uplinks' delegations, for the state file.
@@ -340,7 +337,6 @@ impl Ipv6 {
     }
 
     /// For the names of each LAN: its prefixes, and the addresses of the DHCPv6 leases with a name.
-    #[allow(dead_code)]
     pub(super) fn names(&self) -> impl Iterator<Item = (LanId, Vec<Ipv6Cidr>, Vec<(String, Ipv6Addr)>)> + '_ {
         let lans = self.addressing.lans().zip(self.lans.iter().flatten());
         lans.map(|((id, held), lan)| {
