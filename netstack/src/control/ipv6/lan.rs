@@ -30,9 +30,16 @@ pub(super) struct LanIpv6 {
     link_local: Ipv6Addr,
     /// Octets of an IP packet that the LAN carries.
     mtu: u16,
+    /// Nobody else has the link-local address: hosts may be told.
+    ready: bool,
+    /// Addresses that another station on the LAN uses.
+    duplicates: Vec<Ipv6Addr>,
     advertiser: Advertiser,
     server: Option<Server>,
 }
+
+/// Most addresses that are remembered as somebody else's.
+const DUPLICATES: usize = 16;
 
 /// Who the router is, for every LAN.
 pub(super) struct Router<'a> {
@@ -70,12 +77,26 @@ impl LanIpv6 {
             managed,
             link_local,
             mtu,
+            ready: false,
+            duplicates: Vec::new(),
             advertiser: Advertiser::new(cx, link_local, Some(mac)),
             server,
         }
     }
 
-    /// Hosts are to know this from now on.
+    /// Nobody else has this address of ours.
+    pub(super) fn ready(&mut self, address: Ipv6Addr) {
+        self.ready |= address == self.link_local;
+    }
+
+    /// Somebody else has this address.
+    pub(super) fn duplicate(&mut self, address: Ipv6Addr) {
+        if self.duplicates.len() < DUPLICATES && !self.duplicates.contains(&address) {
+            self.duplicates.push(address);
+        }
+    }
+
+    /// Hosts are to know this from now on, or as soon as the router may speak.
     pub(super) fn set(
         &mut self,
         cx: &mut Cx<'_>,
@@ -84,6 +105,9 @@ impl LanIpv6 {
         sources: &[Source],
         passed_on: &[(u16, Vec<u8>)],
     ) {
+        if !self.ready {
+            return;
+        }
         let advertised = |prefix, preferred_until, valid_until| AdvertisedPrefix {
             prefix,
             on_link: true,
@@ -197,12 +221,14 @@ impl LanIpv6 {
 
     /// The router's addresses, the link-local one first.
     pub(super) fn addresses(&self, lan: &Lan) -> Vec<Ipv6Addr> {
-        core::iter::once(self.link_local).chain(lan.held.iter().map(|held| held.router())).collect()
+        let all = core::iter::once(self.link_local).chain(lan.held.iter().map(Held::router));
+        all.filter(|address| !self.duplicates.contains(address)).collect()
     }
 
     /// The same, for Neighbor Discovery.
     pub(super) fn own_addresses(&self, lan: &Lan) -> Vec<OwnAddress> {
-        self.addresses(lan).into_iter().map(|address| OwnAddress { address, dad: true }).collect()
+        let all = core::iter::once(self.link_local).chain(lan.held.iter().map(Held::router));
+        all.map(|address| OwnAddress { address, dad: true }).collect()
     }
 
     /// What the Forwarder is to know.

@@ -126,8 +126,7 @@ impl Ipv6 {
         };
         match interface {
             Interface::Lan(lan) if is_routers => {
-                let lan = self.lans.get_mut(lan.index()).and_then(Option::as_mut);
-                lan.ok_or(DropReason::NotListening)?.handle_ndp(cx, packet)
+                self.lan_mut(lan).ok_or(DropReason::NotListening)?.handle_ndp(cx, packet)
             }
             Interface::Wan(wan) => match self.wan_mut(wan) {
                 Some(wan) if is_routers || wan.is_ppp() => wan.handle_ndp(cx, packet),
@@ -150,7 +149,7 @@ impl Ipv6 {
                 Some(wan) => wan.handle_dhcp(cx, packet),
                 None => Err(DropReason::NotListening),
             },
-            Interface::Lan(lan) => match self.lans.get_mut(lan.index()).and_then(Option::as_mut) {
+            Interface::Lan(lan) => match self.lan_mut(lan) {
                 Some(lan) => lan.handle_dhcp(cx, packet),
                 None => Err(DropReason::NotListening),
             },
@@ -260,19 +259,25 @@ impl Ipv6 {
                     continue;
                 }
                 ndp::neighbour::Event::AddressReady { segment, address } => {
-                    if let Segment::Wan(wan) = segment
-                        && let Some(wan) = self.wan_mut(wan)
-                    {
-                        wan.ready(cx, address);
+                    match segment {
+                        Segment::Wan(wan) => {
+                            self.wan_mut(wan).into_iter().for_each(|wan| wan.ready(cx, address))
+                        }
+                        Segment::Lan(lan) => self.lan_mut(lan).into_iter().for_each(|lan| lan.ready(address)),
                     }
+                    self.changed = true;
                     continue;
                 }
                 ndp::neighbour::Event::Duplicate { segment, address, .. } => {
-                    if let Segment::Wan(wan) = segment
-                        && let Some(wan) = self.wan_mut(wan)
-                    {
-                        wan.duplicate(cx, address);
+                    match segment {
+                        Segment::Wan(wan) => {
+                            self.wan_mut(wan).into_iter().for_each(|wan| wan.duplicate(cx, address));
+                        }
+                        Segment::Lan(lan) => {
+                            self.lan_mut(lan).into_iter().for_each(|lan| lan.duplicate(address))
+                        }
                     }
+                    self.changed = true;
                     segment
                 }
                 ndp::neighbour::Event::Conflict { segment, .. } => segment,
@@ -366,6 +371,10 @@ impl Ipv6 {
         let held = self.addressing.lan(lan)?;
         let uplink = wans.get(held.uplink().index()).map_or("", String::as_str);
         Some(self.lans.get(lan.index())?.as_ref()?.status(now, held, uplink))
+    }
+
+    fn lan_mut(&mut self, lan: LanId) -> Option<&mut LanIpv6> {
+        self.lans.get_mut(lan.index())?.as_mut()
     }
 
     fn wan_mut(&mut self, wan: WanId) -> Option<&mut WanIpv6> {
