@@ -392,7 +392,7 @@ impl Control {
         let addresses: Vec<IpAddr> = addresses.chain(self.ipv6.addresses().map(IpAddr::from)).collect();
         let upstreams = self.upstreams_ipv4().into_iter().chain(self.upstreams_ipv6()).collect();
         self.services.set_uplinks(cx, &addresses, upstreams);
-        for (lan, prefixes, leases) in self.ipv6.names() {
+        for (lan, prefixes, leases) in self.ipv6.names(cx.now) {
             self.services.set_names(lan, prefixes, &leases);
         }
     }

@@ -200,12 +200,12 @@ impl LanIpv6 {
         self.server.iter().flat_map(Server::leases)
     }
 
-    /// The names of the leases, with an address in each prefix of the LAN.
-    pub(super) fn lease_names(&self, lan: &Lan) -> Vec<(String, Ipv6Addr)> {
+    /// The names of the leases, with an address in each prefix that hosts are to use.
+    pub(super) fn lease_names(&self, now: Instant, lan: &Lan) -> Vec<(String, Ipv6Addr)> {
         let named = self.leases().filter_map(|lease| Some((lease.hostname.clone()?, lease.suffix)));
         let addresses = |(name, suffix): (String, Ipv6Addr)| {
             let of = move |held: &Held| (name.clone(), held.prefix.with_suffix(suffix));
-            lan.held.iter().map(of).collect::<Vec<_>>()
+            lan.held.iter().filter(|held| held.preferred_until > now).map(of).collect::<Vec<_>>()
         };
         named.flat_map(addresses).collect()
     }

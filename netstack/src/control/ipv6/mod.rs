@@ -341,12 +341,18 @@ impl Ipv6 {
         Some(self.wans.get(wan.index())?.as_ref()?.status(now, epoch))
     }
 
-    /// For the names of each LAN: its prefixes, and the addresses of the DHCPv6 leases with a name.
-    pub(super) fn names(&self) -> impl Iterator<Item = (LanId, Vec<Ipv6Cidr>, Vec<(String, Ipv6Addr)>)> + '_ {
+    /// For the names of each LAN: the router's address in each prefix that hosts are to use, and the addresses of the DHCPv6
+    /// leases with a name.
+    pub(super) fn names(
+        &self,
+        now: Instant,
+    ) -> impl Iterator<Item = (LanId, Vec<Ipv6Cidr>, Vec<(String, Ipv6Addr)>)> + '_ {
+        let preferred = move |lan: &addressing::Lan| {
+            let held = lan.held.iter().filter(|held| held.preferred_until > now);
+            held.map(|held| Ipv6Cidr { address: held.router(), ..held.prefix }).collect()
+        };
         let lans = self.addressing.lans().zip(self.lans.iter().flatten());
-        lans.map(|((id, held), lan)| {
-            (id, held.held.iter().map(|held| held.prefix).collect(), lan.lease_names(held))
-        })
+        lans.map(move |((id, held), lan)| (id, preferred(held), lan.lease_names(now, held)))
     }
 
     /// The DHCPv6 servers' leases, for the state file.
