@@ -141,8 +141,10 @@ impl Drop for Demo {
 }
 
 /// The steps, in their order.
-const STEPS: [&str; 10] =
-    ["gateway", "ISP", "session", "lease", "ping", "name", "capture", "download", "upload", "stop"];
+const STEPS: [&str; 12] = [
+    "gateway", "ISP", "session", "lease", "IPv6", "ping", "name", "capture", "page", "download", "upload",
+    "stop",
+];
 
 #[track_caller]
 fn assert_shows_everything(out: &str) {
@@ -179,7 +181,7 @@ fn it_works_leaves_nothing_and_its_capture_holds_the_session_and_no_secret() {
     let output = Command::new("tshark").arg("-n").arg("-r").arg(&path).output().expect("tshark");
     assert!(output.status.success(), "{}", text(&output));
     let told = text(&output);
-    for part in ["PADI", "PADO", "PADR", "PADS", "PPP LCP", "PPP CHAP", "PPP IPCP"] {
+    for part in ["PADI", "PADO", "PADR", "PADS", "PPP LCP", "PPP CHAP", "PPP IPCP", "PPP IPV6CP", "DHCPv6"] {
         assert!(told.contains(part), "no {part}: {told}");
     }
     let capture = fs::read(&path).expect("the capture can be read");

@@ -1,7 +1,7 @@
 //! What the client on the LAN does, run inside its namespace.
 
 use std::io::{self, Read as _, Write as _};
-use std::net::{Ipv4Addr, SocketAddrV4, TcpStream, UdpSocket};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpStream, UdpSocket};
 use std::time::{Duration, Instant};
 
 use hickory_proto::op::{Message, MessageType, OpCode, Query};
@@ -9,22 +9,25 @@ use hickory_proto::rr::{Name, RData, RecordType};
 
 use super::Step;
 use super::far;
-use super::lab::{FAR_ADDRESS, MIB, ROUTER_ADDRESS};
+use super::lab::{FAR_ADDRESS, FAR_ADDRESS_V6, MIB, ROUTER_ADDRESS};
 
 /// Longest silence of the network before a step gives up.
 const PATIENCE: Duration = Duration::from_secs(10);
 
 /// Asks the router for the far side's name.
 pub(super) fn resolve() -> Step {
-    ask(far::NAME)
-        .map(|address| format!("{} is {address}, says the router at {ROUTER_ADDRESS}", far::NAME))
+    ask(far::NAME, RecordType::A)
+        .and_then(|ipv4| Ok((ipv4, ask(far::NAME, RecordType::AAAA)?)))
+        .map(|(ipv4, ipv6)| {
+            format!("{} is {ipv4} and {ipv6}, says the router at {ROUTER_ADDRESS}", far::NAME)
+        })
         .map_err(|error| format!("no answer from the router's DNS: {error}"))
 }
 
-fn ask(name: &str) -> io::Result<Ipv4Addr> {
+fn ask(name: &str, kind: RecordType) -> io::Result<IpAddr> {
     let mut query = Message::new(0x6b61, MessageType::Query, OpCode::Query);
     query.metadata.recursion_desired = true;
-    query.add_query(Query::query(Name::from_ascii(name).map_err(io::Error::other)?, RecordType::A));
+    query.add_query(Query::query(Name::from_ascii(name).map_err(io::Error::other)?, kind));
     let socket = UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 0))?;
     socket.set_read_timeout(Some(PATIENCE))?;
     socket.connect((ROUTER_ADDRESS, 53))?;
@@ -36,7 +39,8 @@ fn ask(name: &str) -> io::Result<Ipv4Addr> {
         .answers
         .iter()
         .find_map(|record| match &record.data {
-            RData::A(address) => Some(address.0),
+            RData::A(address) => Some(IpAddr::V4(address.0)),
+            RData::AAAA(address) => Some(IpAddr::V6(address.0)),
             _ => None,
         })
         .ok_or_else(|| {
@@ -44,18 +48,25 @@ fn ask(name: &str) -> io::Result<Ipv4Addr> {
         })
 }
 
+/// Fetches a page over IPv6.
+pub(super) fn fetch_v6(size: u64) -> Step {
+    transfer(FAR_ADDRESS_V6.into(), size, |stream| download_on(stream, size))
+        .map(|line| format!("{FAR_ADDRESS_V6} over IPv6, {line}"))
+}
+
 /// Downloads `size` octets from the far side.
 pub(super) fn download(size: u64) -> Step {
-    transfer(size, |stream| {
-        write!(stream, "GET /{size} HTTP/1.1\r\nHost: {}\r\n\r\n", far::NAME)?;
-        let mut body = Body::read_head(stream)?;
-        body.drain()
-    })
+    transfer(FAR_ADDRESS.into(), size, |stream| download_on(stream, size))
+}
+
+fn download_on(stream: &mut TcpStream, size: u64) -> io::Result<u64> {
+    write!(stream, "GET /{size} HTTP/1.1\r\nHost: {}\r\n\r\n", far::NAME)?;
+    Body::read_head(stream)?.drain()
 }
 
 /// Uploads `size` octets to the far side, which tells how many it got.
 pub(super) fn upload(size: u64) -> Step {
-    transfer(size, |stream| {
+    transfer(FAR_ADDRESS.into(), size, |stream| {
         write!(stream, "PUT / HTTP/1.1\r\nHost: {}\r\nContent-Length: {size}\r\n\r\n", far::NAME)?;
         io::copy(&mut io::repeat(b'g').take(size), stream)?;
         let mut body = Body::read_head(stream)?;
@@ -65,9 +76,9 @@ pub(super) fn upload(size: u64) -> Step {
     })
 }
 
-fn transfer(size: u64, exchange: impl FnOnce(&mut TcpStream) -> io::Result<u64>) -> Step {
+fn transfer(to: IpAddr, size: u64, exchange: impl FnOnce(&mut TcpStream) -> io::Result<u64>) -> Step {
     let begun = Instant::now();
-    let came = TcpStream::connect_timeout(&SocketAddrV4::new(FAR_ADDRESS, 80).into(), PATIENCE)
+    let came = TcpStream::connect_timeout(&SocketAddr::new(to, 80), PATIENCE)
         .and_then(|mut stream| {
             stream.set_read_timeout(Some(PATIENCE))?;
             stream.set_write_timeout(Some(PATIENCE))?;

@@ -1,7 +1,7 @@
 //! The far side of the Internet: a web server and a name server, a few lines each, for the demo's client to reach.
 
 use std::io::{self, BufRead as _, BufReader, Read, Write};
-use std::net::{Ipv4Addr, SocketAddrV4, TcpListener, TcpStream, UdpSocket};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, TcpStream, UdpSocket};
 use std::thread;
 
 use hickory_proto::op::{Message, MessageType, ResponseCode};
@@ -10,25 +10,27 @@ use hickory_proto::rr::{RData, Record, RecordType, rdata};
 /// The name that the name server knows.
 pub(super) const NAME: &str = "www.example.net.";
 
-/// Binds both servers to `address` and serves on threads that live as long as the program.
-pub(super) fn serve(address: Ipv4Addr) -> io::Result<()> {
-    let web = TcpListener::bind(SocketAddrV4::new(address, 80))?;
-    let names = UdpSocket::bind(SocketAddrV4::new(address, 53))?;
-    thread::Builder::new().name("far-web".into()).spawn(move || {
-        for stream in web.incoming().flatten() {
-            // A client that goes away in the middle shows in the client's own step.
-            thread::spawn(move || answer_web(&stream).ok());
-        }
-    })?;
-    thread::Builder::new().name("far-dns".into()).spawn(move || {
-        let mut buffer = [0; 1500];
-        while let Ok((len, client)) = names.recv_from(&mut buffer) {
-            if let Some(answer) = answer_name(&buffer[..len], address) {
-                // As above.
-                let _ = names.send_to(&answer, client);
+/// Binds both servers to the addresses and serves on threads that live as long as the program.
+pub(super) fn serve(ipv4: Ipv4Addr, ipv6: Ipv6Addr) -> io::Result<()> {
+    for address in [IpAddr::V4(ipv4), IpAddr::V6(ipv6)] {
+        let web = TcpListener::bind(SocketAddr::new(address, 80))?;
+        thread::Builder::new().name("far-web".into()).spawn(move || {
+            for stream in web.incoming().flatten() {
+                // A client that goes away in the middle shows in the client's own step.
+                thread::spawn(move || answer_web(&stream).ok());
             }
-        }
-    })?;
+        })?;
+        let names = UdpSocket::bind(SocketAddr::new(address, 53))?;
+        thread::Builder::new().name("far-dns".into()).spawn(move || {
+            let mut buffer = [0; 1500];
+            while let Ok((len, client)) = names.recv_from(&mut buffer) {
+                if let Some(answer) = answer_name(&buffer[..len], ipv4, ipv6) {
+                    // As above.
+                    let _ = names.send_to(&answer, client);
+                }
+            }
+        })?;
+    }
     Ok(())
 }
 
@@ -69,8 +71,8 @@ fn answer_web(stream: &TcpStream) -> io::Result<()> {
     Ok(())
 }
 
-/// The answer to a query: the server's own address for [`NAME`], nothing for other names.
-fn answer_name(query: &[u8], address: Ipv4Addr) -> Option<Vec<u8>> {
+/// The answer to a query: the server's own addresses for [`NAME`], nothing for other names.
+fn answer_name(query: &[u8], ipv4: Ipv4Addr, ipv6: Ipv6Addr) -> Option<Vec<u8>> {
     let query = Message::from_vec(query).ok()?;
     let question = query.queries.first()?.clone();
     let mut answer = Message::response(query.metadata.id, query.metadata.op_code);
@@ -80,8 +82,13 @@ fn answer_name(query: &[u8], address: Ipv4Addr) -> Option<Vec<u8>> {
     let known = question.name().to_ascii().eq_ignore_ascii_case(NAME);
     if !known {
         answer.metadata.response_code = ResponseCode::NXDomain;
-    } else if question.query_type() == RecordType::A {
-        answer.add_answer(Record::from_rdata(question.name().clone(), 60, RData::A(rdata::A(address))));
+    } else {
+        let data = match question.query_type() {
+            RecordType::A => Some(RData::A(rdata::A(ipv4))),
+            RecordType::AAAA => Some(RData::AAAA(rdata::AAAA(ipv6))),
+            _ => None,
+        };
+        answer.add_answers(data.map(|data| Record::from_rdata(question.name().clone(), 60, data)));
     }
     answer.add_query(question);
     answer.to_vec().ok()

@@ -2,7 +2,7 @@
 
 use std::fs::{self, File};
 use std::io;
-use std::net::Ipv4Addr;
+use std::net::{Ipv4Addr, Ipv6Addr};
 use std::os::linux::net::SocketAddrExt as _;
 use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
 use std::os::unix::net::{SocketAddr, UnixListener};
@@ -22,6 +22,7 @@ use crate::control;
 use crate::sys::netns;
 
 pub(super) const FAR_ADDRESS: Ipv4Addr = Ipv4Addr::new(203, 0, 113, 2);
+pub(super) const FAR_ADDRESS_V6: Ipv6Addr = Ipv6Addr::new(0x2001, 0xdb8, 0xffff, 0, 0, 0, 0, 2);
 pub(super) const CONCENTRATOR_ADDRESS: Ipv4Addr = Ipv4Addr::new(198, 51, 100, 1);
 pub(super) const ROUTER_ADDRESS: Ipv4Addr = Ipv4Addr::new(192, 168, 1, 1);
 pub(super) const LAN: &str = "192.168.1.0/24";
@@ -54,20 +55,36 @@ nic = "access0"
 [port.core0]
 nic = "core0"
 
+[port.core6]
+nic = "core6"
+
 [concentrator.bras]
 port       = "access0"
 ac-name    = "bras1"
 pool       = "198.51.100.0/24"
 dns        = ["203.0.113.2"]
 users-file = "DIR/users.toml"
+prefix-pool = { prefix = "2001:db8:100::/40", delegate = 56 }
 
 [lan.core]
 ports   = ["core0"]
 address = "203.0.113.1/24"
 
+# Over IPv6 the pool is routed to the ISP by its own provider.
+[wan.transit]
+port = "core6"
+static = { address6 = "2001:db8:ffff::1/64", gateway6 = "2001:db8:ffff::2", prefix6 = "2001:db8:100::/40" }
+ipv4 = false
+ipv6 = true
+
 [[filter]]
 from   = "concentrator"
 to     = "lan"
+action = "accept"
+
+[[filter]]
+from   = "concentrator"
+to     = "wan"
 action = "accept"
 "#;
 
@@ -92,11 +109,13 @@ nic = "lan0"
 port = "wan0"
 pppoe.username      = "demo@isp.example"
 pppoe.password-file = "DIR/isp.secret"
+ipv6 = true
 
 [lan.home]
 ports   = ["lan0"]
 address = "192.168.1.1/24"
 dhcp    = { range = "192.168.1.100-192.168.1.199", lease = "12h" }
+prefix  = { from = "isp" }
 "#;
 
 /// Sets up the interface as the lease says, for udhcpc and dhclient alike, and touches nothing else of the machine.
@@ -209,11 +228,14 @@ impl Lab {
             ip(&format!("-n {name} link set lo up"))?;
         }
         cable((FAR, "far0"), (ISP, "core0"))?;
+        cable((FAR, "far6"), (ISP, "core6"))?;
         cable((ISP, "access0"), (GATEWAY, "wan0"))?;
         cable((GATEWAY, "lan0"), (CLIENT, "eth0"))?;
         ip(&format!("-n {FAR} address add {FAR_ADDRESS}/24 dev far0"))?;
         ip(&format!("-n {FAR} route add default via 203.0.113.1"))?;
-        netns::run(FAR, || far::serve(FAR_ADDRESS))
+        ip(&format!("-n {FAR} address add {FAR_ADDRESS_V6}/64 dev far6 nodad"))?;
+        ip(&format!("-n {FAR} route add 2001:db8:100::/40 via 2001:db8:ffff::1"))?;
+        netns::run(FAR, || far::serve(FAR_ADDRESS, FAR_ADDRESS_V6))
             .and_then(|served| served)
             .map_err(|error| format!("the far side's servers: {error}"))?;
         lab.write_files().map_err(|error| format!("{}: {error}", lab.directory.display()))?;
@@ -306,7 +328,9 @@ impl Lab {
     pub(super) fn wait_for_session(&self, patience: Duration) -> Result<Vec<String>, String> {
         let up = self.wait(patience, || {
             let status = control::status(&self.socket("gateway")).ok()?;
-            (status["wans"][0]["up"] == true).then_some(())
+            let wan = &status["wans"][0];
+            let is_up = wan["address"].is_string() && !wan["ipv6"]["prefixes"].as_array()?.is_empty();
+            is_up.then_some(())
         });
         let log = fs::read_to_string(self.directory.join("gateway.log")).unwrap_or_default();
         let mut told = log.lines().filter_map(|line| {
@@ -326,7 +350,9 @@ impl Lab {
     pub(super) fn session_summary(&self) -> Step {
         let status = self.status()?;
         let wan = &status["wans"][0];
-        Ok(format!("is up: address {}, MTU {}", wan["address"].as_str().unwrap_or("?"), wan["mtu"]))
+        let word = |value: &Value| value.as_str().unwrap_or("?").to_owned();
+        let (address, prefix) = (word(&wan["address"]), word(&wan["ipv6"]["prefixes"][0]["prefix"]));
+        Ok(format!("is up: address {address}, prefix {prefix}, MTU {}", wan["mtu"]))
     }
 
     /// Has the machine's own DHCP client get a lease.
@@ -349,6 +375,29 @@ impl Lab {
             }
         });
         lease.unwrap_or_else(|| Err(format!("{name} got none: {}", client.last_words())))
+    }
+
+    /// Waits until the client's kernel has an address from the router's advertisements.
+    pub(super) fn slaac(&self) -> Step {
+        let words = |what: &str, after: &str| {
+            let mut command = Command::new("ip");
+            command.args(["-o", "-6"]).args(what.split(' ')).args(["dev", "eth0"]);
+            let output = self.output(&mut command).ok()?;
+            let text = String::from_utf8_lossy(&output.stdout).into_owned();
+            // An address that the kernel still asks its neighbours about is not one yet.
+            let line = text.lines().find(|line| line.contains("2001:db8:") || line.contains("default"))?;
+            let mut words = line.split_whitespace().skip_while(|word| *word != after).skip(1);
+            words.next().filter(|_| !line.contains("tentative")).map(str::to_owned)
+        };
+        let found = self.wait(Duration::from_secs(20), || {
+            Some((words("address show scope global", "inet6")?, words("route show default", "via")?))
+        });
+        match found {
+            Some((address, router)) => {
+                Ok(format!("{address} by the router's advertisements; router {router}"))
+            }
+            None => Err("the client has no address by the router's advertisements".into()),
+        }
     }
 
     pub(super) fn ping(&self) -> Step {

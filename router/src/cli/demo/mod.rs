@@ -25,13 +25,17 @@ use lab::{Lab, MIB};
 
 pub(super) const ABOUT: &str = "\
 Build a lab on this machine and show the router at work: an ISP, the gateway, a client on its LAN. The PPPoE session \
-comes up step by step, the client gets a lease by DHCP, pings, asks a name, downloads and uploads.
+comes up step by step, the client gets a lease by DHCP and an IPv6 address by the router's advertisements, pings, asks a name, downloads and \
+uploads.
 
 Everything happens in network namespaces named genkan-…, which are removed at the end, also on Ctrl-C. It needs root \
 for them (sudo genkan demo); without root it tries a user namespace.";
 
 /// Octets of each transfer.
 const TRANSFER: u64 = 100 * MIB;
+
+/// Octets of the page.
+const PAGE: u64 = MIB;
 
 /// Exit status after a signal, as a shell gives it after Ctrl-C.
 const INTERRUPTED: u8 = 130;
@@ -78,7 +82,8 @@ fn show(arguments: &Arguments, interrupted: &Arc<AtomicBool>) -> Result<(), Stri
     println!("An ISP, a gateway and a LAN, on this machine:\n");
     println!("  far side ────── ISP ═══ PPPoE ═══ gateway ────── client");
     println!("  web, DNS     concentrator        NAT, filter      LAN");
-    println!("  {}    {}       DHCP, DNS        {}\n", lab::FAR_ADDRESS, lab::CONCENTRATOR_ADDRESS, lab::LAN);
+    println!("  {}    {}       DHCP, DNS        {}", lab::FAR_ADDRESS, lab::CONCENTRATOR_ADDRESS, lab::LAN);
+    println!("               2001:db8:100::/40   IPv6 filter      IPv6 by SLAAC\n");
 
     let mut lab = Lab::build(interrupted).map_err(|error| format!("the lab could not be built: {error}"))?;
     heading("The line");
@@ -92,9 +97,11 @@ fn show(arguments: &Arguments, interrupted: &Arc<AtomicBool>) -> Result<(), Stri
 
     heading("The LAN");
     step("lease", lab.lease())?;
+    step("IPv6", lab.slaac())?;
     step("ping", lab.ping())?;
     step("name", lab.on_client(client::resolve))?;
     step("capture", lab.finish_capture(&arguments.capture))?;
+    step("page", lab.on_client(|| client::fetch_v6(PAGE)))?;
     step("download", lab.on_client(|| client::download(TRANSFER)))?;
     step("upload", lab.on_client(|| client::upload(TRANSFER)))?;
 
