@@ -8,7 +8,7 @@
 //!
 //! The ISP is a genkan with a concentrator ([`Isp`]), or the guest ([`guest_isp`]).
 
-use std::net::{Ipv4Addr, Ipv6Addr};
+use std::net::Ipv4Addr;
 use std::path::PathBuf;
 
 use crate::gateway::Genkan;
@@ -16,7 +16,7 @@ use crate::guest::Guest;
 use crate::internet::Internet;
 use crate::lab::{CORE, CORE6, GATEWAY, Lab, NAS, NAS_MAC, PASSWORD, USERNAME, WEB, WEB6};
 use crate::netns::{Namespace, veth};
-use crate::peers::{Authentication, Delegation, Services6};
+use crate::peers::Authentication;
 
 /// What a port of the router is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -211,22 +211,22 @@ impl Default for Isp {
 
 /// Lines of `[concentrator.bras]`.
 const PREFIXES: &str = "prefix-pool = { prefix = \"2001:db8:100::/40\", delegate = 56 }\n";
-/// The ISP's own uplink, over which the pool is its own.
-const UPLINK6: &str = "\n[port.core6]\nnic = \"core6\"\n\n[wan.core6]\nport = \"core6\"\ndhcp = true\nipv4 = false\n\
-                       ipv6 = true\nprefix-delegation = { length = 40 }\n\n\
+/// The ISP's own uplink, over which the pool is routed to it.
+const UPLINK6: &str = "\n[port.core6]\nnic = \"core6\"\n\n[wan.core6]\nport = \"core6\"\nipv4 = false\nipv6 = true\n\
+                       static = { address6 = \"2001:db8:fffe::2/64\", gateway6 = \"2001:db8:fffe::1\", \
+                       prefix6 = \"2001:db8:100::/40\" }\n\n\
                        [[filter]]\nfrom = \"concentrator\"\nto = \"wan\"\naction = \"accept\"\n";
 
 impl Isp {
-    /// Has the far host be the ISP's provider over IPv6, which delegates the whole of the pool to it. For
-    /// [`Terms::ipv6`]; goes before [`start`](Isp::start).
+    /// Lays the cable that [`Terms::ipv6`] needs: the far host is the ISP's router to the rest of IPv6.
     #[track_caller]
-    pub fn provide_ipv6(&self, lab: &Lab) -> Services6 {
+    pub fn with_ipv6(self) -> Isp {
         let host = &self.far.host;
         veth((&self.namespace, "core6"), (host, "eth6"));
         host.speak_ipv6("eth6");
-        host.ip(&["-6", "route", "del", "default"]);
-        let link = Some(Ipv6Addr::new(0x2001, 0xdb8, 0xfffe, 0, 0, 0, 0, 0));
-        Services6::start(lab, host, "eth6", Delegation { link, length: 40, ..Delegation::default() })
+        host.ip(&["address", "add", "2001:db8:fffe::1/64", "dev", "eth6", "nodad"]);
+        host.ip(&["route", "add", "2001:db8:100::/40", "via", "2001:db8:fffe::2", "dev", "eth6"]);
+        self
     }
 
     /// Starts genkan. Subscribers are [`USERNAME`] with [`PASSWORD`].

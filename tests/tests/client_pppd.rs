@@ -3,8 +3,7 @@
 use std::time::Duration;
 
 use genkan_tests::guest::Guest;
-use genkan_tests::lab::{Lab, WEB};
-use genkan_tests::netns::veth;
+use genkan_tests::lab::{Lab, WEB, WEB6};
 use genkan_tests::peers::{Authentication, Client};
 use genkan_tests::topology::{Isp, Terms};
 use genkan_tests::wait_for;
@@ -101,8 +100,7 @@ fn pppd_comes_back_after_a_crash_of_the_concentrator() {
 #[test]
 fn pppd_speaks_ipv6_beside_and_instead_of_ipv4() {
     let (lab, mut guest, isp) = street("client-families");
-    // Nobody answers on the ISP's own uplink: its subscribers have IPv6 among themselves.
-    veth((&isp.namespace, "core6"), (&isp.far.host, "eth6"));
+    let isp = isp.with_ipv6();
     for (ipv4, ipv6, served) in
         [(true, true, true), (false, true, true), (true, false, true), (true, true, false)]
     {
@@ -126,4 +124,34 @@ fn pppd_speaks_ipv6_beside_and_instead_of_ipv4() {
         guest.run("killall pppd; while pidof pppd >/dev/null; do sleep 0.1; done; rm -f /run/test/*");
         concentrator.end();
     }
+}
+
+/// RFC 7084 WPD-1: dhcp6c numbers a LAN of its own out of what the concentrator delegates, and a subscriber has the same
+/// prefix after a redial and after a crash of the concentrator.
+#[test]
+fn dhcp6c_on_pppd_is_delegated_the_same_prefix_each_time() {
+    let (lab, mut guest, isp) = street("client-delegation");
+    let isp = isp.with_ipv6();
+    let mut concentrator = isp.start(&lab, Terms { ipv6: true, ..Terms::default() });
+    let mut addresses = Vec::new();
+    for round in ["first", "after a redial", "after a crash of the concentrator"] {
+        Client { ipv6: true, ..Client::default() }.start(&mut guest);
+        Client::wait_up(&mut guest);
+        // dhcp6c's sla-id and sla-len: subnet 0xab of a /56.
+        let address = Client::delegated(&mut guest, "eth0", 0xab, 56);
+        let [first, second, third, fourth, ..] = address.segments();
+        assert_eq!((first, second, third >> 8, fourth & 0xff), (0x2001, 0xdb8, 1, 0xab), "{round}");
+        guest.run(&format!("ip -6 route replace {WEB6} dev ppp100; ping6 -c 2 -W 3 -I {address} {WEB6}"));
+        addresses.push(address);
+        guest.run(
+            "killall -9 dhcp6c; ip address flush dev eth0 scope global
+             killall pppd; while pidof pppd >/dev/null; do sleep 0.1; done; rm -f /run/test/*",
+        );
+        if addresses.len() == 2 {
+            concentrator.kill();
+            concentrator = concentrator.again(&lab, &isp.namespace);
+        }
+    }
+    addresses.dedup();
+    assert_eq!(addresses.len(), 1, "{addresses:?}");
 }

@@ -14,7 +14,7 @@ use crate::guest::Guest;
 pub enum Dhcp6 {
     /// Kea's kea-dhcp6, from a pool.
     Kea,
-    /// WIDE's dhcp6s, the pool's first prefix for every client.
+    /// WIDE's dhcp6s.
     Wide,
     /// Nobody does.
     Off,
@@ -25,9 +25,9 @@ pub enum Dhcp6 {
 pub struct Delegation {
     /// Who delegates.
     pub server: Dhcp6,
-    /// Where prefixes come from: a network and its length.
-    pub pool: (Ipv6Addr, u8),
-    /// Length of a delegated prefix.
+    /// The prefix that is delegated. There is no other: the pool has one, and a server that is asked twice gives it twice.
+    pub prefix: Ipv6Addr,
+    /// Its length.
     pub length: u8,
     /// When a client renews.
     pub t1: u32,
@@ -47,7 +47,7 @@ impl Default for Delegation {
     fn default() -> Self {
         Delegation {
             server: Dhcp6::Kea,
-            pool: (Ipv6Addr::new(0x2001, 0xdb8, 0x100, 0, 0, 0, 0, 0), 40),
+            prefix: Ipv6Addr::new(0x2001, 0xdb8, 0x100, 0, 0, 0, 0, 0),
             length: 56,
             t1: 1800,
             t2: 2880,

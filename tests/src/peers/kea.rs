@@ -70,7 +70,7 @@ impl Drop for Kea {
 
 /// Its configuration. `folder` takes its leases; `route` is the hook's script.
 pub(super) fn config(device: &str, delegation: Delegation, folder: &str, route: &str) -> String {
-    let Delegation { pool, length, t1, t2, preferred, valid, managed, .. } = delegation;
+    let Delegation { prefix, length, t1, t2, preferred, valid, managed, .. } = delegation;
     let addresses =
         if managed { r#""pools": [{ "pool": "2001:db8:fffe::100 - 2001:db8:fffe::1ff" }],"# } else { "" };
     format!(
@@ -83,12 +83,11 @@ pub(super) fn config(device: &str, delegation: Delegation, folder: &str, route: 
   "option-data": [{{ "name": "dns-servers", "data": "{WEB6}" }}],
   "subnet6": [{{
     "id": 1, "subnet": "2001:db8:fffe::/64", "interface": "{device}", {addresses}
-    "pd-pools": [{{ "prefix": "{}", "prefix-len": {}, "delegated-len": {length} }}]
+    "pd-pools": [{{ "prefix": "{prefix}", "prefix-len": {length}, "delegated-len": {length} }}]
   }}],
   "loggers": [{{ "name": "kea-dhcp6", "severity": "INFO", "output_options": [{{ "output": "stdout" }}] }}]
 }} }}
-"#,
-        pool.0, pool.1
+"#
     )
 }
 

@@ -7,8 +7,7 @@ use crate::lab::WEB6;
 /// The part of a script that starts dhcp6s on the session `$1` with the peer `$2`. dhcp6s delegates to clients that its
 /// configuration names by DUID: a loop learns the DUID from its log, and starts it again.
 pub(super) fn serve(delegation: Delegation) -> String {
-    let Delegation { pool, length, preferred, valid, .. } = delegation;
-    let (prefix, _) = pool;
+    let Delegation { prefix, length, preferred, valid, .. } = delegation;
     format!(
         "cd /run/test
          echo 'option domain-name-servers {WEB6};' > dhcp6s.conf
