@@ -3,6 +3,8 @@
 //! A source address is learned with the port it came by, moves when it is seen elsewhere, and is forgotten after
 //! [`AGEING`]. The table is bounded; when it is full a new station is not learned and its frames are flooded, so a station
 //! that invents addresses does not push out those that exist.
+//!
+//! Left out: TR-124 WAN.PPP.10: the configuration has no key to ask for PPPoE from the LAN to pass to an uplink.
 
 use alloc::vec::Vec;
 

@@ -347,7 +347,7 @@ mod tests {
         assert_eq!(span(&Value::from(90_000)), "1 d 1 h");
     }
 
-    /// RFC 9096 L-13, RFC 7084 ULA-1, L-13, WPD-3: a user can tell what is new, what goes, what is gone and what is missing.
+    /// RFC 9096 L-13, RFC 7084 ULA-1, WPD-3: a user can tell what is new, what goes, what is gone and what is missing.
     #[test]
     fn ipv6_shows_what_is_new_and_what_is_old() {
         let status = serde_json::json!({

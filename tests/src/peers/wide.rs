@@ -5,7 +5,8 @@ use crate::guest::Guest;
 use crate::lab::WEB6;
 
 /// The part of a script that starts dhcp6s on the session `$1` with the peer `$2`. dhcp6s delegates to clients that its
-/// configuration names by DUID: a loop learns the DUID from its log, and starts it again.
+/// configuration names by DUID: a loop learns the DUID from its log, and starts it again. What has ended stays a zombie
+/// until the guest's init runs something else; it has no command line any more.
 pub(super) fn serve(delegation: Delegation) -> String {
     let Delegation { prefix, length, preferred, valid, .. } = delegation;
     format!(
@@ -16,11 +17,11 @@ pub(super) fn serve(delegation: Delegation) -> String {
          (while true; do
              duid=$(sed -n 's/.*client ID \\([0-9a-f:]*\\).*/\\1/p' dhcp6s.log | head -n 1)
              [ -n \"$duid\" ] && break
-             kill -0 $server 2>/dev/null || exit
+             grep -q dhcp6s /proc/$server/cmdline || exit
              sleep 0.2
          done
          kill $server
-         while kill -0 $server 2>/dev/null; do sleep 0.1; done
+         while grep -q dhcp6s /proc/$server/cmdline; do sleep 0.1; done
          echo \"host subscriber {{ duid $duid; prefix {prefix}/{length} {preferred} {valid}; }};\" >> dhcp6s.conf
          ip -6 route replace {prefix}/{length} via $2 dev $1
          exec dhcp6s -f -D -c dhcp6s.conf $1 > dhcp6s-2.log 2>&1) > /dev/null 2>&1 &"

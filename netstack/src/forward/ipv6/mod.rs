@@ -10,6 +10,9 @@
 //!
 //! `refuse` tells senders what was wrong, `errors` lets their ICMPv6 errors pass, `follow` is for fragments, `exit` for
 //! what the router itself says on a link.
+//!
+//! Left out: RFC 7084 WPD-7: no routing protocol is spoken at all, so none has to be kept silent.
+//! Left out: RFC 7084 S-3: nothing is decapsulated but PPPoE, whose packets are the uplink's own.
 
 mod begin;
 mod errors;
