@@ -73,6 +73,8 @@ impl Street {
             address: Ipv4Cidr { address: ip(2, 50), prefix: 24 },
             router: ip(2, 1),
             target: Some(ip(1, 1)),
+            ipv6: None,
+            target_ipv6: None,
         });
         world.connect(End(outer, PortId(0)), End(inner, PortId(0)));
         world.connect(End(inner, PortId(1)), End(host, PortId(0)));
@@ -189,6 +191,8 @@ fn rfc5227_an_address_that_somebody_uses_is_declined() {
         address: Ipv4Cidr { address: ip(1, 100), prefix: 24 },
         router: ip(1, 1),
         target: None,
+        ipv6: None,
+        target_ipv6: None,
     });
     world.connect(End(gateway, PortId(0)), End(outer, PortId(0)));
     world.connect(End(outer, PortId(1)), End(squatter, PortId(0)));

@@ -1,14 +1,16 @@
-//! A simulated host: it answers ARP and echo requests, and pings a target once a second to see whether it is online.
+//! A simulated host: it answers ARP and echo requests, and pings a target again and again to see whether it is online.
+//! What it does by IPv6 is in [`super::host6`].
 
 use alloc::collections::VecDeque;
 use alloc::vec::Vec;
-use core::net::Ipv4Addr;
+use core::net::{Ipv4Addr, Ipv6Addr};
 
 use etherparse::{
     ArpHardwareId, ArpOperation, ArpPacket, EtherType, Icmpv4Type, NetSlice, PacketBuilder, SlicedPacket,
     TransportSlice,
 };
 
+use super::host6::{HostIpv6, HostIpv6Settings};
 use crate::frame::Frame;
 use crate::id::{Ipv4Cidr, Mac};
 use crate::time::{Duration, Instant, earliest};
@@ -24,6 +26,10 @@ pub struct HostSettings {
     pub router: Ipv4Addr,
     /// What it pings once a second, if anything.
     pub target: Option<Ipv4Addr>,
+    /// How it comes by its IPv6; `None` for a host without.
+    pub ipv6: Option<HostIpv6Settings>,
+    /// What it pings by IPv6 as often, if anything.
+    pub target_ipv6: Option<Ipv6Addr>,
 }
 
 /// A simulated host.
@@ -34,28 +40,49 @@ pub struct Host {
     waiting: Vec<(Ipv4Addr, Frame)>,
     outgoing: VecDeque<Frame>,
     next_ping: Option<Instant>,
+    ping_interval: Duration,
     sequence: u16,
     last_reply: Option<Instant>,
     replies: u64,
+    ipv6: Option<HostIpv6>,
 }
 
 impl Host {
-    const PING_INTERVAL: Duration = Duration::from_secs(1);
     const PING_ID: u16 = 0x6b61;
 
     /// A host that starts now.
     pub fn new(settings: HostSettings, now: Instant) -> Self {
-        let next_ping = settings.target.map(|_| now);
+        let has_target = settings.target.is_some() || settings.target_ipv6.is_some();
+        let next_ping = has_target.then_some(now);
+        let ipv6 = settings.ipv6.map(|ipv6| HostIpv6::new(ipv6, settings.mac, settings.target_ipv6, now));
         Host {
             settings,
             neighbours: Vec::new(),
             waiting: Vec::new(),
             outgoing: VecDeque::new(),
             next_ping,
+            ping_interval: Duration::from_secs(1),
             sequence: 0,
             last_reply: None,
             replies: 0,
+            ipv6,
         }
+    }
+
+    /// The host as it is after somebody has switched it off and on again.
+    pub(super) fn restarted(&self, now: Instant) -> Self {
+        Host::new(self.settings.clone(), now)
+    }
+
+    /// Pings now, and from now on at this interval.
+    pub fn ping_every(&mut self, now: Instant, interval: Duration) {
+        self.ping_interval = interval;
+        self.next_ping = self.next_ping.map(|_| now);
+    }
+
+    /// What it is by IPv6.
+    pub fn ipv6(&self) -> Option<&HostIpv6> {
+        self.ipv6.as_ref()
     }
 
     /// When the target last answered.
@@ -69,6 +96,9 @@ impl Host {
     }
 
     pub(super) fn receive(&mut self, now: Instant, frame: &Frame) {
+        if let Some(ipv6) = &mut self.ipv6 {
+            ipv6.receive(now, frame);
+        }
         let Ok(packet) = SlicedPacket::from_ethernet(frame.bytes()) else { return };
         match packet.net {
             Some(NetSlice::Arp(arp)) => self.receive_arp(&arp.to_packet()),
@@ -162,11 +192,17 @@ impl Host {
     }
 
     pub(super) fn handle_timeout(&mut self, now: Instant) {
-        let (Some(due), Some(target)) = (self.next_ping, self.settings.target) else { return };
-        if due > now {
+        if let Some(ipv6) = &mut self.ipv6 {
+            ipv6.handle_timeout(now);
+        }
+        if self.next_ping.is_none_or(|due| due > now) {
             return;
         }
-        self.next_ping = Some(now + Self::PING_INTERVAL);
+        self.next_ping = Some(now + self.ping_interval);
+        if let Some(ipv6) = &mut self.ipv6 {
+            ipv6.ping(now);
+        }
+        let Some(target) = self.settings.target else { return };
         self.sequence = self.sequence.wrapping_add(1);
         let mut packet = Vec::new();
         let built = PacketBuilder::ipv4(self.settings.address.address.octets(), target.octets(), 64)
@@ -178,10 +214,10 @@ impl Host {
     }
 
     pub(super) fn poll_timeout(&self) -> Option<Instant> {
-        earliest(self.next_ping, None)
+        earliest(self.next_ping, self.ipv6.as_ref().and_then(HostIpv6::poll_timeout))
     }
 
     pub(super) fn poll_transmit(&mut self) -> Option<Frame> {
-        self.outgoing.pop_front()
+        self.outgoing.pop_front().or_else(|| self.ipv6.as_mut()?.poll_transmit())
     }
 }

@@ -5,8 +5,10 @@
 
 mod cable;
 mod host;
+mod host6;
 mod world;
 
 pub use cable::Impairment;
 pub use host::{Host, HostSettings};
+pub use host6::{HostAddress, HostIpv6, HostIpv6Settings, Reply};
 pub use world::{CableId, End, NodeId, World};

@@ -8,7 +8,7 @@ use alloc::vec::Vec;
 
 use super::cable::Impairment;
 use super::host::{Host, HostSettings};
-use crate::control::Event;
+use crate::control::{Event, Level};
 use crate::frame::{Batch, Frame};
 use crate::gateway::Gateway;
 use crate::id::PortId;
@@ -115,6 +115,22 @@ impl World {
         }
     }
 
+    /// Has a gateway end its sessions in good order, and switches it off. Returns what its state file holds.
+    pub fn shut_down(&mut self, node: NodeId) -> State {
+        if let Some(Node::Gateway(gateway)) = self.nodes.get_mut(node.0) {
+            gateway.shut_down(self.now);
+        }
+        self.flush(node);
+        self.crash(node)
+    }
+
+    /// Switches a host off and on again: it remembers nothing.
+    pub fn restart_host(&mut self, node: NodeId) {
+        if let Some(Node::Host(host)) = self.nodes.get_mut(node.0) {
+            **host = host.restarted(self.now);
+        }
+    }
+
     /// Starts a gateway with what its state file holds.
     pub fn start(&mut self, node: NodeId, settings: &Settings, state: &State) {
         let mut seed = [0; 32];
@@ -142,7 +158,7 @@ impl World {
         }
     }
 
-    /// The last facts that the gateways reported, a line each, for a test that fails.
+    /// The last facts that the gateways reported to their users, a line each, for a test that fails.
     pub fn story(&self) -> String {
         let line = |(at, node, event): &(Instant, NodeId, Event)| format!("{at} node {}: {event}\n", node.0);
         self.story.iter().map(line).collect()
@@ -218,6 +234,9 @@ impl World {
                     }
                 }
                 while let Some(event) = gateway.poll_event() {
+                    if event.level() == Level::Debug {
+                        continue;
+                    }
                     self.story.push_back((self.now, node, event));
                     if self.story.len() > STORY {
                         self.story.pop_front();
