@@ -5,7 +5,7 @@
 #   make build    target/release/genkan
 #   make bench    measures, and writes tests/bench/RESULTS.md
 #   make fuzz     each fuzz target for FUZZ_SECONDS seconds
-#   make soak     LIVES simulated lives
+#   make soak     LIVES simulated lives, and ten years of nightly redials
 #   make requirements   which lines of the requirements list have a test
 #   make lint doc deny fmt
 
@@ -63,7 +63,7 @@ test: setup-test build
 	@$(MAKE) --no-print-directory fuzz FUZZ_SECONDS=5
 
 soak: build
-	GENKAN_LIVES=$(LIVES) $(CARGO) test --release --package genkan-tests --test lives
+	GENKAN_LIVES=$(LIVES) GENKAN_NIGHTS=3650 $(CARGO) test --release --package genkan-tests --test lives --test lives6
 
 bench: setup-bench build
 	$(CARGO) bench --package genkan-tests --bench core

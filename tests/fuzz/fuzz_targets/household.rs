@@ -1,5 +1,6 @@
 //! A whole household with a live session, into whose ports anything comes, by a line that loses, repeats and delays, with
-//! power cuts. Every frame is accounted for, and once all that is over the LAN comes online by itself.
+//! power cuts. Every frame is accounted for, and once all that is over the LAN comes online by itself, by both
+//! families where there are both.
 #![no_main]
 
 #[allow(dead_code, reason = "shared with the tests of the simulation")]
@@ -9,15 +10,20 @@ mod household;
 use genkan_fuzz::{Script, packet};
 use genkan_netstack::frame::Frame;
 use genkan_netstack::id::PortId;
+use genkan_netstack::settings::Settings;
 use genkan_netstack::sim::{End, Impairment};
 use genkan_netstack::time::Duration;
-use household::{CLIENT, GATEWAY_LAN_MAC, GATEWAY_WAN_MAC, Household, INSIDE, LINE};
+use household::{CLIENT, GATEWAY_LAN_MAC, GATEWAY_WAN_MAC, Household, INSIDE, LINE, Sessions};
 use libfuzzer_sys::fuzz_target;
 
 fuzz_target!(|data: &[u8]| {
     let Some((&seed, script)) = data.split_first() else { return };
-    let mut life = Household::new(seed.into());
-    let settings = household::gateway();
+    let (mut life, settings) = match seed % 4 {
+        0 => dual_stack(seed, Sessions::One),
+        2 => dual_stack(seed, Sessions::Two),
+        _ => (Household::new(seed.into()), household::gateway()),
+    };
+    let has_ipv6 = seed % 2 == 0;
     // None while the power is on.
     let mut state = None;
     life.world.run_for(Duration::from_secs(6));
@@ -79,7 +85,8 @@ fuzz_target!(|data: &[u8]| {
     // A refusal that somebody made up may have the gateway wait for long, but not for ever.
     for _ in 0..1440 {
         life.world.run_for(Duration::from_secs(5));
-        if life.online_within(Duration::from_secs(2)) {
+        let by_ipv6 = life.online_by_ipv6_within(Duration::from_secs(2));
+        if life.online_within(Duration::from_secs(2)) && by_ipv6 == has_ipv6 {
             life.assert_balance();
             return;
         }
@@ -88,6 +95,10 @@ fuzz_target!(|data: &[u8]| {
     let status = life.world.gateway(life.gateway).map(|gateway| gateway.status(now));
     panic!("the LAN stays offline: {status:?}");
 });
+
+fn dual_stack(seed: u8, sessions: Sessions) -> (Household, Settings) {
+    (Household::dual_stack(seed.into(), sessions), household::dual_stack_gateway(sessions))
+}
 
 fn inject(life: &mut Household, port: PortId, frame: Vec<u8>) {
     let to = End(life.gateway, port);

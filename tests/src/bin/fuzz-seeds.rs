@@ -357,7 +357,10 @@ fn lives(seeds: &Seeds) {
     let claim =
         [8, 6, 0, 1, 8, 0, 6, 4, 0, 2, 2, 0, 0, 0, 3, 9, 192, 168, 1, 20, 2, 0, 0, 0, 1, 1, 192, 168, 1, 1];
     for life in [&[outage, power_cut].concat(), &poor, &terminate, &refusal, &step(0x81, &claim)] {
-        seeds.add("household", &[&[1], life]);
+        // IPv4 alone; both families over one session; over two.
+        for kind in 0..3 {
+            seeds.add("household", &[&[kind], life]);
+        }
     }
     let examples = Path::new(env!("CARGO_MANIFEST_DIR")).join("../config/examples");
     for entry in std::fs::read_dir(examples).into_iter().flatten().flatten() {
