@@ -1,6 +1,7 @@
 //! Control and the Forwarder together: what only the order of their talk can get wrong.
 
 mod delegation;
+mod renumbering;
 
 use alloc::string::String;
 use alloc::vec;

@@ -10,6 +10,8 @@
 //!    discovery from nothing, when [`Retry`] says so. Unless the peer ended it, it is told; and told again with the next
 //!    PADIs, since a concentrator that missed it may stay silent until it is.
 //! 5. Shutting down sends the link's Terminate-Request and a PADT, and waits for nothing.
+//!
+//! Left out: TR-124 WAN.PPP.7: no port tells of carrier; a session goes on after any loss that its keepalive outlives.
 
 use alloc::boxed::Box;
 use alloc::collections::VecDeque;

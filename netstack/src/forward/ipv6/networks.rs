@@ -26,9 +26,22 @@ struct Lan {
 #[derive(Debug, Default)]
 struct Wan {
     ipv6: Option<WanIpv6>,
-    /// Sources that may leave by it, or might when it was last up.
-    sources: Vec<Ipv6Cidr>,
+    /// What is delegated over it, or was when there was last anything.
+    delegated: Vec<Ipv6Cidr>,
+    /// Our addresses on it, or those that we had then.
+    addresses: Vec<Ipv6Addr>,
     epoch: u32,
+}
+
+impl Wan {
+    /// True for a source that may leave by it, or might when it was last up.
+    fn may_bear(&self, source: Ipv6Addr) -> bool {
+        let (delegated, addresses) = match &self.ipv6 {
+            Some(ipv6) => (&ipv6.delegated, &ipv6.addresses),
+            None => (&self.delegated, &self.addresses),
+        };
+        delegated.iter().any(|prefix| prefix.contains(source)) || addresses.contains(&source)
+    }
 }
 
 #[derive(Debug)]
@@ -72,19 +85,21 @@ impl Networks {
         lost
     }
 
-    /// An uplink's IPv6 is this now. True when an epoch has ended: not by going down, for it may come back as it was.
+    /// An uplink's IPv6 is this now. True when an epoch has ended: not by going down, nor while nothing has been delegated
+    /// yet, for it may come back as it was.
     pub fn set_wan(&mut self, wan: WanId, ipv6: Option<WanIpv6>) -> bool {
         let Some(state) = self.wans.get_mut(wan.index()) else { return false };
         let mut lost = false;
-        if let Some(ipv6) = &ipv6 {
-            let single = |address: &Ipv6Addr| Ipv6Cidr { address: *address, prefix: 128 };
-            let sources: Vec<_> =
-                ipv6.delegated.iter().copied().chain(ipv6.addresses.iter().map(single)).collect();
-            lost = state.sources.iter().any(|source| !sources.contains(source));
+        if let Some(ipv6) =
+            ipv6.as_ref().filter(|now| !(now.delegated.is_empty() && now.addresses.is_empty()))
+        {
+            lost = state.delegated.iter().any(|prefix| !ipv6.delegated.contains(prefix))
+                || state.addresses.iter().any(|address| !ipv6.addresses.contains(address));
             if lost {
                 state.epoch = state.epoch.wrapping_add(1);
             }
-            state.sources = sources;
+            state.delegated.clone_from(&ipv6.delegated);
+            state.addresses.clone_from(&ipv6.addresses);
         }
         state.ipv6 = ipv6;
         lost
@@ -182,13 +197,12 @@ impl Networks {
 
     /// True for an address in a prefix that is delegated to us, or was over an uplink that is down.
     pub fn is_delegated(&self, address: Ipv6Addr) -> bool {
-        self.wans.iter().any(|wan| wan.sources.iter().any(|prefix| prefix.contains(address)))
+        self.wans.iter().any(|wan| wan.may_bear(address))
     }
 
     /// True when `source` may leave by an uplink, or might when it was last up.
     pub fn may_leave(&self, wan: WanId, source: Ipv6Addr) -> bool {
-        let sources = self.wans.get(wan.index()).map(|wan| wan.sources.as_slice()).unwrap_or_default();
-        sources.iter().any(|prefix| prefix.contains(source))
+        self.wans.get(wan.index()).is_some_and(|wan| wan.may_bear(source))
     }
 
     fn open_wans(&self) -> impl Iterator<Item = (WanId, &WanIpv6)> + '_ {
