@@ -3,7 +3,7 @@
 //! A driver hands in frames and the time; it takes out frames, the next deadline and [`Event`]s. In order, one call does
 //! this:
 //!
-//! 1. the Forwarder runs the batch to completion; what is not plain traffic becomes a `Punt`;
+//! 1. tags come off where the port has a VLAN, and the Forwarder runs the batch to completion; what is not plain traffic becomes a `Punt`;
 //! 2. Control acts on every punt;
 //! 3. what Control has negotiated goes down as `Update`s, what it has to say goes out as frames, and what the Forwarder
 //!    wants resolved goes up, until neither has anything left.
@@ -44,7 +44,7 @@ impl Gateway {
         let mut gateway = Gateway {
             control,
             forwarder,
-            egress: Egress::new(ports.len()),
+            egress: Egress::new(&settings.ports),
             punts: VecDeque::new(),
             rng,
             ports,
@@ -56,6 +56,7 @@ impl Gateway {
     /// Takes in the frames that came by `port`, and leaves `batch` empty.
     pub fn receive(&mut self, now: Instant, port: PortId, batch: &mut Batch) {
         self.egress.received(batch.len());
+        self.egress.untag(port, batch);
         loop {
             let cx = &mut Cx { now, rng: &mut self.rng };
             self.forwarder.receive(cx, port, batch, &mut self.egress, &mut self.punts);

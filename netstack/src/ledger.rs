@@ -31,6 +31,8 @@ macro_rules! drop_reasons {
 drop_reasons! {
     /// The frame is shorter than its Ethernet header.
     EthernetTruncated = "ethernet-truncated",
+    /// The frame does not bear the tag of the port's VLAN (IEEE 802.1Q).
+    VlanMismatch = "vlan-mismatch",
     /// Nobody here speaks this ethertype.
     UnknownEthertype = "unknown-ethertype",
     /// The frame is for another station.

@@ -63,7 +63,7 @@ pub struct Port {
     pub offload: bool,
 }
 
-/// A tag of IEEE 802.1Q.
+/// A tag of IEEE 802.1Q. What leaves by the port bears it, and nothing else comes in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Vlan {
     /// The VLAN's identifier, 1 to 4094.

@@ -77,7 +77,7 @@ impl PacketPath {
         let mut rng = SeededRng::from_u64(1);
         let mut path = PacketPath {
             forwarder: Forwarder::new(&settings, &mut rng),
-            egress: Egress::new(settings.ports.len()),
+            egress: Egress::new(&settings.ports),
             rng,
             now: Instant::from_secs(1),
             direction: Direction::Up,

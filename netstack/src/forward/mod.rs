@@ -227,7 +227,8 @@ impl Forwarder {
             .map(|(index, port)| Port {
                 role: role(settings, PortId(index)),
                 mac: port.mac,
-                offload: port.offload,
+                // Devices cut and sum behind a tag each in its way: what leaves with one is whole.
+                offload: port.offload && port.vlan.is_none(),
                 way_in: None,
                 way_in6: None,
             })
@@ -251,7 +252,7 @@ impl Forwarder {
         }
     }
 
-    /// Runs the frames of `batch`, which came by `port`, to their ends. Frames for Control are appended to `punts`. After a
+    /// Runs the frames of `batch`, which came by `port` and bear no tag of its VLAN any more, to their ends. Frames for Control are appended to `punts`. After a
     /// discovery frame it returns, with the rest left in `batch`: what follows may belong to the session that Control is
     /// to open for it.
     pub fn receive(

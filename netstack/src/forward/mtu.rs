@@ -338,7 +338,7 @@ mod tests {
     fn cut(bytes: &[u8], mtu: u16) -> Option<Vec<Vec<u8>>> {
         let mut frame = Frame::with_capacity(LARGE);
         frame.extend(bytes);
-        let mut egress = Egress::new(1);
+        let mut egress = Egress::new(&[]);
         let mut out = VecDeque::new();
         egress.received(1);
         let done = fragment(frame, mtu, &mut egress, &mut out);
@@ -433,7 +433,7 @@ mod tests {
         set_u16(&mut segment, 6, Sum::pseudo_v4(source, destination, 17, 300).value());
         let mut frame = Frame::from_bytes(&packet(17, 0, &[], &segment));
         frame.offload.checksum = Checksum::Partial { start: 20, offset: 6 };
-        let (mut egress, mut out) = (Egress::new(1), VecDeque::new());
+        let (mut egress, mut out) = (Egress::new(&[]), VecDeque::new());
         assert!(fragment(frame, 100, &mut egress, &mut out).is_ok());
         let pieces: Vec<_> = out.iter().map(|piece| piece.bytes().to_vec()).collect();
         let (_, payload) = rejoin(&pieces, 100, false);
@@ -444,7 +444,7 @@ mod tests {
     fn a_large_segment_is_not_fragmented() {
         let mut frame = Frame::from_bytes(&packet(17, 0, &[], &[9; 200]));
         frame.offload.gso = Some(Gso { kind: GsoKind::Udp, size: 50, ecn: false });
-        assert!(fragment(frame, 100, &mut Egress::new(1), &mut VecDeque::new()).is_err());
+        assert!(fragment(frame, 100, &mut Egress::new(&[]), &mut VecDeque::new()).is_err());
     }
 
     proptest! {

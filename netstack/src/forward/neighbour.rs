@@ -352,7 +352,7 @@ mod tests {
     }
 
     fn lab() -> (Neighbours<Ipv4Addr>, Egress) {
-        (Neighbours::new(Seed::draw(&mut SeededRng::from_u64(1))), Egress::new(1))
+        (Neighbours::new(Seed::draw(&mut SeededRng::from_u64(1))), Egress::new(&[]))
     }
 
     fn frame(egress: &mut Egress, tag: u8) -> Frame {

@@ -155,7 +155,7 @@ mod tests {
     impl Lab {
         fn new() -> Self {
             let seed = Seed::draw(&mut SeededRng::from_u64(1));
-            Lab { reassembler: Reassembler::new(LOCAL, seed), egress: Egress::new(1) }
+            Lab { reassembler: Reassembler::new(LOCAL, seed), egress: Egress::new(&[]) }
         }
 
         fn cut(&mut self, bytes: &[u8], mtu: u16) -> Vec<Frame> {

@@ -286,7 +286,7 @@ mod tests {
     }
 
     fn cut(frame: Frame) -> Result<Vec<Frame>, Frame> {
-        let mut egress = Egress::new(1);
+        let mut egress = Egress::new(&[]);
         let mut out = VecDeque::new();
         egress.received(1);
         split(frame, L2, &mut egress, &mut out)?;

@@ -2,13 +2,18 @@
 //!
 //! Every frame is born in one of three ways and ends in one of three ways, and each is a method of [`Egress`] that
 //! counts it. So the sum in = out + consumed + Σ drops holds by construction, and [`Ledger::balance`] checks it.
+//!
+//! On a port with a VLAN, [`Egress::untag`] takes the tags off what has come in and [`Egress::transmit`] puts one on what
+//! leaves.
 
 use alloc::collections::VecDeque;
 use alloc::vec::Vec;
 
 use super::buffer::{Frame, LARGE, SMALL};
+use super::vlan;
 use crate::id::PortId;
 use crate::ledger::{DropReason, Ledger};
+use crate::settings::{Port, Vlan};
 
 /// Frames on their way in or out of one port, in order.
 pub type Batch = VecDeque<Frame>;
@@ -61,21 +66,28 @@ impl Pool {
     }
 }
 
+/// The way out by one port.
+#[derive(Debug, Default)]
+struct Line {
+    queue: Batch,
+    vlan: Option<Vlan>,
+}
+
 /// The gateway's way out: transmit queues, the pool, and the ledger of every frame's end.
 #[derive(Debug)]
 pub struct Egress {
     /// Buffers to receive into and to build frames in.
     pub pool: Pool,
-    queues: Vec<Batch>,
+    lines: Vec<Line>,
     ledger: Ledger,
 }
 
 impl Egress {
-    /// A way out by `ports` ports.
-    pub fn new(ports: usize) -> Self {
+    /// A way out by these ports.
+    pub fn new(ports: &[Port]) -> Self {
         Egress {
             pool: Pool::default(),
-            queues: (0..ports).map(|_| Batch::new()).collect(),
+            lines: ports.iter().map(|port| Line { queue: Batch::new(), vlan: port.vlan }).collect(),
             ledger: Ledger::default(),
         }
     }
@@ -83,6 +95,19 @@ impl Egress {
     /// Counts `count` frames that came in by a port.
     pub fn received(&mut self, count: usize) {
         self.ledger.received += count as u64;
+    }
+
+    /// Takes the tags off the frames of `batch`, which came in by `port` and are counted, where the port has a VLAN. What
+    /// is not of that VLAN is dropped.
+    pub fn untag(&mut self, port: PortId, batch: &mut Batch) {
+        let Some(vlan) = self.lines.get(port.index()).and_then(|line| line.vlan) else { return };
+        for _ in 0..batch.len() {
+            let Some(mut frame) = batch.pop_front() else { return };
+            match vlan::untag(&mut frame, vlan) {
+                Ok(()) => batch.push_back(frame),
+                Err(reason) => self.drop(frame, reason),
+            }
+        }
     }
 
     /// A fresh frame, of the router's own, with room for `len` octets.
@@ -104,13 +129,14 @@ impl Egress {
         self.pool.give(frame);
     }
 
-    /// Sends a frame out of `port`.
-    pub fn transmit(&mut self, port: PortId, frame: Frame) {
-        match self.queues.get_mut(port.index()) {
-            Some(queue) => {
+    /// Sends a frame out of `port`, with a tag where the port has a VLAN.
+    pub fn transmit(&mut self, port: PortId, mut frame: Frame) {
+        match self.lines.get_mut(port.index()) {
+            Some(line) if line.vlan.is_none_or(|vlan| vlan::tag(&mut frame, vlan)) => {
                 self.ledger.transmitted += 1;
-                queue.push_back(frame);
+                line.queue.push_back(frame);
             }
+            Some(_) => self.drop(frame, DropReason::Internal),
             None => self.drop(frame, DropReason::NoRoute),
         }
     }
@@ -118,10 +144,10 @@ impl Egress {
     /// Sends the first `count` frames of `batch` out of `port`, if there is one.
     pub fn transmit_first(&mut self, port: Option<PortId>, batch: &mut Batch, count: usize) {
         let Some(port) = port else { return };
-        match self.queues.get_mut(port.index()) {
-            Some(queue) if count == batch.len() => {
+        match self.lines.get_mut(port.index()) {
+            Some(line) if count == batch.len() && line.vlan.is_none() => {
                 self.ledger.transmitted += count as u64;
-                queue.append(batch);
+                line.queue.append(batch);
             }
             _ => batch.drain(..count.min(batch.len())).for_each(|frame| self.transmit(port, frame)),
         }
@@ -141,7 +167,7 @@ impl Egress {
 
     /// The frames that wait to leave by `port`, for the driver to take, and the pool that takes their buffers back.
     pub fn outgoing(&mut self, port: PortId) -> Option<(&mut Batch, &mut Pool)> {
-        self.queues.get_mut(port.index()).map(|queue| (queue, &mut self.pool))
+        self.lines.get_mut(port.index()).map(|line| (&mut line.queue, &mut self.pool))
     }
 
     /// The account of every frame so far.

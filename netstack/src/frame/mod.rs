@@ -7,6 +7,7 @@
 mod buffer;
 mod egress;
 mod offload;
+pub mod vlan;
 
 pub use buffer::{Frame, HEADROOM, LARGE, SMALL};
 pub use egress::{Batch, Egress, Pool};

@@ -15,7 +15,7 @@ use crate::ledger::DropReason;
 use crate::pppoe::DiscoveryFrame;
 use crate::secret::Secret;
 use crate::settings::{
-    Authentication, Concentrator, Dhcp6, Echo, Lan, Port, PppoeClient, Settings, Uplink, User, Wan,
+    Authentication, Concentrator, Dhcp6, Echo, Lan, Port, PppoeClient, Settings, Uplink, User, Vlan, Wan,
 };
 use crate::state::State;
 use crate::time::{Duration, Instant};
@@ -270,4 +270,44 @@ fn a_packet_does_not_wait_for_an_answer_that_is_there() {
     node.receive(PortId(0), [ethernet]);
     let sent = node.sent(PortId(1));
     assert!(sent.iter().any(|frame| frame[12..14] == [8, 0]), "{sent:?}");
+}
+
+/// What a gateway with this VLAN and an ISP with that one have said to each other, and whether the session is up.
+fn over_vlans(ours: Option<Vlan>, theirs: Option<Vlan>) -> (Vec<Vec<u8>>, bool) {
+    let (mut client, mut isp) = (client(&["isp"]), isp());
+    client.ports[0].vlan = ours;
+    isp.ports[0].vlan = theirs;
+    let (mut ours, mut isp) = (Node::new(&client), Node::new(&isp));
+    let mut said = Vec::new();
+    for _ in 0..5 {
+        ours.pass(1);
+        isp.pass(1);
+        for _ in 0..20 {
+            let frames = ours.sent(LINE);
+            said.extend(frames.clone());
+            isp.receive(LINE, frames);
+            let frames = isp.sent(LINE);
+            said.extend(frames.clone());
+            ours.receive(LINE, frames);
+        }
+    }
+    let up = ours.gateway.status(ours.now).wans[0].up;
+    (said, up)
+}
+
+/// Lesson 5: ISPs that want a VLAN priority on what keeps the session.
+#[test]
+fn a_session_comes_up_in_a_vlan_and_its_control_frames_bear_the_priority() {
+    let vlan = |id, control_priority| Some(Vlan { id, control_priority });
+    let (said, up) = over_vlans(vlan(6, 6), vlan(6, 6));
+    assert!(up);
+    assert!(said.len() > 10, "discovery, LCP, CHAP and IPCP of both");
+    assert!(said.iter().all(|frame| frame[12..16] == [0x81, 0, 0xc0, 6]), "{said:02x?}");
+    let (said, up) = over_vlans(vlan(6, 0), vlan(6, 7));
+    assert!(up, "any priority comes in");
+    let tags: alloc::collections::BTreeSet<_> = said.iter().map(|frame| frame[12..16].to_vec()).collect();
+    assert_eq!(tags, [vec![0x81, 0, 0, 6], vec![0x81, 0, 0xe0, 6]].into());
+    for (ours, theirs) in [(vlan(6, 6), vlan(7, 6)), (vlan(6, 6), None), (None, vlan(6, 6))] {
+        assert!(!over_vlans(ours, theirs).1, "{ours:?} and {theirs:?}");
+    }
 }

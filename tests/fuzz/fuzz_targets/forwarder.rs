@@ -155,7 +155,7 @@ fuzz_target!(|data: &[u8]| {
     let mut net = Net {
         world: World::default(),
         forwarder: Forwarder::new(&settings, &mut rng),
-        egress: Egress::new(settings.ports.len()),
+        egress: Egress::new(&settings.ports),
         ours: OURS[0],
         sound: true,
         last: Vec::new(),

@@ -44,7 +44,7 @@ fn cut_and_join(data: &[u8]) {
     let whole = packet::ipv4(source, Ipv4Addr::new(192, 0, 2, 1), protocol, options, &payload);
     let original = Ipv4::parse(&whole).expect("we built it");
 
-    let mut egress = Egress::new(0);
+    let mut egress = Egress::new(&[]);
     egress.received(1);
     let mut pieces = VecDeque::new();
     if let Err(frame) = fragment(Frame::from_bytes(&whole), mtu, &mut egress, &mut pieces) {
@@ -111,7 +111,7 @@ struct Passed {
 /// Fragments that anybody may send.
 fn strangers(data: &[u8]) {
     let mut world = World::default();
-    let mut egress = Egress::new(0);
+    let mut egress = Egress::new(&[]);
     let mut passing = Fragments::new(LIMITS, Seed::draw(world.cx().rng));
     let mut joiner = Reassembler::new(LIMITS, Seed::draw(world.cx().rng));
     let mut passed: BTreeMap<_, Passed> = BTreeMap::new();

@@ -59,7 +59,7 @@ fn honest(data: &[u8]) {
     }
     let largest = packet_len(&frame, ETHERNET);
 
-    let mut egress = Egress::new(0);
+    let mut egress = Egress::new(&[]);
     egress.received(1);
     let mut pieces = VecDeque::new();
     if let Err(frame) = split(frame, ETHERNET, &mut egress, &mut pieces) {
@@ -119,7 +119,7 @@ fn wild(data: &[u8]) {
 
     let largest = packet_len(&frame, l3);
     let (len, gso) = (frame.len(), frame.offload.gso);
-    let mut egress = Egress::new(0);
+    let mut egress = Egress::new(&[]);
     egress.received(1);
     let mut pieces = VecDeque::new();
     match split(frame, l3, &mut egress, &mut pieces) {

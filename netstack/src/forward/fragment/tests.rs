@@ -16,7 +16,7 @@ struct Lab {
 impl Lab {
     fn new(limits: Limits) -> Self {
         let seed = Seed::draw(&mut SeededRng::from_u64(1));
-        Lab { fragments: Fragments::new(limits, seed), egress: Egress::new(1) }
+        Lab { fragments: Fragments::new(limits, seed), egress: Egress::new(&[]) }
     }
 
     fn frame(&mut self, bytes: &[u8]) -> Frame {

@@ -14,7 +14,7 @@ use crate::frame::{Egress, Frame};
 use crate::id::PortId;
 use crate::machine::Cx;
 use crate::rng::SeededRng;
-use crate::settings::{Settings, Uplink};
+use crate::settings::{Settings, Uplink, Vlan};
 
 /// The same gateway twice: `.1` forgets before every frame how the last one came in, and so takes the long way always.
 struct Twins(Net, Net);
@@ -45,7 +45,7 @@ impl Twins {
 
 /// Which way a frame would go that comes by `port` now.
 fn is_hit(net: &mut Net, port: PortId, bytes: &[u8]) -> bool {
-    let mut egress = Egress::new(net.settings.ports.len());
+    let mut egress = Egress::new(&net.settings.ports);
     let mut punts = VecDeque::new();
     let mut rng = SeededRng::from_u64(1);
     let cx = &mut Cx { now: net.now, rng: &mut rng };
@@ -149,13 +149,21 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(64))]
 
     #[test]
-    fn both_ways_do_the_same(steps in prop::collection::vec(step(), 1..150), bridged in any::<bool>(), plain in any::<bool>()) {
+    fn both_ways_do_the_same(
+        steps in prop::collection::vec(step(), 1..150),
+        bridged in any::<bool>(),
+        plain in any::<bool>(),
+        tagged in any::<bool>(),
+    ) {
         let mut settings = settings();
         if bridged {
             settings.lans[0].ports.push(LAN_PORT_2);
         }
         if plain {
             settings.wans[0].uplink = Uplink::Dhcp;
+        }
+        if tagged {
+            settings.ports[WAN_PORT.index()].vlan = Some(Vlan { id: 6, control_priority: 6 });
         }
         let mut twins = Twins::new(&settings);
         // The external end that each inside end was last seen by.

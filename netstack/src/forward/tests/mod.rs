@@ -14,4 +14,5 @@ mod random;
 mod tcp;
 mod udp;
 mod uplink;
+mod vlan;
 mod wan;

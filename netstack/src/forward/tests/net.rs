@@ -11,7 +11,7 @@ use super::ipv6::net::{At6, mac_of6};
 use super::ipv6::packet::Read6;
 use super::packet::{Packet, Read};
 use crate::forward::{Forwarder, Ipv4Segment, PuntKind, Resolve, Session, SessionOwner, Update, WanIpv4};
-use crate::frame::{Batch, Egress, Frame, Offload};
+use crate::frame::{Batch, Egress, Frame, Offload, vlan};
 use crate::id::{Interface, Ipv4Cidr, LanId, Mac, PortId, SubscriberId, WanId};
 use crate::ledger::DropReason;
 use crate::machine::Cx;
@@ -249,7 +249,7 @@ impl Net {
         let mut rng = SeededRng::from_u64(7);
         Net {
             forwarder: Forwarder::new(&settings, &mut rng),
-            egress: Egress::new(settings.ports.len()),
+            egress: Egress::new(&settings.ports),
             settings,
             now: Instant::from_secs(1000),
             rng,
@@ -369,10 +369,19 @@ impl Net {
         panic!("a timer does not advance: {:?} at {}", self.forwarder.poll_timeout(), self.now);
     }
 
-    /// A frame comes by a port.
-    pub fn frame(&mut self, port: PortId, frame: Frame) -> Out {
+    /// A frame comes by a port, with the tag of its VLAN where it has one.
+    pub fn frame(&mut self, port: PortId, mut frame: Frame) -> Out {
+        if let Some(vlan) = self.settings.ports[port.index()].vlan {
+            vlan::put_on(&mut frame, 0x8100, 0xb000 | vlan.id);
+        }
+        self.on_wire(port, frame)
+    }
+
+    /// A frame comes by a port as it is.
+    pub fn on_wire(&mut self, port: PortId, frame: Frame) -> Out {
         self.egress.received(1);
         let mut batch = Batch::from([frame]);
+        self.egress.untag(port, &mut batch);
         let mut punts = VecDeque::new();
         let mut cx = Cx { now: self.now, rng: &mut self.rng };
         self.forwarder.receive(&mut cx, port, &mut batch, &mut self.egress, &mut punts);
@@ -512,8 +521,16 @@ impl Net {
     }
 
     fn take(&mut self, port: PortId, frame: &Frame, out: &mut Out) {
-        let bytes = frame.bytes();
-        let offload = self.settings.ports[port.index()].offload;
+        let (vlan, offload) =
+            (self.settings.ports[port.index()].vlan, self.settings.ports[port.index()].offload);
+        let offload = offload && vlan.is_none();
+        let untagged = vlan.map(|vlan| {
+            let (addresses, rest) = frame.bytes().split_at(12);
+            let [_, id @ ..] = u32::from(vlan.id).to_be_bytes();
+            assert_eq!(rest[..4], [0x81, 0, id[1], id[2]], "data bears the tag and no priority");
+            [addresses, &rest[4..]].concat()
+        });
+        let bytes = untagged.as_deref().unwrap_or(frame.bytes());
         if !offload {
             assert!(frame.offload.gso.is_none(), "a segment left uncut");
             assert!(!matches!(frame.offload.checksum, crate::frame::Checksum::Partial { .. }));

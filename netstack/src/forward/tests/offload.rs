@@ -16,7 +16,7 @@ const CLIENT: (Ipv4Addr, u16) = (HOST, 5000);
 const WEB: (Ipv4Addr, u16) = (SERVER, 80);
 
 /// A packet as a sender with checksum offload leaves it, and its offload; offsets from the IPv4 header.
-fn partial(packet: &Packet) -> (Vec<u8>, Offload) {
+pub(super) fn partial(packet: &Packet) -> (Vec<u8>, Offload) {
     let offset = if packet.protocol == 6 { 16 } else { 6 };
     let mut packet = packet.clone();
     let field = sum(&pseudo(packet.source, packet.destination, packet.protocol, packet.body.len()));
@@ -25,7 +25,7 @@ fn partial(packet: &Packet) -> (Vec<u8>, Offload) {
     (packet.build(), Offload { checksum, gso: None })
 }
 
-fn large(packet: &Packet, size: u16) -> (Vec<u8>, Offload) {
+pub(super) fn large(packet: &Packet, size: u16) -> (Vec<u8>, Offload) {
     let (bytes, offload) = partial(packet);
     (bytes, Offload { gso: Some(Gso { kind: GsoKind::TcpV4, size, ecn: false }), ..offload })
 }

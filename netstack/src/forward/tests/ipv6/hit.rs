@@ -19,7 +19,7 @@ use crate::rng::SeededRng;
 
 /// Which way a frame would go that comes by `port` now.
 fn is_hit(net: &mut Net, port: PortId, bytes: &[u8]) -> bool {
-    let mut egress = Egress::new(net.settings.ports.len());
+    let mut egress = Egress::new(&net.settings.ports);
     let mut punts = VecDeque::new();
     let mut rng = SeededRng::from_u64(1);
     let cx = &mut Cx { now: net.now, rng: &mut rng };
