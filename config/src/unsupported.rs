@@ -11,15 +11,6 @@ pub(crate) fn warn(root: &Table) {
     let later = |span: Span, what: &str, instead: &str| {
         root.sink.warning(&span, format!("{what} yet"), instead);
     };
-    for port in tables(root, "port") {
-        for key in ["vlan", "vlan-priority"].into_iter().filter(|key| port.entries.contains_key(*key)) {
-            later(
-                port.span_of(key),
-                &format!("`{key}` is not supported"),
-                "frames go untagged; tag them below the port",
-            );
-        }
-    }
     for vpn in tables(root, "vpn") {
         later(vpn.span, "VPNs are not supported", "this one stays down");
     }

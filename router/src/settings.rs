@@ -6,7 +6,7 @@
 use genkan_config::schema::{self, Config, Zone};
 use genkan_netstack::id::{self, Mac, PortId, WanId};
 use genkan_netstack::settings::{
-    Concentrator, Lan, LanPrefix, Port, PortForward, Rule, Settings, Uplink, Wan, WanIpv6,
+    Concentrator, Lan, LanPrefix, Port, PortForward, Rule, Settings, Uplink, Vlan, Wan, WanIpv6,
 };
 
 use crate::port::{Device, Port as OpenPort, Spec};
@@ -57,7 +57,7 @@ fn spec(config: &Config, port: &schema::Port) -> Spec {
         device,
         mac: port.mac,
         wanted_mtu: wanted.filter(|mtu| *mtu > ETHERNET_MTU),
-        promiscuous: bridged,
+        promiscuous: bridged || port.vlan.is_some(),
         state_dir: config.system.state_dir.clone(),
     }
 }
@@ -78,7 +78,14 @@ pub fn settings(config: &Config, facts: &[PortFacts]) -> Settings {
 }
 
 fn open_port(port: &schema::Port, facts: PortFacts) -> Port {
-    Port { name: port.name.clone(), mac: facts.mac, mtu: facts.mtu, vlan: None, offload: facts.offload }
+    let control_priority = port.vlan_priority.unwrap_or(0);
+    Port {
+        name: port.name.clone(),
+        mac: facts.mac,
+        mtu: facts.mtu,
+        vlan: port.vlan.map(|id| Vlan { id, control_priority }),
+        offload: facts.offload,
+    }
 }
 
 fn uplink(config: &Config, wan: &schema::Wan) -> Option<Wan> {
@@ -376,6 +383,21 @@ mod tests {
         let config = config(GATEWAY);
         let wanted: Vec<Option<u16>> = specs(&config).iter().map(|spec| spec.wanted_mtu).collect();
         assert_eq!(wanted, [None, None, Some(1508), None]);
+    }
+
+    /// Lesson 5.
+    #[test]
+    fn a_port_has_the_vlan_that_is_written() {
+        let of = |lines: &str| {
+            let config =
+                config(GATEWAY.replace("nic = \"eth0\"\n", &format!("nic = \"eth0\"\n{lines}")).leak());
+            let facts = vec![PortFacts { mac: Mac([2, 0, 0, 0, 0, 9]), mtu: 1500, offload: true }; 4];
+            (settings(&config, &facts).ports[2].vlan, specs(&config)[2].promiscuous)
+        };
+        assert_eq!(of(""), (None, false));
+        assert_eq!(of("vlan = 6\n"), (Some(Vlan { id: 6, control_priority: 0 }), true));
+        let both = of("vlan = 4094\nvlan-priority = 7\n");
+        assert_eq!(both, (Some(Vlan { id: 4094, control_priority: 7 }), true));
     }
 
     #[test]

@@ -14,8 +14,13 @@ use genkan::capture::{Direction, Filter, Interface, Recorder, Selection, Writer}
 use genkan::netns;
 use genkan::poll::Epoll;
 use genkan::port::{self, Device, Port, Presence, Spec};
-use genkan_netstack::frame::{Batch, Frame, Pool};
+use genkan_netstack::frame::{Batch, Frame, Pool, vlan};
+use genkan_netstack::gateway::Gateway;
 use genkan_netstack::id::{Mac, PortId};
+use genkan_netstack::ledger::DropReason;
+use genkan_netstack::secret::Secret;
+use genkan_netstack::settings::{self, Vlan};
+use genkan_netstack::state::State;
 
 // ── the lab ──────────────────────────────────────────────────────────────────
 
@@ -485,19 +490,28 @@ fn a_flood_of_data_neither_displaces_nor_delays_control() {
     while receiver.receive(&mut batch, &mut pool, 64).unwrap() > 0 {}
     batch.clear();
 
-    let data = ethernet(0x8864, &[&[0x11, 0, 0, 1, 0, 100, 0, 0x21][..], &[0; 1400]].concat());
-    send(&mut sender, std::iter::repeat_n(data, 40_000));
-    let echo = ethernet(0x8864, &[0x11, 0, 0, 1, 0, 10, 0xc0, 0x21, 9, 1, 0, 8, 0, 0, 0, 0]);
-    send(&mut sender, std::iter::repeat_n(echo.clone(), 20));
-    assert!(receiver.stats().rx_kernel_drops > 1000, "{:?}", receiver.stats());
-    assert_eq!(receiver.receive(&mut batch, &mut pool, 64).unwrap(), 64);
-    assert!(batch.iter().take(20).all(|frame| frame.bytes() == echo.bytes()), "control comes first");
-    assert!(
-        batch.iter().skip(20).all(|frame| frame.len() == 14 + 8 + 1400),
-        "and data after it, in the same batch"
-    );
-    assert_eq!(sender.stats().tx, 40_020);
-    assert_eq!(receiver.receive(&mut batch, &mut pool, 5).unwrap(), 5, "never more than asked for");
+    for (tag, round) in [(0, 1), (4, 2)] {
+        let frame = |payload: &[u8]| {
+            let mut frame = ethernet(0x8864, payload);
+            assert!(tag == 0 || vlan::put_on(&mut frame, 0x8100, 6));
+            frame
+        };
+        let data = frame(&[&[0x11, 0, 0, 1, 0, 100, 0, 0x21][..], &[0; 1400]].concat());
+        send(&mut sender, std::iter::repeat_n(data, 40_000));
+        let echo = frame(&[0x11, 0, 0, 1, 0, 10, 0xc0, 0x21, 9, 1, 0, 8, 0, 0, 0, 0]);
+        send(&mut sender, std::iter::repeat_n(echo.clone(), 20));
+        assert!(receiver.stats().rx_kernel_drops > round * 1000, "{:?}", receiver.stats());
+        assert_eq!(receiver.receive(&mut batch, &mut pool, 64).unwrap(), 64);
+        assert!(batch.iter().take(20).all(|frame| frame.bytes() == echo.bytes()), "control comes first");
+        assert!(
+            batch.iter().skip(20).all(|frame| frame.len() == 14 + tag + 8 + 1400),
+            "and data after it, in the same batch"
+        );
+        assert_eq!(sender.stats().tx, 40_020 * round);
+        assert_eq!(receiver.receive(&mut batch, &mut pool, 5).unwrap(), 5, "never more than asked for");
+        while receiver.receive(&mut batch, &mut pool, 64).unwrap() > 0 {}
+        batch.clear();
+    }
 }
 
 #[test]
@@ -514,6 +528,103 @@ fn a_vlan_tag_arrives_where_it_was() {
     receiver.receive(&mut batch, &mut pool, 64).unwrap();
     let got = batch.iter().find(|frame| frame.bytes().get(6..12) == tagged.bytes().get(6..12));
     assert_eq!(got.map(Frame::bytes), Some(tagged.bytes()));
+}
+
+/// Lesson 5: ISPs that want a VLAN priority on PPP control frames. The far side speaks frames made by hand.
+#[test]
+fn a_gateway_in_a_vlan_tags_what_it_sends_and_takes_nothing_else() {
+    let [left, right] = ["left", "right"].map(|n| Namespace::new(&format!("dial-{n}")));
+    wire(&left, "l0", &right, "r0");
+    let state = Directory::new("dial");
+    let mut port = left.open(&nic("l0", &state));
+    let mut isp = right.open(&nic("r0", &state));
+    let settings = dialling(&port, Vlan { id: 6, control_priority: 6 });
+    let mut time = genkan_netstack::time::Instant::from_secs(1);
+    let mut gateway = Gateway::new(&settings, &State::default(), [7; 32], time);
+    let mut dial = |gateway: &mut Gateway, port: &mut Port| {
+        time += genkan_netstack::time::Duration::from_secs(1);
+        gateway.handle_timeout(time);
+        let mut batch = Batch::new();
+        port.receive(&mut batch, gateway.pool(), 64).unwrap();
+        gateway.receive(time, PortId(0), &mut batch);
+        let (queue, pool) = gateway.outgoing(PortId(0)).unwrap();
+        port.transmit(queue, pool).unwrap();
+    };
+    dial(&mut gateway, &mut port);
+    let (mut pool, mut batch) = (Pool::default(), Batch::new());
+    isp.receive(&mut batch, &mut pool, 64).unwrap();
+    let discovery = |code: u8| [0x81, 0, 0xc0, 6, 0x88, 0x63, 0x11, code];
+    let padi = batch.iter().find(|frame| frame.bytes().get(12..20) == Some(&discovery(0x09)));
+    let padi = padi.expect("a PADI in VLAN 6, with priority 6").bytes().to_vec();
+
+    // The offer repeats the tags of the PADI (RFC 2516 §5.2) and names the concentrator.
+    let tags = padi.get(24..24 + usize::from(u16::from_be_bytes([padi[22], padi[23]]))).unwrap();
+    let tags = [tags, &[1, 2, 0, 4], b"bras"].concat();
+    let addresses = [&padi[6..12], &[2, 0, 0, 0, 0, 9]].concat();
+    let len = (tags.len() as u16).to_be_bytes();
+    let pado = [&addresses[..], &[0x88, 0x63, 0x11, 0x07, 0, 0], &len, &tags].concat();
+    let mut answer = |gateway: &mut Gateway, port: &mut Port, isp: &mut Port, tag: Option<u16>| {
+        let mut frame = Frame::from_bytes(&pado);
+        assert!(tag.is_none_or(|tag| vlan::put_on(&mut frame, 0x8100, tag)));
+        send(isp, [frame]);
+        dial(gateway, port);
+        let (mut pool, mut batch) = (Pool::default(), Batch::new());
+        isp.receive(&mut batch, &mut pool, 64).unwrap();
+        batch.iter().any(|frame| frame.bytes().get(12..20) == Some(&discovery(0x19)))
+    };
+    let before = gateway.ledger().dropped(DropReason::VlanMismatch);
+    for other in [None, Some(7), Some(0)] {
+        assert!(!answer(&mut gateway, &mut port, &mut isp, other), "{other:?} is no frame of the VLAN");
+    }
+    assert!(gateway.ledger().dropped(DropReason::VlanMismatch) >= before + 3);
+    assert!(answer(&mut gateway, &mut port, &mut isp, Some(6)), "a PADR in VLAN 6, with priority 6");
+}
+
+/// A gateway that dials on an open port, in a VLAN.
+fn dialling(port: &Port, vlan: Vlan) -> settings::Settings {
+    settings::Settings {
+        ports: vec![settings::Port {
+            name: "wan0".into(),
+            mac: port.mac(),
+            mtu: port.mtu(),
+            vlan: Some(vlan),
+            offload: port.offload(),
+        }],
+        wans: vec![settings::Wan {
+            name: "isp".into(),
+            port: PortId(0),
+            uplink: settings::Uplink::Pppoe(settings::PppoeClient {
+                username: "alice".into(),
+                password: Secret::new("right"),
+                service_name: Vec::new(),
+                ac_name: None,
+                host_uniq: None,
+                authentication: vec![settings::Authentication::ChapMd5],
+                mtu: 1492,
+                echo: settings::Echo::default(),
+            }),
+            ipv4: true,
+            ipv6: None,
+        }],
+        ..settings::Settings::default()
+    }
+}
+
+/// The MTU is the payload's: a tag does not make a frame too large.
+#[test]
+fn a_tagged_frame_of_the_whole_mtu_crosses() {
+    let [left, right] = ["left", "right"].map(|n| Namespace::new(&format!("whole-{n}")));
+    wire(&left, "l0", &right, "r0");
+    let state = Directory::new("whole");
+    let mut sender = left.open(&nic("l0", &state));
+    let mut receiver = right.open(&nic("r0", &state));
+    let mut whole = ethernet(0x0800, &[0x45; 1500]);
+    assert!(vlan::put_on(&mut whole, 0x8100, 6));
+    send(&mut sender, [whole.clone()]);
+    assert_eq!(sender.stats().tx_dropped, 0);
+    let (mut pool, mut batch) = (Pool::default(), Batch::new());
+    receiver.receive(&mut batch, &mut pool, 64).unwrap();
+    assert!(batch.iter().any(|frame| frame.bytes() == whole.bytes()));
 }
 
 #[test]

@@ -42,7 +42,8 @@ pub struct Spec {
     /// Raise the device's MTU to this number of octets when it is lower (1508 for an MTU of 1500 over PPPoE, RFC 4638).
     /// Failing to do so is not an error: see [`Port::mtu_limit`].
     pub wanted_mtu: Option<u16>,
-    /// Receive frames for every station, as a bridge needs.
+    /// Receive frames for every station, as a bridge needs; and so does a port with a VLAN, for a card may keep back the
+    /// frames of every VLAN that the kernel has not asked it for.
     pub promiscuous: bool,
     /// Directory that remembers what was taken from a card, so that it can be given back after a crash.
     pub state_dir: PathBuf,

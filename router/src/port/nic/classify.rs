@@ -4,6 +4,8 @@
 //! LCP, authentication), ARP, DHCP, DHCPv6, and ICMPv6's router and neighbour discovery. Everything else is data. Both
 //! programs are the same test with the two results exchanged, and no test reads beyond the frame (the kernel would drop
 //! a frame for that), so every frame reaches exactly one of the sockets.
+//!
+//! The kernel has taken an 802.1Q tag out of a frame before a packet socket sees it, so tags move nothing here.
 
 use crate::sys::packet::Instruction;
 

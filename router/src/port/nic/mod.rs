@@ -15,7 +15,7 @@ mod takeover;
 use std::io;
 use std::os::fd::BorrowedFd;
 
-use genkan_netstack::frame::{Batch, Frame, Pool};
+use genkan_netstack::frame::{Batch, Frame, Pool, vlan};
 use genkan_netstack::id::Mac;
 
 use super::slot::Slot;
@@ -248,42 +248,10 @@ fn whole_frame(slot: &mut Slot, received: &Received, pool: &mut Pool) -> Option<
     let mut frame = slot.take(received.len, pool);
     frame.offload = offload;
     if let Some((protocol, control)) = received.vlan
-        && !insert_tag(&mut frame, protocol, control)
+        && !vlan::put_on(&mut frame, protocol, control)
     {
         pool.give(frame);
         return None;
     }
     Some(frame)
-}
-
-/// Puts an 802.1Q tag behind the addresses of a frame.
-fn insert_tag(frame: &mut Frame, protocol: u16, control: u16) -> bool {
-    if frame.len() < 12 || frame.push(4).is_none() {
-        return false;
-    }
-    let bytes = frame.bytes_mut();
-    bytes.copy_within(4..16, 0);
-    if let Some([p0, p1, c0, c1]) = bytes.get_mut(12..16) {
-        [*p0, *p1] = protocol.to_be_bytes();
-        [*c0, *c1] = control.to_be_bytes();
-    }
-    true
-}
-
-#[cfg(test)]
-mod tests {
-    use genkan_netstack::frame::Checksum;
-
-    use super::*;
-
-    #[test]
-    fn a_tag_that_the_kernel_took_out_is_put_back_and_the_checksum_follows() {
-        let mut frame = Frame::from_bytes(&[&[1; 6][..], &[2; 6], &[8, 0], &[9; 46]].concat());
-        frame.offload.checksum = Checksum::Partial { start: 34, offset: 16 };
-        assert!(insert_tag(&mut frame, 0x8100, 0x6006));
-        let expected = [&[1; 6][..], &[2; 6], &[0x81, 0, 0x60, 0x06], &[8, 0], &[9; 46]].concat();
-        assert_eq!(frame.bytes(), expected);
-        assert_eq!(frame.offload.checksum, Checksum::Partial { start: 38, offset: 16 });
-        assert!(!insert_tag(&mut Frame::from_bytes(&[0; 11]), 0x8100, 1));
-    }
 }
