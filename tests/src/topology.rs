@@ -76,6 +76,8 @@ pub struct House {
     pub nas: Namespace,
     /// A host with any lease, on the second LAN port.
     pub desk: Namespace,
+    /// The VLAN of `wan0`, and the priority of control frames in it.
+    pub vlan: Option<(u16, u8)>,
     wan: Port,
     lan: Port,
 }
@@ -87,6 +89,7 @@ impl House {
             router: Namespace::new("router"),
             nas: Namespace::new("nas"),
             desk: Namespace::new("desk"),
+            vlan: None,
             wan,
             lan,
         };
@@ -131,6 +134,9 @@ impl House {
         for (port, kind) in [("wan0", self.wan), ("lan0", self.lan), ("lan1", self.lan)] {
             let key = if kind == Port::Nic { "nic" } else { "tap" };
             config.push_str(&format!("[port.{port}]\n{key} = \"{port}\"\n\n"));
+            if let Some((id, priority)) = self.vlan.filter(|_| port == "wan0") {
+                config.push_str(&format!("vlan = {id}\nvlan-priority = {priority}\n\n"));
+            }
         }
         config.push_str(uplinks);
         config.push_str(&format!(

@@ -1,6 +1,7 @@
 //! The ISP is Debian's pppoe-server with pppd, in the guest.
 
 use std::net::{Ipv4Addr, SocketAddr, UdpSocket};
+use std::process::Stdio;
 use std::time::Duration;
 
 use genkan_tests::client::{download, echo, fetch, resolve, upload};
@@ -8,6 +9,7 @@ use genkan_tests::gateway::Genkan;
 use genkan_tests::guest::Guest;
 use genkan_tests::internet::Blob;
 use genkan_tests::lab::{GATEWAY, Lab, PASSWORD, WEB, web};
+use genkan_tests::netns::stop;
 use genkan_tests::peers::{Authentication, Delegation, Dhcp6, SERVER, Server};
 use genkan_tests::topology::{Dial, Far, House, Port, guest_isp};
 use genkan_tests::wait_for;
@@ -202,4 +204,41 @@ fn ipv6cp_opens_beside_and_instead_of_ipcp() {
         gateway.end();
         Server::kill(&mut guest);
     }
+}
+
+/// Lesson 5: an ISP that is in VLAN 6 and wants priority 6 on what keeps the session. tcpdump reads the cable.
+#[test]
+fn a_tagged_uplink_comes_up_with_a_priority_on_control_frames_alone() {
+    let (lab, mut guest, _far, mut house) = street("isp-vlan");
+    house.vlan = Some((6, 6));
+    guest.run("ip link add link eth0 name eth0.6 type vlan id 6; ip link set eth0.6 up");
+    Server { card: "eth0.6", ..Server::default() }.start(&mut guest);
+    let file = lab.logs().join("cable.pcap");
+    let mut tcpdump = house.router.command("tcpdump");
+    tcpdump.args(["-Z", "root", "-U", "-i", "wan0", "-w"]).arg(&file).stderr(Stdio::null());
+    let mut tcpdump = tcpdump.spawn().expect("tcpdump is installed");
+    wait_for("tcpdump to listen", Duration::from_secs(10), || {
+        std::fs::metadata(&file).map_err(|error| error.to_string()).map(drop)
+    });
+    let gateway = house.start(&lab, Dial::default(), "");
+    let wan = gateway.wait_up("isp", PATIENCE);
+    assert_eq!(wan.mtu, 1492, "the tag is not part of the MTU");
+    lab.lease(&house.desk, "eth0");
+    house.desk.run(&format!("ping -c 3 -i 0.3 -W 3 -M do -s 1464 {WEB}"));
+    house.desk.inside(|| download(web(80), 300_000)).expect("a download");
+    gateway.end();
+    stop(&mut tcpdump, Duration::from_secs(5));
+
+    let ours = house.router.run("cat /sys/class/net/wan0/address");
+    let said = house.router.run(&format!("tcpdump -e -n -r {} ether src {}", file.display(), ours.trim()));
+    let lines = || said.lines().filter(|line| line.contains("ethertype"));
+    assert!(
+        lines().all(|line| line.contains("ethertype 802.1Q (0x8100)") && line.contains("vlan 6,")),
+        "{said}"
+    );
+    let (control, data): (Vec<_>, Vec<_>) =
+        lines().partition(|line| ["PPPoE D", "LCP", "CHAP", "IPCP"].iter().any(|word| line.contains(word)));
+    assert!(control.len() >= 8 && data.len() >= 10, "{} and {}: {said}", control.len(), data.len());
+    assert!(control.iter().all(|line| line.contains("vlan 6, p 6,")), "{control:#?}");
+    assert!(data.iter().all(|line| line.contains("vlan 6, p 0,")), "{data:#?}");
 }
