@@ -294,6 +294,7 @@ impl Control {
         for access in &mut self.access {
             access.shut_down(cx);
         }
+        self.drain(cx);
         self.ipv6.shut_down(cx);
         self.drain(cx);
     }

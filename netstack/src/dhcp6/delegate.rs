@@ -373,8 +373,9 @@ impl Delegator {
         self.holders.insert(user.clone(), subscriber);
         if let Some((_, until)) = self.bindings.get_mut(&user) {
             self.idle.remove(&(*until, user.clone()));
+            // A renewal alone is not worth the state file each time.
+            self.changed |= old.as_ref().is_none_or(|old| old.prefix != prefix);
             *until = valid_until;
-            self.changed = true;
         }
         if old.is_none_or(|old| old.prefix != prefix) {
             self.tell(Event::Delegated { subscriber, user, prefix, valid_until });

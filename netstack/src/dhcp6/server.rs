@@ -46,6 +46,8 @@ const EVENTS: usize = 256;
 const DECLINED_MAX: usize = 256;
 /// Time for which one is set aside.
 const QUARANTINE: Duration = Duration::from_secs(600);
+/// Longest preferred lifetime in seconds that the times to renew and rebind are made of.
+const RENEW_MAX: u32 = 600;
 /// Most prefixes of a LAN that addresses are leased from.
 const PREFIXES_MAX: usize = 16;
 /// Seconds after which hosts ask again for what is told without leases.
@@ -222,6 +224,7 @@ impl Server {
                 && free
                 && !self.leases.contains_key(&key)
             {
+                lease.expires = lease.expires.min(cx.now.after_lifetime(VALID_MAX));
                 lease.hostname = self.name_for(&key, lease.hostname.as_deref().map(str::as_bytes));
                 self.put(key, lease);
             }
@@ -343,7 +346,8 @@ impl Server {
     /// Leases the addresses that end in `suffix`, or for longer.
     fn take(&mut self, cx: &mut Cx<'_>, key: Key, suffix: Ipv6Addr, said: Option<&[u8]>) {
         let addresses: Vec<_> = self.live(cx.now).map(|offered| offered.prefix.with_suffix(suffix)).collect();
-        let expires = self.prefixes.iter().map(|offered| offered.valid_until).max().unwrap_or(cx.now);
+        let longest = self.live(cx.now).map(|offered| offered.lifetimes(cx.now).1).max().unwrap_or(0);
+        let expires = cx.now.after_lifetime(longest);
         let before = self.remove(&key);
         let old = before.as_ref().and_then(|lease| lease.hostname.as_deref()).map(str::as_bytes);
         let hostname = self.name_for(&key, said.or(old));
@@ -447,7 +451,9 @@ impl Service for Server {
         if want != Want::Offer {
             self.take(cx, key, suffix, hostname(client.options));
         }
-        let shortest = self.live(now).map(|offered| offered.lifetimes(now).0).min().unwrap_or(0);
+        // Soon enough for a renumbering to reach them, for no Router Advertisement ends a leased address.
+        let shortest =
+            self.live(now).map(|offered| offered.lifetimes(now).0).min().unwrap_or(0).min(RENEW_MAX);
         reply.ia(kind, ia.iaid, exchange::times(shortest), |reply| {
             let mut given = Vec::new();
             for offered in self.live(now) {

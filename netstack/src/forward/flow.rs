@@ -277,6 +277,11 @@ impl<K: FlowKey> FlowTable<K> {
         self.records.len().saturating_sub(self.free.len())
     }
 
+    /// Most flows.
+    pub fn limit(&self) -> usize {
+        self.limit
+    }
+
     /// True when no further flow fits.
     pub fn is_full(&self) -> bool {
         self.len() >= self.limit

@@ -68,6 +68,9 @@ pub struct WanIpv6 {
     /// Prefixes delegated to us over it: sources that may leave by it. What no LAN has of them is unreachable (RFC 7084
     /// WPD-5).
     pub delegated: Vec<Ipv6Cidr>,
+    /// Prefixes that were delegated to us, and are not confirmed yet since the link came up: nothing leaves with them, and
+    /// the flows that use them wait.
+    pub awaited: Vec<Ipv6Cidr>,
 }
 
 /// The next hop of a route over an uplink.

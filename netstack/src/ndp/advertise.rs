@@ -230,8 +230,11 @@ impl Advertiser {
         }
     }
 
-    /// This is advertised from now on.
+    /// This is advertised from now on, unless the router is about to fall silent.
     pub fn set(&mut self, cx: &mut Cx<'_>, advertisement: Advertisement) {
+        if matches!(self.state, State::Stopping { .. }) {
+            return;
+        }
         let advertising = matches!(self.state, State::Advertising { .. });
         let read = advertisement.at(cx.now, self.mac);
         let same = advertising && read == self.advertisement.at(cx.now, self.mac);

@@ -51,6 +51,8 @@ pub const PENDING: usize = 512;
 /// Most addresses of the router on one segment.
 pub const OWN: usize = 64;
 
+/// Time after which an address that somebody else had is asked for again.
+const RETRY_DUPLICATE: Duration = Duration::from_secs(300);
 /// Least time between two defences of the router's addresses on a segment, and between two reports.
 const DEFEND_INTERVAL: Duration = Duration::from_secs(10);
 /// Most packets waiting to be sent.
@@ -178,8 +180,8 @@ enum Stage {
     Tentative { until: Instant },
     /// The router's.
     Ready,
-    /// Somebody else's.
-    Duplicate,
+    /// Somebody else's; asked for again at `retry`.
+    Duplicate { retry: Instant },
 }
 
 /// The router on one segment.
@@ -330,8 +332,8 @@ impl Neighbours {
     /// When the machine wants to be called next, if ever.
     pub fn poll_timeout(&self) -> Option<Instant> {
         let probes = self.links.values().flat_map(|link| &link.own).filter_map(|own| match own.stage {
-            Stage::Tentative { until } => Some(until),
-            _ => None,
+            Stage::Tentative { until } | Stage::Duplicate { retry: until } => Some(until),
+            Stage::Ready => None,
         });
         let reports = self.links.values().filter_map(|link| link.listener.poll_timeout());
         probes.chain(reports).chain(self.pending.first().map(|&(due, ..)| due)).min()
@@ -377,7 +379,7 @@ impl Neighbours {
                         return Err(DropReason::NdpSpoofed);
                     }
                     Some(Stage::Tentative { .. }) => self.refuse(cx, segment, target, target_link_layer),
-                    Some(Stage::Duplicate) => {}
+                    Some(Stage::Duplicate { .. }) => {}
                     None => self.advertised(cx, segment, target, target_link_layer, solicited, overrides),
                 }
                 Ok(())
@@ -470,7 +472,7 @@ impl Neighbours {
     fn resolve(&mut self, cx: &mut Cx<'_>, segment: Segment, address: Ipv6Addr) {
         let Some(link) = self.links.get(&segment) else { return };
         let host = !address.is_multicast() && !address.is_unspecified() && !address.is_loopback();
-        if !host || link.stage(address).is_some_and(|stage| stage != Stage::Duplicate) {
+        if !host || link.stage(address).is_some_and(|stage| !matches!(stage, Stage::Duplicate { .. })) {
             return self.tell_failed(segment, address);
         }
         match link.neighbours.get(&address).copied() {
@@ -568,8 +570,12 @@ impl Neighbours {
     /// The addresses that nobody else has said to have are the router's.
     fn finish_probes(&mut self, cx: &mut Cx<'_>, segment: Segment) {
         let Some(link) = self.links.get_mut(&segment) else { return };
-        let mut ready = Vec::new();
+        let (mut ready, mut again) = (Vec::new(), Vec::new());
         for own in &mut link.own {
+            if matches!(own.stage, Stage::Duplicate { retry } if retry <= cx.now) {
+                own.stage = Stage::Tentative { until: cx.now + RETRY };
+                again.push(own.address);
+            }
             if matches!(own.stage, Stage::Tentative { until } if until <= cx.now) {
                 own.stage = Stage::Ready;
                 ready.push(own.address);
@@ -582,13 +588,19 @@ impl Neighbours {
         for address in ready {
             self.tell(Event::AddressReady { segment, address });
         }
+        if !again.is_empty() {
+            self.update_groups(cx, segment);
+        }
+        for address in again {
+            self.solicit(segment, Ipv6Addr::UNSPECIFIED, solicited_node(address), address, None);
+        }
     }
 
     /// Somebody else has an address that the router was about to use.
     fn refuse(&mut self, cx: &mut Cx<'_>, segment: Segment, address: Ipv6Addr, mac: Option<Mac>) {
         let Some(link) = self.links.get_mut(&segment) else { return };
         if let Some(own) = link.own.iter_mut().find(|own| own.address == address) {
-            own.stage = Stage::Duplicate;
+            own.stage = Stage::Duplicate { retry: cx.now + RETRY_DUPLICATE };
         }
         self.update_groups(cx, segment);
         self.tell(Event::Duplicate { segment, address, mac });
@@ -615,7 +627,7 @@ impl Neighbours {
     /// Tells the listener which groups there are: one for the addresses that end alike, all routers', and the services'.
     fn update_groups(&mut self, cx: &mut Cx<'_>, segment: Segment) {
         let Some(link) = self.links.get_mut(&segment) else { return };
-        let own = link.own.iter().filter(|own| own.stage != Stage::Duplicate);
+        let own = link.own.iter().filter(|own| !matches!(own.stage, Stage::Duplicate { .. }));
         let mut groups: BTreeSet<Ipv6Addr> = own.map(|own| solicited_node(own.address)).collect();
         if !groups.is_empty() {
             groups.extend(&link.groups);

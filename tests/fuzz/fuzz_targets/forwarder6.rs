@@ -88,10 +88,11 @@ struct Net {
 }
 
 fuzz_target!(|data: &[u8]| {
+    let settings = settings();
     let mut net = Net {
         world: World::default(),
-        forwarder: Forwarder::new(&settings(), &mut SeededRng::from_u64(3)),
-        egress: Egress::new(2),
+        forwarder: Forwarder::new(&settings, &mut SeededRng::from_u64(3)),
+        egress: Egress::new(&settings.ports),
     };
     let session = Session { port: WAN, id: ID, local: mac(WAN), peer: PEER };
     net.apply(Update::SessionOpened { owner: ISP, session });
@@ -169,6 +170,7 @@ impl Net {
             on_link: vec![],
             default_router: Some(NextHop::Peer),
             delegated,
+            awaited: vec![],
         };
         let lan_ipv6 = |prefixes| LanIpv6 { addresses: vec![LOCAL, inside(0)], prefixes, stale: vec![] };
         match input.u8() % 6 {

@@ -127,6 +127,7 @@ impl Seeds {
         let ports = [u16::from_be_bytes([s0, s1]), u16::from_be_bytes([d0, d1])];
         if ports.contains(&67) {
             self.add("dhcp4", &[&step(0, frame)]);
+            self.add("dhcp4_client", &[&[0], &step(6, &[]), &step(0, frame)]);
         }
         if ports.contains(&53) {
             self.add("dns", &[&step(0, datagram), &step(1, datagram)]);
@@ -193,8 +194,18 @@ fn lives(seeds: &Seeds) {
         "dhcp4",
         &[&client(0, 0), &client(2, 4 | 8), &client(3, 4 | 8), &step(3, &[0x70, 0x17]), &client(2, 4)],
     );
-    // A prefix is offered, requested, renewed with other options, lost; addresses too; a Reconfigure; a redial.
+    // An address is offered, granted, probed for, extended, refused, used by somebody else, lost.
     let wait = step(6, &[]);
+    let contents =
+        [6, 8, 203, 0, 113, 2, 203, 0, 113, 3, 26, 2, 5, 0xdc, 58, 4, 0, 0, 0, 60, 59, 4, 0, 0, 0, 90];
+    let granted = [wait.clone(), step(1, &contents), step(2, &contents), wait.repeat(5)].concat();
+    let (extended, refused, conflict) = (step(2, &[]), step(3, &[]), step(5, &[2, 7, 7, 5]));
+    for how in [0, 1, 2, 4 + 128] {
+        seeds.add("dhcp4_client", &[&[how], &granted, &wait, &extended, &wait, &refused, &granted]);
+        seeds.add("dhcp4_client", &[&[how], &wait, &step(2, &[]), &wait, &conflict, &wait, &granted]);
+        seeds.add("dhcp4_client", &[&[how], &granted, &conflict, &conflict, &wait.repeat(20)]);
+    }
+    // A prefix is offered, requested, renewed with other options, lost; addresses too; a Reconfigure; a redial.
     let dns = [0, 23, 0, 16, 0x20, 1, 0x0d, 0xb8, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0x53];
     let address = [
         &[0, 3, 0, 40, 0, 0, 0, 1, 0, 0, 0, 9, 0, 0, 0, 18, 0, 5, 0, 24, 0x20, 1, 0x0d, 0xb8][..],

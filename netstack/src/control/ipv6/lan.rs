@@ -87,6 +87,7 @@ impl LanIpv6 {
     /// Nobody else has this address of ours.
     pub(super) fn ready(&mut self, address: Ipv6Addr) {
         self.ready |= address == self.link_local;
+        self.duplicates.retain(|duplicate| *duplicate != address);
     }
 
     /// Somebody else has this address.
@@ -152,7 +153,8 @@ impl LanIpv6 {
 
     /// Where hosts send their DNS questions: to an address that no renumbering changes.
     fn dns_server(&self, lan: &Lan) -> Ipv6Addr {
-        lan.lasting_address().unwrap_or(self.link_local)
+        let lasting = lan.lasting_address().filter(|address| !self.duplicates.contains(address));
+        lasting.unwrap_or(self.link_local)
     }
 
     /// A Router Solicitation, or another router's advertisement.

@@ -56,6 +56,8 @@ pub(super) struct WanIpv6 {
     heard: bool,
     /// Addresses that another node on the link uses.
     duplicates: Vec<Ipv6Addr>,
+    /// The time of the last call.
+    now: Instant,
     changed: bool,
 }
 
@@ -92,6 +94,7 @@ impl WanIpv6 {
             link: None,
             heard: false,
             duplicates: Vec::new(),
+            now: cx.now,
             changed: true,
         })
     }
@@ -114,6 +117,7 @@ impl WanIpv6 {
     /// Nobody else has this address of ours.
     pub(super) fn ready(&mut self, cx: &mut Cx<'_>, address: Ipv6Addr) {
         self.changed = true;
+        self.duplicates.retain(|duplicate| *duplicate != address);
         let Some(link) = self.link.as_mut().filter(|link| link.link_local == address && !link.ready) else {
             return;
         };
@@ -189,6 +193,7 @@ impl WanIpv6 {
 
     /// Passes on what the machines report. True when something that others build on has changed.
     pub(super) fn drain(&mut self, cx: &mut Cx<'_>, outbox: &mut Outbox) -> bool {
+        self.now = cx.now;
         if let Means::Asked { discovery, dhcp } = &mut self.means {
             let mut news = false;
             while let Some(event) = discovery.poll_event() {
@@ -222,9 +227,13 @@ impl WanIpv6 {
         }
         match &self.means {
             Means::Asked { discovery, dhcp } => {
-                let made = discovery.addresses().iter().map(|made| made.address);
-                let leased = dhcp.addresses().iter().map(|leased| leased.address);
-                made.chain(leased).filter(|address| !self.duplicates.contains(address)).collect()
+                let made = discovery.addresses().iter().map(|made| (made.address, made.preferred_until));
+                let leased = dhcp.addresses().iter().map(|leased| (leased.address, leased.preferred_until));
+                let all = made.chain(leased).filter(|(address, _)| !self.duplicates.contains(address));
+                let mut all: Vec<_> = all.collect();
+                // The first is the one that the router speaks from.
+                all.sort_by_key(|(_, preferred_until)| *preferred_until <= self.now);
+                all.into_iter().map(|(address, _)| address).collect()
             }
             Means::Given(given) => Vec::from([given.address.address]),
         }
@@ -292,22 +301,25 @@ impl WanIpv6 {
     }
 
     /// What the Forwarder is to know.
+    /// While it is not known whether anybody else has the link-local address, it is there for those who say so.
     pub(super) fn forwarding(&self) -> Option<forward::WanIpv6> {
-        let link = self.usable()?;
+        let link = self.link?;
         let on_link: Vec<Ipv6Cidr> = match &self.means {
             Means::Asked { .. } if self.ppp => Vec::new(),
             Means::Asked { discovery, .. } => discovery.on_link().collect(),
             Means::Given(given) => Vec::from([given.address.network()]),
         };
         let (delegations, carries) = self.delegations();
-        let delegated = delegations.iter().filter(|_| carries).map(|delegation| delegation.prefix);
+        let prefixes = delegations.iter().map(|delegation| delegation.prefix).collect();
+        let (delegated, awaited) = if carries { (prefixes, Vec::new()) } else { (Vec::new(), prefixes) };
         Some(forward::WanIpv6 {
             link_local: link.link_local,
             mtu: self.mtu().unwrap_or(link.mtu),
             addresses: self.addresses(),
             on_link,
             default_router: self.default_router(),
-            delegated: delegated.collect(),
+            delegated,
+            awaited,
         })
     }
 

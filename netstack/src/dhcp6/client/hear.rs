@@ -4,7 +4,7 @@ use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 
 use super::event::{Event, Loss};
-use super::leases::Leases;
+use super::leases::{Delegation, Leases};
 use super::phase::{Inquiry, Offer, Phase};
 use super::{Client, MAX_RT, PREFERENCE_MAX, REFRESH_DEFAULT, REFRESH_MIN};
 use crate::dhcp6::Information;
@@ -152,8 +152,19 @@ impl Client {
             return;
         }
         let had = self.confirmed.then(|| self.leases.prefix_list());
-        let mut leases = self.leases.clone();
+        // What is not named stays as it is (RFC 8415 §18.2.10.1); but on a link that has come up anew, it is not confirmed.
+        let confirming = matches!(self.phase, Phase::Confirming(_));
+        let mut leases = if confirming { Leases::default() } else { self.leases.clone() };
         let times = self.read_leases(cx.now, message.options, &mut leases);
+        let withdrawn = |lease: &Delegation| {
+            let ias = message.options.associations(IaKind::Prefixes);
+            ias.flat_map(|ia| ia.options.ia_prefixes()).any(|named| named.prefix == lease.prefix)
+        };
+        if confirming && !self.suffices(&leases) && !self.leases.prefixes.iter().all(withdrawn) {
+            let status = self.refusal(message.options);
+            self.begin_after_refusal(cx, status);
+            return;
+        }
         self.leases = leases;
         if self.leases.is_empty() {
             self.lose(cx, Loss::Withdrawn);
@@ -189,6 +200,10 @@ impl Client {
             Some(_) => Event::Changed { prefixes },
         });
         self.read_information(message.options);
+        // Addresses were offered while the question was under way.
+        if self.managed && self.leases.addresses.is_empty() && !self.asked_address {
+            self.renew(cx);
+        }
     }
 
     fn informed(&mut self, cx: &mut Cx<'_>, options: Options<'_>) {

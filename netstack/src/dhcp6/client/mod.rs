@@ -116,6 +116,8 @@ pub struct Client {
     inform: Timing,
     /// Refusals in a row.
     refusals: u32,
+    /// The last question asked for addresses, too.
+    asked_address: bool,
     failure: Option<String>,
     transmit: VecDeque<Vec<u8>>,
     events: VecDeque<Event>,
@@ -143,6 +145,7 @@ impl Client {
             farewell: None,
             solicit: retransmit::SOLICIT,
             inform: retransmit::INFORMATION,
+            asked_address: false,
             refusals: 0,
             failure: None,
             transmit: VecDeque::new(),
@@ -201,9 +204,10 @@ impl Client {
         if self.source.is_none() {
             return;
         }
+        // Routers that disagree say it by turns; one that has offered it is believed for as long as the link is up.
         let anew = managed && !self.managed;
-        self.managed = managed;
-        self.other = other;
+        self.managed |= managed;
+        self.other |= other;
         if anew {
             match self.phase {
                 Phase::Idle | Phase::Soliciting { .. } => self.begin(cx),
@@ -447,6 +451,7 @@ impl Client {
             Step::Send => {
                 let silent =
                     transaction.sent == SILENT_AFTER && matches!(self.phase, Phase::Soliciting { .. });
+                self.asked_address = self.managed || !self.leases.addresses.is_empty();
                 if let Some(message) = self.message(cx.now) {
                     self.transmit.push_back(message);
                 }

@@ -255,7 +255,7 @@ fn rfc8415_18_3_a_client_gets_an_address_in_every_prefix() {
     let renew = bench.ask(with(MessageType::Renew, 1, &[global, local])).unwrap().unwrap();
     assert_eq!(renew.leased(), [(global, 1800, 3600), (local, 2700, 5400)], "RFC 9096 L-16 caps the second");
     let ia = renew.ia(IaKind::Addresses);
-    assert_eq!((ia.iaid, ia.t1, ia.t2), (7, 900, 1440), "of the shortest preferred lifetime");
+    assert_eq!((ia.iaid, ia.t1, ia.t2), (7, 300, 480), "soon, for no advertisement ends a leased address");
     let expected = Event::Leased { client: client(1), addresses: vec![global, local], hostname: None };
     assert_eq!(bench.events(), [expected.clone(), Event::LeasesChanged]);
     assert_eq!(
@@ -487,6 +487,18 @@ fn rfc8415_18_3_unicast_is_answered_with_use_multicast() {
         assert_eq!((reply.kind(), reply.status()), (MessageType::Reply, Some(StatusCode::UseMulticast)));
         assert!(reply.message().options.first(code::IA_NA).is_none());
     }
+    assert_eq!(bench.server.leases().count(), 0);
+}
+
+/// A prefix without end must not make leases without end.
+#[test]
+fn a_lease_ends_when_its_client_does_not_come_back() {
+    let mut bench = Bench::new(true);
+    bench.offer(&[("2001:db8:1::/64", 1800, 3600), ("fd00:1::/64", u32::MAX, u32::MAX)]);
+    bench.lease(1);
+    let expires = bench.server.leases().next().unwrap().expires;
+    assert_eq!(expires.since(bench.now), Duration::from_secs(5400));
+    bench.server.handle_timeout(&mut Cx { now: expires, rng: &mut SeededRng::from_u64(1) });
     assert_eq!(bench.server.leases().count(), 0);
 }
 

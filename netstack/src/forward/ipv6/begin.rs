@@ -105,7 +105,18 @@ impl Forwarder {
                 false => Refusal::silent(DropReason::NoRoute),
             });
         }
+        let is_subscriber = |interface| matches!(interface, Interface::Subscriber(_));
         if let Some(out) = inside {
+            // A subscriber's network is another site.
+            if (is_subscriber(out) || is_subscriber(ingress.interface))
+                && (is_ula(source) || is_ula(destination))
+            {
+                return Err(Refusal::error(DropReason::UlaLeak, Icmp6Error::AdminProhibited));
+            }
+            // Not back into the session that it came by (RFC 4443 §3.1).
+            if is_subscriber(out) && out == ingress.interface {
+                return Err(Refusal::error(DropReason::NoRoute, Icmp6Error::NoRoute));
+            }
             return Ok(out);
         }
         if is_ula(source) || is_ula(destination) {
@@ -119,7 +130,12 @@ impl Forwarder {
 
     /// Whether a packet may come in by an uplink at all: between addresses that may cross the border, and to one of those
     /// that are reached over this uplink.
-    fn admit6(&self, wan: WanId, source: Ipv6Addr, destination: Ipv6Addr) -> Result<(), Refusal<Icmp6Error>> {
+    pub(super) fn admit6(
+        &self,
+        wan: WanId,
+        source: Ipv6Addr,
+        destination: Ipv6Addr,
+    ) -> Result<(), Refusal<Icmp6Error>> {
         if is_ula(source) || is_ula(destination) {
             return Err(Refusal::silent(DropReason::UlaLeak));
         }
@@ -149,7 +165,11 @@ impl Forwarder {
             Interface::Router => None,
         };
         let used = account.and_then(|account| self.v6.hosts.get(&account)).copied().unwrap_or(0);
-        if account.is_some() && used >= self.flows_per_host {
+        let inbound = account.is_some_and(|account| account.inbound);
+        // A /64 has hosts without end: outsiders that try them all leave half of the table to the inside.
+        if account.is_some() && used >= self.flows_per_host
+            || inbound && self.v6.inbound >= self.v6.flows.limit() / 2
+        {
             return Err(Refusal::silent(DropReason::HostQuota));
         }
         let Some(epoch) = self.v6.networks.epoch_of(out) else {
@@ -172,6 +192,9 @@ impl Forwarder {
                 Refused::Collision => DropReason::StaleEpoch,
             })
         })?;
+        if inbound {
+            self.v6.inbound = self.v6.inbound.saturating_add(1);
+        }
         if let Some(account) = account {
             let count = self.v6.hosts.entry(account).or_insert(0);
             *count = count.saturating_add(1);

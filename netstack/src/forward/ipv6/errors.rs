@@ -49,6 +49,9 @@ impl Forwarder {
             return Err(DropReason::IcmpChecksum);
         }
         self.check_source6(ingress, packet).map_err(|refusal| refusal.reason)?;
+        if let Interface::Wan(wan) = ingress.interface {
+            self.admit6(wan, source, destination).map_err(|refusal| refusal.reason)?;
+        }
         let quote = message.get(ICMP_HEADER..).unwrap_or_default();
         let key = answer_to(ingress, quote).ok_or(DropReason::TransportMalformed)?;
         let found = self.v6.flows.find(key).and_then(|(id, direction)| {

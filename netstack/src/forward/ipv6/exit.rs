@@ -17,6 +17,9 @@ impl Forwarder {
         let Some(destination) = Ipv6::parse(packet.bytes()).map(Ipv6::destination) else {
             return egress.drop(packet, DropReason::Ipv6Malformed);
         };
+        if self.mtu6(interface).is_some_and(|mtu| packet.len() > usize::from(mtu)) {
+            return egress.drop(packet, DropReason::TooBig);
+        }
         match interface {
             Interface::Lan(lan) if destination.is_multicast() => {
                 self.transmit_to_station(cx.now, lan, group_mac(destination), packet, egress);

@@ -93,6 +93,11 @@ impl Forwarder {
                 (exit, frame.exchange(front, packet.total, header.to_bytes())?)
             }
             Interface::Wan(_) | Interface::Subscriber(_) => {
+                if let Interface::Wan(wan) = out
+                    && !self.v6.networks.carries(wan, packet.key.source())
+                {
+                    return None;
+                }
                 let mtu = self.v6.networks.mtu(out)?;
                 let link = self.links.at_mut(out)?;
                 if packet.total > usize::from(mtu) {

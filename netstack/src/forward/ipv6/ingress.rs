@@ -88,7 +88,8 @@ impl Forwarder {
         }
         // RFC 6092 REC-9: nothing serves DHCPv6 to the outside.
         let port = match interface {
-            Interface::Wan(_) if is_own => DHCP_CLIENT,
+            // Our client speaks from its link-local address alone.
+            Interface::Wan(_) if is_own && is_link_local(destination) => DHCP_CLIENT,
             Interface::Lan(_) | Interface::Subscriber(_) if is_own || destination == ALL_DHCP_SERVERS => {
                 DHCP_SERVER
             }

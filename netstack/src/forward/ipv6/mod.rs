@@ -50,6 +50,8 @@ pub(super) struct Ipv6 {
     pub networks: Networks,
     pub flows: FlowTable<Key6>,
     pub hosts: Map<Account<Ipv6Addr>, u32>,
+    /// Flows that were opened from outside.
+    pub inbound: usize,
     fragments: Fragments<Decision>,
     unanswered: Unanswered,
     /// Where the sweep for flows of lost addresses has come to, and since when it wants to go on.
@@ -63,6 +65,7 @@ impl Ipv6 {
             networks: Networks::new(settings.lans.len(), settings.wans.len(), rng),
             flows: FlowTable::new(Seed::draw(rng), settings.nat.timeouts, settings.nat.flows),
             hosts: Map::with_hasher(Seed::draw(rng)),
+            inbound: 0,
             fragments: Fragments::new(fragment::PASSING, Seed::draw(rng)),
             unanswered: Unanswered::default(),
             sweep: None,
@@ -105,6 +108,9 @@ impl Ipv6 {
     /// Ends a flow and gives back what it used.
     pub fn end(&mut self, id: FlowId) {
         let Some(flow) = self.flows.remove(id) else { return };
+        if flow.account.is_some_and(|account| account.inbound) {
+            self.inbound = self.inbound.saturating_sub(1);
+        }
         if let Some(account) = flow.account
             && let Some(count) = self.hosts.get_mut(&account)
         {

@@ -9,7 +9,7 @@ use alloc::vec::Vec;
 use core::net::Ipv6Addr;
 
 use crate::forward::ipv6::icmp::Icmp6Error;
-use crate::forward::ipv6::parse::is_link_local;
+use crate::forward::ipv6::parse::{is_link_local, is_ula};
 use crate::forward::message::{LanIpv6, NextHop, SubscriberIpv6, WanIpv6};
 use crate::forward::refuse::Refusal;
 use crate::id::{Interface, Ipv6Cidr, LanId, SubscriberId, WanId};
@@ -26,9 +26,9 @@ struct Lan {
 #[derive(Debug, Default)]
 struct Wan {
     ipv6: Option<WanIpv6>,
-    /// What is delegated over it, or was when there was last anything.
+    /// What is delegated over it or awaited, or was when it was last up.
     delegated: Vec<Ipv6Cidr>,
-    /// Our addresses on it, or those that we had then.
+    /// Our addresses on it, or the last ones that we had.
     addresses: Vec<Ipv6Addr>,
     epoch: u32,
 }
@@ -36,11 +36,14 @@ struct Wan {
 impl Wan {
     /// True for a source that may leave by it, or might when it was last up.
     fn may_bear(&self, source: Ipv6Addr) -> bool {
-        let (delegated, addresses) = match &self.ipv6 {
-            Some(ipv6) => (&ipv6.delegated, &ipv6.addresses),
-            None => (&self.delegated, &self.addresses),
-        };
-        delegated.iter().any(|prefix| prefix.contains(source)) || addresses.contains(&source)
+        self.delegated.iter().any(|prefix| prefix.contains(source)) || self.addresses.contains(&source)
+    }
+
+    /// True for a source that may leave by it now.
+    fn carries(&self, source: Ipv6Addr) -> bool {
+        self.ipv6.as_ref().is_some_and(|ipv6| {
+            ipv6.delegated.iter().any(|prefix| prefix.contains(source)) || ipv6.addresses.contains(&source)
+        })
     }
 }
 
@@ -85,21 +88,23 @@ impl Networks {
         lost
     }
 
-    /// An uplink's IPv6 is this now. True when an epoch has ended: not by going down, nor while nothing has been delegated
-    /// yet, for it may come back as it was.
+    /// An uplink's IPv6 is this now. True when an epoch has ended: not by going down, nor while a prefix is awaited, for it
+    /// may come back as it was.
     pub fn set_wan(&mut self, wan: WanId, ipv6: Option<WanIpv6>) -> bool {
         let Some(state) = self.wans.get_mut(wan.index()) else { return false };
         let mut lost = false;
-        if let Some(ipv6) =
-            ipv6.as_ref().filter(|now| !(now.delegated.is_empty() && now.addresses.is_empty()))
-        {
-            lost = state.delegated.iter().any(|prefix| !ipv6.delegated.contains(prefix))
-                || state.addresses.iter().any(|address| !ipv6.addresses.contains(address));
+        if let Some(ipv6) = &ipv6 {
+            let delegated: Vec<Ipv6Cidr> = ipv6.delegated.iter().chain(&ipv6.awaited).copied().collect();
+            lost = state.delegated.iter().any(|prefix| !delegated.contains(prefix));
+            state.delegated = delegated;
+            // Right after the link has come up there are none yet.
+            if !(ipv6.addresses.is_empty() && ipv6.delegated.is_empty()) {
+                lost |= state.addresses.iter().any(|address| !ipv6.addresses.contains(address));
+                state.addresses.clone_from(&ipv6.addresses);
+            }
             if lost {
                 state.epoch = state.epoch.wrapping_add(1);
             }
-            state.delegated.clone_from(&ipv6.delegated);
-            state.addresses.clone_from(&ipv6.addresses);
         }
         state.ipv6 = ipv6;
         lost
@@ -200,6 +205,12 @@ impl Networks {
         self.wans.iter().any(|wan| wan.may_bear(address))
     }
 
+    /// True when `source` may leave by an uplink now.
+    #[inline(always)]
+    pub fn carries(&self, wan: WanId, source: Ipv6Addr) -> bool {
+        self.wans.get(wan.index()).is_some_and(|wan| wan.carries(source))
+    }
+
     /// True when `source` may leave by an uplink, or might when it was last up.
     pub fn may_leave(&self, wan: WanId, source: Ipv6Addr) -> bool {
         self.wans.get(wan.index()).is_some_and(|wan| wan.may_bear(source))
@@ -239,7 +250,7 @@ impl Networks {
     /// # Errors
     /// The source is of no uplink, or the uplink leads nowhere.
     pub fn uplink(&self, source: Ipv6Addr, destination: Ipv6Addr) -> Result<WanId, Refusal<Icmp6Error>> {
-        let found = self.open_wans().find(|&(wan, _)| self.may_leave(wan, source));
+        let found = self.open_wans().find(|&(wan, _)| self.carries(wan, source));
         let Some((wan, ipv6)) = found else {
             return Err(match self.is_delegated(source) {
                 true => Refusal::error(DropReason::WanDown, Icmp6Error::NoRoute),
@@ -293,7 +304,15 @@ impl Networks {
                     false => ipv6.addresses.first().copied().or_else(of_lan),
                 }
             }
-            Interface::Subscriber(subscriber) => self.subscriber(subscriber).map(|ipv6| ipv6.local),
+            Interface::Subscriber(subscriber) => {
+                let local = self.subscriber(subscriber)?.local;
+                // A link-local one goes no further than the subscriber's router (RFC 4291 §2.5.6).
+                let far = |address: &Ipv6Addr| global(address) && !is_ula(*address);
+                let of_wans = self.open_wans().flat_map(|(_, wan)| wan.addresses.iter().copied());
+                let of_lans = self.lans.iter().flat_map(|lan| lan.ipv6.addresses.iter().copied());
+                let beyond = (!is_link_local(peer)).then(|| of_wans.chain(of_lans).find(far)).flatten();
+                Some(beyond.unwrap_or(local))
+            }
             Interface::Router => None,
         }
     }

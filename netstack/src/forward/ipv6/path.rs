@@ -2,7 +2,7 @@
 
 use crate::forward::flow::{Direction, FlowId};
 use crate::forward::ipv6::icmp::Icmp6Error;
-use crate::forward::ipv6::parse::{Packet6, take_out};
+use crate::forward::ipv6::parse::{Packet6, is_link_local, take_out};
 use crate::forward::mtu::{clamp_segment, mss6_of};
 use crate::forward::refuse::Refusal;
 use crate::forward::segment::{complete_checksum, packet_len};
@@ -137,6 +137,17 @@ impl Forwarder {
             };
             return Err(Refusal::error(reason, Icmp6Error::NoRoute));
         };
+        let (source, destination) = (packet.key.source(), packet.key.destination());
+        if let Interface::Wan(wan) = out
+            && !is_link_local(source)
+            && !self.v6.networks.carries(wan, source)
+        {
+            // The flow waits for its prefix to be confirmed (RFC 7084 G-3), or an error bears a source that is not its own.
+            return Err(Refusal::error(DropReason::WanDown, Icmp6Error::NoRoute));
+        }
+        if self.v6.networks.next_hop(out, destination).is_none() {
+            return Err(Refusal::error(DropReason::NoRoute, Icmp6Error::NoRoute));
+        }
         if size > usize::from(mtu) {
             return Err(Refusal::error(DropReason::TooBig, Icmp6Error::PacketTooBig { mtu }));
         }

@@ -248,6 +248,17 @@ fn rfc9096_l_13_a_crash_between_two_prefixes_forgets_neither() {
     assert_eq!(site.ours.gateway.state().ula, ula, "RFC 7084 ULA-2");
 }
 
+/// RFC 4861 §6.2.5: the last that hosts hear of a router that goes is that it is none.
+#[test]
+fn rfc7084_g_5_a_gateway_that_stops_says_so() {
+    let mut site = Site::new(ours(&[1]), &provider("2001:db8::/56"));
+    site.pass(20);
+    assert_eq!(site.last().router_lifetime, 1800);
+    site.ours.gateway.shut_down(site.ours.now);
+    site.hear();
+    assert_eq!(site.last().router_lifetime, 0);
+}
+
 /// RFC 7084 WPD-3, L-7: subnets are configured, and one that the delegated prefix does not have is told.
 #[test]
 fn rfc7084_l_7_a_60_has_sixteen_subnets_and_the_status_says_so() {

@@ -122,6 +122,7 @@ pub fn wan_ipv6(prefix: &str) -> WanIpv6 {
         on_link: vec![],
         default_router: Some(NextHop::Peer),
         delegated: vec![cidr(prefix)],
+        awaited: vec![],
     }
 }
 

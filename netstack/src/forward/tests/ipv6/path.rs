@@ -7,7 +7,7 @@ use super::net::*;
 use super::packet::{Packet6, Read6};
 use crate::forward::tests::net::{HOME, ISP, LAN_PORT, Net, settings};
 use crate::forward::tests::packet::{ACK, FIN, RST, SYN};
-use crate::forward::{LanIpv6, Update};
+use crate::forward::{LanIpv6, Update, WanIpv6};
 use crate::frame::{Checksum, Gso, GsoKind, Offload};
 use crate::id::Interface;
 use crate::ledger::DropReason;
@@ -453,6 +453,45 @@ fn the_same_prefix_resumes_every_flow() {
     net.set_wan6(ISP, Some(isp_ipv6()));
     assert_eq!(net.forwarder.epoch6(ISP), 0);
     net.wan6(tcp_back(ACK)).only(at(host()));
+}
+
+/// RFC 7084 G-3: a session that has come back carries nothing before its prefix is confirmed, and has lost nothing.
+#[test]
+fn rfc7084_g_3_flows_wait_until_their_prefix_is_confirmed() {
+    let mut net = Net::dual();
+    tcp_open(&mut net);
+    net.set_wan6(ISP, None);
+    // The router's advertisement comes before the DHCPv6 server's answer.
+    let awaited = isp_ipv6().delegated;
+    for addresses in [vec![], vec!["2001:db8:ff::77".parse().unwrap()]] {
+        let waiting = WanIpv6 { delegated: vec![], awaited: awaited.clone(), addresses, ..isp_ipv6() };
+        net.set_wan6(ISP, Some(waiting));
+        net.pass6(5).nothing();
+        net.lan6(tcp_out(ACK)).error(at(host()), 1, 0);
+        net.lan6(udp_out()).error(at(host()), 1, 0);
+    }
+    assert_eq!(net.forwarder.flow_count(), 1);
+    net.set_wan6(ISP, Some(WanIpv6 { addresses: vec!["2001:db8:ff::77".parse().unwrap()], ..isp_ipv6() }));
+    net.lan6(tcp_out(ACK)).only(ISP6);
+    net.wan6(tcp_back(ACK)).only(at(host()));
+}
+
+/// IPsec may come in to every address of a /64, which has more of them than the table has room.
+#[test]
+fn outsiders_leave_half_of_the_flow_table_to_the_inside() {
+    let mut settings = settings();
+    settings.nat.flows = 64;
+    let mut net = Net::dual_with(settings);
+    for last in 0..200u16 {
+        let segments = host().segments();
+        let address = [segments[0], segments[1], segments[2], segments[3], 7, 7, 7, last];
+        net.wan6(Packet6::udp((server(), 500), (address.into(), 500), b"ike"));
+    }
+    assert_eq!((net.forwarder.flow_count(), net.dropped(DropReason::HostQuota)), (32, 168));
+    net.lan6(udp_out()).only(ISP6);
+    net.pass6(400);
+    assert_eq!(net.forwarder.flow_count(), 0);
+    net.wan6(Packet6::udp((server(), 500), (host(), 500), b"ike")).only(at(host()));
 }
 
 #[test]
