@@ -72,9 +72,11 @@ fuzz_target!(|data: &[u8]| {
                     frame.offload.checksum = Checksum::Partial { start: start.into(), offset: offset.into() };
                 }
                 let error = bytes.len() > 40 && bytes[0] >> 4 == 6 && bytes[6] == ICMPV6 && bytes[40] < 128;
+                // The sockets may have had something to say before.
+                let waiting = host.next_len();
                 let _ = host.receive(&mut world.cx(), LAN, &frame);
                 if error {
-                    assert_eq!(host.next_len(), None, "an error is answered: {bytes:02x?}");
+                    assert_eq!(host.next_len(), waiting, "an error is answered: {bytes:02x?}");
                 }
             }
             4 => {
