@@ -53,15 +53,13 @@ build: setup
 demo: setup-demo build
 	@if [ -n "$(SUDO)" ] && sudo -v 2>/dev/null; then sudo target/release/genkan demo; else target/release/genkan demo; fi
 
-# Everything: unit tests, simulated lives, labs with real peers, ten years of nightly redials (with an optimised core, for
-# they are long), a short run of each fuzz target. Labs exclude each other, and a lab that cannot run fails.
+# Everything: unit tests, simulated lives, labs with real peers, a short run of each fuzz target. Labs exclude each
+# other, and a lab that cannot run fails.
 test: setup-test build
 	@tests/guest/build.sh target/guest
 	@$(SUDO) true || { echo "make test: labs need root, and sudo does not give it" >&2; exit 1; }
 	$(CARGO) test --workspace --no-fail-fast $(if $(SUDO),--config "target.'cfg(all())'.runner = '$(SUDO)'"); \
 		status=$$?; $(SUDO) target/debug/genkan-lab sweep; exit $$status
-	GENKAN_NIGHTS=3650 $(CARGO) test --config profile.dev.package.genkan-netstack.opt-level=1 \
-		--package genkan-tests --test lives6 nights
 	@$(MAKE) --no-print-directory fuzz FUZZ_SECONDS=5
 
 soak: build

@@ -133,7 +133,7 @@ fn whenever_the_line_is_good_for_a_minute_the_lan_is_online_by_both_families() {
 }
 
 /// A household in which every night the ISP ends all sessions and, on about half of them, delegates another prefix. Ten
-/// years of that are `GENKAN_NIGHTS=3650`, as `make test` and `make soak` have them; `GENKAN_SEED` makes them other nights.
+/// years of that are `GENKAN_NIGHTS=3650`, as `make soak` has them; `GENKAN_SEED` makes them other nights.
 struct Nights {
     seed: u64,
     sessions: Sessions,
