@@ -114,17 +114,12 @@ impl Control {
         let bytes = punt.frame.bytes();
         let handled = match punt.kind {
             PuntKind::Discovery { port } => self.handle_discovery(cx, port, bytes),
-            PuntKind::Ppp { owner: SessionOwner::Wan(wan) } => {
-                match self.uplinks.iter_mut().find(|uplink| uplink.id() == wan) {
-                    Some(uplink) => uplink.handle_ppp(cx, bytes),
-                    None => Err(DropReason::PppoeUnknownSession),
-                }
-            }
+            PuntKind::Ppp { owner: SessionOwner::Wan(wan) } => match self.uplink(wan) {
+                Some(uplink) => uplink.handle_ppp(cx, bytes),
+                None => Err(DropReason::PppoeUnknownSession),
+            },
             PuntKind::Ppp { owner: SessionOwner::Subscriber(subscriber) } => {
-                match self.access.iter_mut().find(|access| access.owns(subscriber)) {
-                    Some(access) => access.handle_ppp(cx, subscriber, bytes),
-                    None => Err(DropReason::PppoeUnknownSession),
-                }
+                self.access(subscriber).and_then(|access| access.handle_ppp(cx, subscriber, bytes))
             }
             PuntKind::Stray { port, peer, session } => {
                 self.handle_stray(cx, port, Remembered { peer, session }, bytes)
@@ -146,16 +141,10 @@ impl Control {
                 None => Err(DropReason::NotListening),
             },
             PuntKind::Ndp { interface: Interface::Subscriber(subscriber) } => {
-                match self.access.iter_mut().find(|access| access.owns(subscriber)) {
-                    Some(access) => access.handle_ndp(cx, subscriber, bytes),
-                    None => Err(DropReason::PppoeUnknownSession),
-                }
+                self.access(subscriber).and_then(|access| access.handle_ndp(cx, subscriber, bytes))
             }
             PuntKind::Dhcp6 { interface: Interface::Subscriber(subscriber) } => {
-                match self.access.iter_mut().find(|access| access.owns(subscriber)) {
-                    Some(access) => access.handle_dhcp6(cx, subscriber, bytes),
-                    None => Err(DropReason::PppoeUnknownSession),
-                }
+                self.access(subscriber).and_then(|access| access.handle_dhcp6(cx, subscriber, bytes))
             }
             PuntKind::Ndp { interface } => self.ipv6.handle_ndp(cx, interface, bytes),
             PuntKind::Dhcp6 { interface } => self.ipv6.handle_dhcp(cx, interface, bytes),
@@ -163,6 +152,12 @@ impl Control {
         };
         self.drain(cx);
         handled
+    }
+
+    /// The concentrator that a subscriber's session is of.
+    fn access(&mut self, subscriber: SubscriberId) -> Result<&mut Access, DropReason> {
+        let mut all = self.access.iter_mut();
+        all.find(|access| access.owns(subscriber)).ok_or(DropReason::PppoeUnknownSession)
     }
 
     fn uplink(&mut self, wan: WanId) -> Option<&mut Uplink> {

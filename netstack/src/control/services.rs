@@ -15,7 +15,7 @@ use crate::host::{Host, Way};
 use crate::id::{Interface, Ipv4Cidr, Ipv6Cidr, LanId, PortId, Segment, WanId};
 use crate::ledger::DropReason;
 use crate::machine::Cx;
-use crate::settings::{Lan, Settings, Uplink, Wan};
+use crate::settings::{Lan, Settings};
 use crate::state::{LanLease, State};
 use crate::status::{LanStatus, LeaseStatus};
 use crate::time::{Instant, earliest};
@@ -47,8 +47,7 @@ impl Services {
             mac: port_of(lan).map(|port| port.mac).unwrap_or_default(),
             address: Some(lan.address),
         });
-        let plain = |wan: &Wan| !matches!(wan.uplink, Uplink::Pppoe(_));
-        let uplinks = (0u16..).map(WanId).zip(&settings.wans).filter(|(_, wan)| plain(wan));
+        let uplinks = (0u16..).map(WanId).zip(&settings.wans).filter(|(_, wan)| wan.is_segment());
         let beyond_uplinks = uplinks.map(|(id, wan)| Station {
             segment: Segment::Wan(id),
             mac: settings.ports.get(wan.port.index()).map(|port| port.mac).unwrap_or_default(),

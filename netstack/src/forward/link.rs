@@ -199,7 +199,7 @@ impl Links {
         let mut wans = Vec::new();
         for (id, wan) in (0u16..).map(WanId).zip(&settings.wans) {
             let mut state = WanState::default();
-            if !matches!(wan.uplink, Uplink::Pppoe(_)) {
+            if wan.is_segment() {
                 let ethernet = Ethernet {
                     port: wan.port,
                     mac: settings.ports.get(wan.port.index()).map(|port| port.mac).unwrap_or_default(),

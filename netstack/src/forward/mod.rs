@@ -77,7 +77,7 @@ use crate::id::{Interface, LanId, Mac, PortId, Segment, WanId};
 use crate::ledger::DropReason;
 use crate::machine::Cx;
 use crate::rng::Rng;
-use crate::settings::{Rule, Settings, Transport, Uplink};
+use crate::settings::{Rule, Settings, Transport};
 use crate::table::{Map, Seed};
 use crate::time::{Instant, earliest};
 use crate::wire::ipv4::{TCP, UDP};
@@ -534,7 +534,7 @@ impl Forwarder {
 fn role(settings: &Settings, port: PortId) -> Role {
     let plain = (0u16..)
         .zip(&settings.wans)
-        .find(|(_, wan)| wan.port == port && !matches!(wan.uplink, Uplink::Pppoe(_)))
+        .find(|(_, wan)| wan.port == port && wan.is_segment())
         .map(|(index, _)| index);
     if let Some(lan) = settings.lan_of_port(port) {
         Role::Lan(lan)

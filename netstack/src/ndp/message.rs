@@ -23,8 +23,8 @@ pub const HOP_LIMIT: u8 = 255;
 /// Most octets of an RA, so that every link carries it whole.
 pub const ADVERTISEMENT: usize = MIN_MTU as usize - HEADER;
 
-/// ICMPv6 types.
-mod kind {
+/// ICMPv6 types (RFC 4861 §4).
+pub(crate) mod kind {
     pub const ROUTER_SOLICITATION: u8 = 133;
     pub const ROUTER_ADVERTISEMENT: u8 = 134;
     pub const NEIGHBOUR_SOLICITATION: u8 = 135;

@@ -6,6 +6,7 @@ use alloc::vec::Vec;
 use core::net::Ipv6Addr;
 
 use super::addressing::{Held, Lan, Origin, Source};
+use super::duplicates::Duplicates;
 use super::wan::lifetime;
 use crate::control::{Event, Outbox};
 use crate::dhcp6::server::{self, Lease, OfferedPrefix, Server, ServerSettings};
@@ -33,13 +34,10 @@ pub(super) struct LanIpv6 {
     /// Nobody else has the link-local address: hosts may be told.
     ready: bool,
     /// Addresses that another station on the LAN uses.
-    duplicates: Vec<Ipv6Addr>,
+    duplicates: Duplicates,
     advertiser: Advertiser,
     server: Option<Server>,
 }
-
-/// Most addresses that are remembered as somebody else's.
-const DUPLICATES: usize = 16;
 
 /// Who the router is, for every LAN.
 pub(super) struct Router<'a> {
@@ -78,7 +76,7 @@ impl LanIpv6 {
             link_local,
             mtu,
             ready: false,
-            duplicates: Vec::new(),
+            duplicates: Duplicates::default(),
             advertiser: Advertiser::new(cx, link_local, Some(mac)),
             server,
         }
@@ -87,14 +85,12 @@ impl LanIpv6 {
     /// Nobody else has this address of ours.
     pub(super) fn ready(&mut self, address: Ipv6Addr) {
         self.ready |= address == self.link_local;
-        self.duplicates.retain(|duplicate| *duplicate != address);
+        self.duplicates.remove(address);
     }
 
     /// Somebody else has this address.
     pub(super) fn duplicate(&mut self, address: Ipv6Addr) {
-        if self.duplicates.len() < DUPLICATES && !self.duplicates.contains(&address) {
-            self.duplicates.push(address);
-        }
+        self.duplicates.add(address);
     }
 
     /// Hosts are to know this from now on, or as soon as the router may speak.
@@ -126,6 +122,7 @@ impl LanIpv6 {
             .map(|delegation| AdvertisedRoute { prefix: delegation.prefix, until: delegation.valid_until })
             .chain(site.map(|prefix| AdvertisedRoute { prefix, until: Instant::FOREVER }));
         // Hosts that know how much the uplink carries need not be told by Packet Too Big.
+        let (dns, domains) = (Vec::from([self.dns_server(lan)]), Vec::from([self.domain.clone()]));
         let uplink_mtu = source.and_then(|source| source.mtu).filter(|mtu| *mtu < self.mtu);
         let advertisement = Advertisement {
             default_router: lan.is_online(cx.now, sources),
@@ -134,11 +131,10 @@ impl LanIpv6 {
             mtu: uplink_mtu.map(u32::from),
             prefixes: held.chain(stale).collect(),
             routes: routes.collect(),
-            dns: Vec::from([self.dns_server(lan)]),
-            domains: Vec::from([self.domain.clone()]),
+            dns: dns.clone(),
+            domains: domains.clone(),
         };
         self.advertiser.set(cx, advertisement);
-        let dns = Vec::from([self.dns_server(lan)]);
         if let Some(server) = &mut self.server {
             let offered = lan.held.iter().map(|held| OfferedPrefix {
                 prefix: held.prefix,
@@ -146,7 +142,6 @@ impl LanIpv6 {
                 valid_until: held.valid_until,
             });
             server.set_prefixes(&offered.collect::<Vec<_>>());
-            let domains = Vec::from([self.domain.clone()]);
             server.set_information(Information { dns, domains, passed_on: passed_on.to_vec() });
         }
     }

@@ -5,6 +5,7 @@
 //! names follow in the same step.
 
 pub mod addressing;
+mod duplicates;
 mod lan;
 mod wan;
 
@@ -26,6 +27,7 @@ use crate::frame::Frame;
 use crate::id::{Interface, Ipv6Cidr, LanId, PortId, Segment, WanId};
 use crate::ledger::DropReason;
 use crate::machine::Cx;
+use crate::ndp::message::kind;
 use crate::ndp::neighbour::Input;
 use crate::ndp::{self, Neighbours};
 use crate::settings::Settings;
@@ -406,9 +408,7 @@ pub(super) enum LinkIpv6 {
 
 /// True for what routers and those who look for one say to each other.
 fn is_router_discovery(packet: &[u8]) -> bool {
-    const SOLICITATION: u8 = 133;
-    const ADVERTISEMENT: u8 = 134;
-    let kind = wire::ipv6::Ipv6::parse(packet).filter(|packet| packet.next_header() == ICMPV6);
-    let kind = kind.and_then(|packet| packet.payload().first().copied());
-    matches!(kind, Some(SOLICITATION | ADVERTISEMENT))
+    let number = wire::ipv6::Ipv6::parse(packet).filter(|packet| packet.next_header() == ICMPV6);
+    let number = number.and_then(|packet| packet.payload().first().copied());
+    matches!(number, Some(kind::ROUTER_SOLICITATION | kind::ROUTER_ADVERTISEMENT))
 }

@@ -12,6 +12,7 @@ use alloc::vec::Vec;
 use core::net::Ipv6Addr;
 
 use super::addressing::{Source, name_number};
+use super::duplicates::Duplicates;
 use crate::control::{Event, Outbox};
 use crate::dhcp6::Duid;
 use crate::dhcp6::client::{Client, ClientSettings, Delegation};
@@ -55,14 +56,11 @@ pub(super) struct WanIpv6 {
     /// A router has advertised something on the link.
     heard: bool,
     /// Addresses that another node on the link uses.
-    duplicates: Vec<Ipv6Addr>,
+    duplicates: Duplicates,
     /// The time of the last call.
     now: Instant,
     changed: bool,
 }
-
-/// Most addresses that are remembered as somebody else's.
-const DUPLICATES: usize = 16;
 
 impl WanIpv6 {
     /// The IPv6 of `wan`, whose link is down. `delegations` are what the last run was delegated over it.
@@ -74,7 +72,7 @@ impl WanIpv6 {
         delegations: Vec<Delegation>,
     ) -> Option<Self> {
         let ipv6 = wan.ipv6?;
-        let ppp = matches!(wan.uplink, settings::Uplink::Pppoe(_));
+        let ppp = !wan.is_segment();
         let means = match &wan.uplink {
             settings::Uplink::Static(given) => Means::Given(given.ipv6?),
             settings::Uplink::Pppoe(_) | settings::Uplink::Dhcp => {
@@ -93,7 +91,7 @@ impl WanIpv6 {
             ppp,
             link: None,
             heard: false,
-            duplicates: Vec::new(),
+            duplicates: Duplicates::default(),
             now: cx.now,
             changed: true,
         })
@@ -117,7 +115,7 @@ impl WanIpv6 {
     /// Nobody else has this address of ours.
     pub(super) fn ready(&mut self, cx: &mut Cx<'_>, address: Ipv6Addr) {
         self.changed = true;
-        self.duplicates.retain(|duplicate| *duplicate != address);
+        self.duplicates.remove(address);
         let Some(link) = self.link.as_mut().filter(|link| link.link_local == address && !link.ready) else {
             return;
         };
@@ -131,9 +129,7 @@ impl WanIpv6 {
     /// Somebody else has this address.
     pub(super) fn duplicate(&mut self, cx: &mut Cx<'_>, address: Ipv6Addr) {
         self.changed = true;
-        if self.duplicates.len() < DUPLICATES && !self.duplicates.contains(&address) {
-            self.duplicates.push(address);
-        }
+        self.duplicates.add(address);
         if let Means::Asked { dhcp, .. } = &mut self.means {
             dhcp.decline(cx, address);
         }
@@ -300,8 +296,8 @@ impl WanIpv6 {
         Source { delegations, carries, default_route: self.default_router().is_some(), mtu: self.mtu() }
     }
 
-    /// What the Forwarder is to know.
-    /// While it is not known whether anybody else has the link-local address, it is there for those who say so.
+    /// What the Forwarder is to know. While it is not known whether anybody else has the link-local address, it is there for
+    /// those who say so.
     pub(super) fn forwarding(&self) -> Option<forward::WanIpv6> {
         let link = self.link?;
         let on_link: Vec<Ipv6Cidr> = match &self.means {

@@ -314,7 +314,7 @@ impl Net {
     }
 
     fn is_plain(&self, wan: WanId) -> bool {
-        !matches!(self.settings.wans[wan.index()].uplink, Uplink::Pppoe(_))
+        self.settings.wans[wan.index()].is_segment()
     }
 
     pub fn wan_up(&mut self, wan: WanId, address: Ipv4Addr) {
