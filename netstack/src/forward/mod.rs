@@ -36,6 +36,7 @@ pub mod message;
 pub mod mtu;
 mod nat;
 pub mod neighbour;
+pub mod offload;
 mod parse;
 mod path;
 pub mod reassemble;

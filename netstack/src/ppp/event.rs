@@ -6,6 +6,7 @@ use core::fmt;
 use core::net::Ipv4Addr;
 
 use super::ipv6cp::InterfaceId;
+use crate::id::Family;
 use crate::settings::Authentication;
 
 /// The phase that a link is in (RFC 1661 §3.2).
@@ -86,24 +87,6 @@ pub enum Event {
     },
     /// The link is down and sends nothing any more. The lower layer can be closed.
     Down(DownReason),
-}
-
-/// A network protocol.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Family {
-    /// IPv4, by IPCP.
-    Ipv4,
-    /// IPv6, by IPV6CP.
-    Ipv6,
-}
-
-impl fmt::Display for Family {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Family::Ipv4 => "IPv4",
-            Family::Ipv6 => "IPv6",
-        })
-    }
 }
 
 /// Why a network protocol is not up on a link.

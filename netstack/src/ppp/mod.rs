@@ -23,7 +23,7 @@ pub(crate) mod text;
 #[cfg(test)]
 mod tests;
 
-pub use event::{DownClass, DownReason, Event, Family, NetworkDownReason, Phase};
+pub use event::{DownClass, DownReason, Event, NetworkDownReason, Phase};
 pub use ipcp::Ipv4Assignment;
 pub use ipv6cp::InterfaceId;
 pub use link::Link;

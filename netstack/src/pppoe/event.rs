@@ -6,8 +6,9 @@ use core::fmt;
 use core::net::{Ipv4Addr, Ipv6Addr};
 
 use super::Remembered;
+use crate::id::Family;
 use crate::id::Mac;
-use crate::ppp::{self, Family};
+use crate::ppp;
 use crate::settings::Authentication;
 use crate::time::Duration;
 

@@ -1,7 +1,7 @@
 //! IPV6CP on links of both roles, alone and beside IPCP.
 
 use super::*;
-use crate::ppp::event::Family;
+use crate::id::Family;
 use crate::ppp::{InterfaceId, NetworkDownReason, Phase};
 use crate::wire::ppp_option::ipv6cp_option::INTERFACE_IDENTIFIER;
 

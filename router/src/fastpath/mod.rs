@@ -1,0 +1,3 @@
+//! The kernel path: established traffic is carried in the kernel, by the same sessions and flows, with the same rewrites.
+
+pub mod layout;
