@@ -1,14 +1,16 @@
 //! The only unsafe code of the project: system calls, each behind a safe function.
 //!
 //! A file holds the calls of one kernel facility and nothing that decides: [`packet`] and [`tun`] move frames,
-//! [`netlink`] and [`bpf`] configure a card, [`poll`] waits, [`netns`] changes the network namespace. Functions take and
-//! return borrowed or owned file descriptors, slices and `io::Result`, so that no caller needs to be careful.
+//! [`netlink`] and [`bpf`] configure a card, [`shared`] is memory that the kernel writes, too, [`poll`] waits, [`netns`]
+//! changes the network namespace. Functions take and return borrowed or owned file descriptors, slices and `io::Result`,
+//! so that no caller needs to be careful.
 
 pub mod bpf;
 pub mod netlink;
 pub mod netns;
 pub mod packet;
 pub mod poll;
+pub mod shared;
 pub mod tun;
 
 use std::io;
