@@ -1,5 +1,7 @@
 //! What the kernel half and the program share, in Rust: `bpf/layout.h` says what each member means. A test compares the two.
 
+use bytemuck::{Pod, Zeroable};
+
 /// Version of the layout.
 pub const LAYOUT: u32 = 1;
 /// Index into the arrays of two that have one element for each version of IP.
@@ -16,7 +18,7 @@ pub const QUEUES: u32 = 16;
 pub const PORTS: u32 = 64;
 
 /// A port.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Pod, Zeroable)]
 #[repr(C)]
 pub struct Port {
     /// See `bpf/layout.h`.
@@ -34,7 +36,7 @@ pub struct Port {
 }
 
 /// What tells a PPPoE session.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Pod, Zeroable)]
 #[repr(C)]
 pub struct SessionKey {
     /// See `bpf/layout.h`.
@@ -48,7 +50,7 @@ pub struct SessionKey {
 }
 
 /// What packets come in or go out by.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Pod, Zeroable)]
 #[repr(C)]
 pub struct Link {
     /// See `bpf/layout.h`.
@@ -58,7 +60,7 @@ pub struct Link {
 }
 
 /// To whom packets leave.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Pod, Zeroable)]
 #[repr(C)]
 pub struct Adjacency {
     /// See `bpf/layout.h`.
@@ -89,7 +91,7 @@ pub const ADJACENT_TAP: u8 = 2;
 pub const ADJACENT_CHECKSUM: u8 = 4;
 
 /// What tells a direction of an IPv4 flow. Addresses and ports as on the wire.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Pod, Zeroable)]
 #[repr(C, align(4))]
 pub struct Key4 {
     /// See `bpf/layout.h`.
@@ -107,7 +109,7 @@ pub struct Key4 {
 }
 
 /// What tells a direction of an IPv6 flow. Addresses and ports as on the wire.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Pod, Zeroable)]
 #[repr(C, align(4))]
 pub struct Key6 {
     /// See `bpf/layout.h`.
@@ -125,7 +127,7 @@ pub struct Key6 {
 }
 
 /// What every direction of a flow has.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Pod, Zeroable)]
 #[repr(C)]
 pub struct Course {
     /// See `bpf/layout.h`.
@@ -147,7 +149,7 @@ pub struct Course {
 }
 
 /// A direction of an IPv4 flow.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Pod, Zeroable)]
 #[repr(C)]
 pub struct Flow4 {
     /// See `bpf/layout.h`.
@@ -169,7 +171,7 @@ pub struct Flow4 {
 }
 
 /// A direction of an IPv6 flow.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Pod, Zeroable)]
 #[repr(C)]
 pub struct Flow6 {
     /// See `bpf/layout.h`.
@@ -197,7 +199,7 @@ pub fn hash(seed: [u64; 2], words: impl Iterator<Item = u64>) -> u64 {
 }
 
 /// What a link has carried.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Pod, Zeroable)]
 #[repr(C)]
 pub struct Usage {
     /// See `bpf/layout.h`.

@@ -1,0 +1,405 @@
+//! The flow table of one version of IP, in memory that the kernel half reads: a record for each direction of a flow, and
+//! an index of buckets.
+//!
+//! A direction has its place: the number of the record follows from the number of the flow, so that the table needs no
+//! lists of its own. The kernel half may read at any moment. So a record's sequence is odd while it is written or unused,
+//! and a reader that sees it odd, or another one after than before, leaves the packet to user space. A bucket that is full
+//! does the same to the flow.
+
+use std::marker::PhantomData;
+
+use bytemuck::Pod;
+
+use super::SharedMemory;
+use super::layout::{self, BUCKET, Course, Flow4, Flow6, Key4, Key6, NUMBER_BITS};
+
+/// Memory that is shared with the kernel half. Whatever is stored is seen after all that was stored before.
+pub trait Memory {
+    /// Octets.
+    fn len(&self) -> usize;
+    /// The number at an octet offset that is a multiple of four; 0 beyond the end.
+    fn load(&self, offset: usize) -> u32;
+    /// Stores there; nothing beyond the end.
+    fn store(&self, offset: usize, value: u32);
+}
+
+impl Memory for SharedMemory {
+    fn len(&self) -> usize {
+        SharedMemory::len(self)
+    }
+
+    fn load(&self, offset: usize) -> u32 {
+        self.load_u32(offset)
+    }
+
+    fn store(&self, offset: usize, value: u32) {
+        self.store_u32(offset, value);
+    }
+}
+
+/// A record of a direction of a flow.
+pub trait Record: Pod {
+    /// What tells it.
+    type Key: Pod + Eq;
+    /// What tells it.
+    fn key(&self) -> Self::Key;
+    /// What every direction has.
+    fn course(&self) -> &Course;
+    /// Octets at which the course is.
+    const COURSE: usize;
+}
+
+impl Record for Flow4 {
+    type Key = Key4;
+    const COURSE: usize = std::mem::offset_of!(Flow4, course);
+
+    fn key(&self) -> Key4 {
+        self.key
+    }
+
+    fn course(&self) -> &Course {
+        &self.course
+    }
+}
+
+impl Record for Flow6 {
+    type Key = Key6;
+    const COURSE: usize = std::mem::offset_of!(Flow6, course);
+
+    fn key(&self) -> Key6 {
+        self.key
+    }
+
+    fn course(&self) -> &Course {
+        &self.course
+    }
+}
+
+/// Octets of a bucket.
+const BUCKET_OCTETS: usize = BUCKET * 4;
+
+/// The hash of a key.
+fn hash_of<K: Pod>(seed: [u64; 2], key: &K) -> u64 {
+    let (words, _) = bytemuck::bytes_of(key).as_chunks::<8>();
+    layout::hash(seed, words.iter().map(|word| u64::from_ne_bytes(*word)))
+}
+
+/// Number of buckets for this many records: on average they are half full.
+pub fn buckets(records: u32) -> u32 {
+    (records / (BUCKET as u32 / 2)).max(1).next_power_of_two()
+}
+
+/// The table.
+#[derive(Debug)]
+pub struct Table<R, M> {
+    flows: M,
+    index: M,
+    seed: [u64; 2],
+    /// Number of records used, each with its packets at the last [`Table::carried`].
+    seen: Vec<Option<u32>>,
+    used: usize,
+    _record: PhantomData<R>,
+}
+
+impl<R: Record, M: Memory> Table<R, M> {
+    /// A table in memory that is all zeros. `index` has a power of two of buckets.
+    pub fn new(flows: M, index: M, seed: [u64; 2]) -> Self {
+        Table { flows, index, seed, seen: Vec::new(), used: 0, _record: PhantomData }
+    }
+
+    /// Number of records that there is room for.
+    pub fn capacity(&self) -> u32 {
+        let records = self.flows.len() / size_of::<R>();
+        u32::try_from(records).unwrap_or(u32::MAX).min((1 << NUMBER_BITS) - 1)
+    }
+
+    /// Number of records in use.
+    pub fn len(&self) -> usize {
+        self.used
+    }
+
+    /// True when no record is in use.
+    pub fn is_empty(&self) -> bool {
+        self.used == 0
+    }
+
+    /// One more than the highest number that was ever used.
+    pub fn end(&self) -> u32 {
+        u32::try_from(self.seen.len()).unwrap_or(u32::MAX)
+    }
+
+    /// True when record `number` is in use.
+    pub fn has(&self, number: u32) -> bool {
+        self.seen.get(number as usize).is_some_and(Option::is_some)
+    }
+
+    /// Writes record `number`, whose sequence does not matter, in place of what is there. False when there is no room: then
+    /// it is unused.
+    pub fn put(&mut self, number: u32, record: &R) -> bool {
+        self.remove(number);
+        if number >= self.capacity() {
+            return false;
+        }
+        self.write(number, record);
+        if !self.enter(number, &record.key()) {
+            self.close(number);
+            return false;
+        }
+        let index = number as usize;
+        if index >= self.seen.len() {
+            self.seen.resize(index + 1, None);
+        }
+        if let Some(seen) = self.seen.get_mut(index) {
+            *seen = Some(0);
+        }
+        self.used += 1;
+        true
+    }
+
+    /// Takes record `number` out and says what it was; nothing when it is unused.
+    pub fn remove(&mut self, number: u32) -> Option<R> {
+        self.seen.get_mut(number as usize)?.take()?;
+        self.used -= 1;
+        let record = self.read(number)?;
+        self.leave(number, &record.key());
+        self.close(number);
+        Some(record)
+    }
+
+    /// Record `number` as it is; nothing beyond the end.
+    pub fn read(&self, number: u32) -> Option<R> {
+        let mut record = R::zeroed();
+        let start = self.offset(number);
+        if number >= self.capacity() {
+            return None;
+        }
+        for (at, word) in (start..).step_by(4).zip(bytemuck::bytes_of_mut(&mut record).chunks_exact_mut(4)) {
+            word.copy_from_slice(&self.flows.load(at).to_ne_bytes());
+        }
+        Some(record)
+    }
+
+    /// What the kernel half has carried of `number` since it was last asked, and when last in its coarse time; nothing when
+    /// there was nothing.
+    pub fn carried(&mut self, number: u32) -> Option<(u32, u32)> {
+        let at = self.offset(number) + R::COURSE;
+        let seen = self.seen.get_mut(number as usize)?.as_mut()?;
+        let packets = self.flows.load(at + std::mem::offset_of!(Course, packets));
+        let new = packets.wrapping_sub(*seen);
+        if new == 0 {
+            return None;
+        }
+        *seen = packets;
+        Some((new, self.flows.load(at + std::mem::offset_of!(Course, last))))
+    }
+
+    fn offset(&self, number: u32) -> usize {
+        number as usize * size_of::<R>()
+    }
+
+    fn write(&mut self, number: u32, record: &R) {
+        let start = self.offset(number);
+        let before = self.flows.load(start);
+        self.flows.store(start, before | 1);
+        let words = bytemuck::bytes_of(record).chunks_exact(4);
+        for (at, word) in (start..).step_by(4).zip(words).skip(1) {
+            self.flows.store(at, word.first_chunk().map_or(0, |word| u32::from_ne_bytes(*word)));
+        }
+        self.flows.store(start, (before | 1).wrapping_add(1));
+    }
+
+    /// Makes a record unused.
+    fn close(&mut self, number: u32) {
+        let start = self.offset(number);
+        self.flows.store(start, self.flows.load(start) | 1);
+    }
+
+    /// The places of the bucket that `key` is in, and the entry of record `number` there.
+    fn places(&self, number: u32, key: &R::Key) -> (impl Iterator<Item = usize> + use<R, M>, u32) {
+        let hash = hash_of(self.seed, key);
+        let buckets = (self.index.len() / BUCKET_OCTETS).max(1);
+        let start = (hash as usize & (buckets - 1)) * BUCKET_OCTETS;
+        let tag = (hash >> 56) as u32;
+        ((start..start + BUCKET_OCTETS).step_by(4), tag << NUMBER_BITS | (number + 1))
+    }
+
+    fn enter(&mut self, number: u32, key: &R::Key) -> bool {
+        let (mut places, entry) = self.places(number, key);
+        match places.find(|at| self.index.load(*at) == 0) {
+            Some(free) => {
+                self.index.store(free, entry);
+                true
+            }
+            None => false,
+        }
+    }
+
+    fn leave(&mut self, number: u32, key: &R::Key) {
+        let (places, entry) = self.places(number, key);
+        for at in places {
+            if self.index.load(at) == entry {
+                self.index.store(at, 0);
+            }
+        }
+    }
+}
+
+/// Memory of the program alone.
+#[cfg(test)]
+pub mod local {
+    use std::cell::RefCell;
+    use std::rc::Rc;
+
+    use super::Memory;
+
+    /// Shared by its clones.
+    #[derive(Debug, Clone)]
+    pub struct Local(Rc<RefCell<Vec<u32>>>);
+
+    impl Local {
+        /// So many octets of zeros.
+        pub fn new(octets: usize) -> Local {
+            Local(Rc::new(RefCell::new(vec![0; octets / 4])))
+        }
+
+        /// Makes all zeros again.
+        pub fn clear(&self) {
+            self.0.borrow_mut().fill(0);
+        }
+    }
+
+    impl Memory for Local {
+        fn len(&self) -> usize {
+            self.0.borrow().len() * 4
+        }
+
+        fn load(&self, offset: usize) -> u32 {
+            self.0.borrow().get(offset / 4).copied().unwrap_or(0)
+        }
+
+        fn store(&self, offset: usize, value: u32) {
+            if let Some(word) = self.0.borrow_mut().get_mut(offset / 4) {
+                *word = value;
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::local::Local;
+    use super::*;
+
+    const SEED: [u64; 2] = [0x1234_5678_9abc_def0, 0x0fed_cba9_8765_4321];
+
+    fn table(records: u32) -> (Table<Flow4, Local>, Local, Local) {
+        let flows = Local::new(records as usize * size_of::<Flow4>());
+        let index = Local::new(buckets(records) as usize * BUCKET_OCTETS);
+        (Table::new(flows.clone(), index.clone(), SEED), flows, index)
+    }
+
+    fn flow(n: u32) -> Flow4 {
+        let key = Key4 { source: n.to_be_bytes(), link: 3, protocol: 6, ..Key4::default() };
+        Flow4 { key, course: Course { adjacency: n, ..Course::default() }, ..Flow4::default() }
+    }
+
+    /// As the kernel half looks a key up.
+    fn find(flows: &Local, index: &Local, key: &Key4) -> Option<Flow4> {
+        let hash = hash_of(SEED, key);
+        let start = (hash as usize & (index.len() / BUCKET_OCTETS - 1)) * BUCKET_OCTETS;
+        (start..start + BUCKET_OCTETS).step_by(4).find_map(|at| {
+            let entry = index.load(at);
+            let number = (entry & ((1 << NUMBER_BITS) - 1)).checked_sub(1)?;
+            if entry >> NUMBER_BITS != (hash >> 56) as u32 {
+                return None;
+            }
+            let start = number as usize * size_of::<Flow4>();
+            let mut octets = [0; size_of::<Flow4>()];
+            for (at, word) in (start..).step_by(4).zip(octets.chunks_exact_mut(4)) {
+                word.copy_from_slice(&flows.load(at).to_ne_bytes());
+            }
+            let flow: Flow4 = bytemuck::cast(octets);
+            (flow.sequence % 2 == 0 && flow.key == *key).then_some(flow)
+        })
+    }
+
+    #[test]
+    fn what_is_put_is_found_until_it_is_removed() {
+        let (mut table, flows, index) = table(1000);
+        for n in 0..1000 {
+            assert!(table.put(n, &flow(n)), "{n}");
+        }
+        assert_eq!(table.len(), 1000);
+        for n in 0..1000 {
+            assert_eq!(find(&flows, &index, &flow(n).key).map(|flow| flow.course.adjacency), Some(n));
+        }
+        for n in (0..1000).step_by(2) {
+            assert_eq!(table.remove(n).map(|flow| flow.course.adjacency), Some(n));
+            assert_eq!(table.remove(n), None);
+        }
+        for n in 0..1000 {
+            assert_eq!(find(&flows, &index, &flow(n).key).is_some(), n % 2 == 1);
+        }
+        assert_eq!(table.len(), 500);
+    }
+
+    #[test]
+    fn a_record_is_replaced_with_another_sequence_and_leaves_nothing_behind() {
+        let (mut table, flows, index) = table(64);
+        assert!(table.put(5, &flow(1)));
+        let first = table.read(5).unwrap().sequence;
+        assert!(table.put(5, &flow(2)));
+        let second = table.read(5).unwrap().sequence;
+        assert!(first % 2 == 0 && second % 2 == 0 && first != second, "{first} {second}");
+        assert_eq!(find(&flows, &index, &flow(1).key), None);
+        assert!(find(&flows, &index, &flow(2).key).is_some());
+        table.remove(5);
+        assert_eq!(table.read(5).unwrap().sequence % 2, 1);
+        let entries = (0..index.len()).step_by(4).filter(|at| index.load(*at) != 0).count();
+        assert_eq!((table.len(), entries), (0, 0));
+    }
+
+    #[test]
+    fn a_full_bucket_and_a_number_beyond_the_end_are_refused_and_nothing_changes() {
+        let flows = Local::new(32 * size_of::<Flow4>());
+        let index = Local::new(BUCKET_OCTETS);
+        let mut table: Table<Flow4, _> = Table::new(flows.clone(), index.clone(), SEED);
+        for n in 0..BUCKET as u32 {
+            assert!(table.put(n, &flow(n)));
+        }
+        assert!(!table.put(20, &flow(20)));
+        assert!(!table.put(32, &flow(32)));
+        assert_eq!((table.len(), find(&flows, &index, &flow(20).key)), (BUCKET, None));
+        table.remove(0);
+        assert!(table.put(20, &flow(20)));
+    }
+
+    #[test]
+    fn packets_are_told_once_and_count_on_past_the_largest_number() {
+        let (mut table, flows, _) = table(64);
+        table.put(7, &flow(7));
+        assert_eq!(table.carried(7), None);
+        let at = 7 * size_of::<Flow4>() + <Flow4 as Record>::COURSE;
+        let packets = at + std::mem::offset_of!(Course, packets);
+        flows.store(packets, u32::MAX - 1);
+        flows.store(at + std::mem::offset_of!(Course, last), 99);
+        assert_eq!(table.carried(7), Some((u32::MAX - 1, 99)));
+        assert_eq!(table.carried(7), None);
+        flows.store(packets, 3);
+        assert_eq!(table.carried(7), Some((5, 99)));
+        table.remove(7);
+        assert_eq!(table.carried(7), None);
+    }
+
+    #[test]
+    fn maps_emptied_by_hand_are_filled_again_by_the_next_put() {
+        let (mut table, flows, index) = table(64);
+        table.put(1, &flow(1));
+        flows.clear();
+        index.clear();
+        assert!(find(&flows, &index, &flow(1).key).is_none());
+        assert!(table.put(1, &flow(1)));
+        assert!(find(&flows, &index, &flow(1).key).is_some());
+        assert_eq!(table.len(), 1);
+    }
+}
