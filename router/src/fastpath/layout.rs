@@ -81,6 +81,8 @@ pub struct Adjacency {
     pub header: [u8; 22],
     /// See `bpf/layout.h`.
     pub padding: [u8; 2],
+    /// See `bpf/layout.h`.
+    pub address: [u8; 16],
 }
 
 /// The other port can be reached from XDP.

@@ -14,9 +14,13 @@ use genkan_netstack::id::{Family, Interface, LanId, Mac, PortId, WanId};
 use genkan_netstack::time::{Duration, Instant};
 
 use super::layout::{
-    ADJACENT_CHECKSUM, ADJACENT_TAP, ADJACENT_XDP, Adjacency, Course, Flow4, Flow6, Key4, Key6, Link, SessionKey,
+    ADJACENT_CHECKSUM, ADJACENT_TAP, ADJACENT_XDP, Adjacency, Course, Flow4, Flow6, IPV4, IPV6, Key4, Key6,
+    Link, SessionKey,
 };
-use super::table::{Memory, Record, Table};
+use super::table::{self, Memory, Record, Table};
+
+/// The unit of the kernel half's coarse time is two to this power of nanoseconds.
+pub const UNIT_BITS: u32 = 30;
 
 /// Octets of an Ethernet header.
 const ETHERNET: u8 = 14;
@@ -58,12 +62,20 @@ struct Hop {
     address: Option<IpAddr>,
 }
 
-#[derive(Debug)]
+#[derive(Debug, Default)]
 struct Adjacencies {
     numbers: HashMap<Hop, u32>,
-    /// How many directions leave by each, and what is written there.
-    entries: Vec<(u32, Adjacency)>,
+    entries: Vec<Entry>,
     free: Vec<u32>,
+}
+
+#[derive(Debug)]
+struct Entry {
+    hop: Hop,
+    /// Directions that leave by it.
+    uses: u32,
+    /// What is written in the map, its sequence apart.
+    adjacency: Adjacency,
 }
 
 /// The maps' contents, as the program knows them.
@@ -75,6 +87,8 @@ pub struct Mirror<M: Maps> {
     /// Devices of the ports, in their order; `None` while a port has none that the kernel half may use.
     devices: Vec<Option<Device>>,
     lans: u16,
+    /// LANs and uplinks: their links come first.
+    fixed: u16,
     /// Every link's epochs.
     links: Vec<Link>,
     /// Links of subscribers, and numbers that none has.
@@ -121,17 +135,18 @@ impl<M: Maps> Mirror<M> {
         };
         let named = (0..fixed).map(|number| Link { epoch: [1; 2], identity: identity(interface(number)) });
         let unnamed = (fixed..links.total()).map(|_| Link { epoch: [1; 2], identity: 0 });
-        let mut mirror = Mirror {
+        let mirror = Mirror {
             maps,
             flows4,
             flows6,
             devices,
             lans: links.lans,
+            fixed,
             links: named.chain(unnamed).collect(),
             subscribers: HashMap::new(),
             free_links: (fixed..links.total()).rev().collect(),
             sessions: HashMap::new(),
-            adjacencies: Adjacencies { numbers: HashMap::new(), entries: Vec::new(), free: Vec::new() },
+            adjacencies: Adjacencies::default(),
             told: HashMap::new(),
         };
         for number in 0..links.total() {
@@ -207,11 +222,11 @@ impl<M: Maps> Mirror<M> {
             *place = device;
         }
         for number in 0..self.adjacencies.entries.len() {
-            if let Some((_, adjacency)) = self.adjacencies.entries.get_mut(number)
-                && adjacency.port == port.0
-                && adjacency.length > 0
+            if let Some(entry) = self.adjacencies.entries.get_mut(number)
+                && entry.adjacency.port == port.0
+                && entry.uses > 0
             {
-                direct(adjacency, device);
+                direct(&mut entry.adjacency, device);
                 self.write_adjacency(number as u32);
             }
         }
@@ -219,7 +234,14 @@ impl<M: Maps> Mirror<M> {
 
     /// What was carried of up to `most` directions from place `cursor` on; `cursor` becomes the place to go on at, and 0 when
     /// all have been looked at. `coarse` is the kernel's coarse time at `now`.
-    pub fn carried(&mut self, now: Instant, coarse: u32, cursor: &mut u32, most: u32, told: &mut Vec<Carried>) {
+    pub fn carried(
+        &mut self,
+        now: Instant,
+        coarse: u32,
+        cursor: &mut u32,
+        most: u32,
+        told: &mut Vec<Carried>,
+    ) {
         let (end4, end6) = (self.flows4.end(), self.flows6.end());
         let stop = cursor.saturating_add(most).min(end4.saturating_add(end6));
         for place in *cursor..stop {
@@ -227,27 +249,23 @@ impl<M: Maps> Mirror<M> {
                 None => (Family::Ipv4, place, self.flows4.carried(place)),
                 Some(number) => (Family::Ipv6, number, self.flows6.carried(number)),
             };
-            let Some((packets, last)) = carried else { continue };
-            let port = match family {
-                Family::Ipv4 => self.flows4.read(number).map(|flow| flow.course.ingress_port),
-                Family::Ipv6 => self.flows6.read(number).map(|flow| flow.course.ingress_port),
-            };
-            told.push(Carried {
-                flow: FlowHandle { family, id: number >> 1 },
-                original: number & 1 == 0,
-                ingress_port: PortId(port.unwrap_or_default()),
-                packets,
-                last: at(now, coarse, last),
-            });
+            if let Some((packets, course)) = carried {
+                told.push(Carried {
+                    flow: FlowHandle { family, id: number >> 1 },
+                    original: number & 1 == 0,
+                    ingress_port: PortId(course.ingress_port),
+                    packets,
+                    last: at(now, coarse, course.last),
+                });
+            }
         }
         *cursor = if stop >= end4.saturating_add(end6) { 0 } else { stop };
     }
 
     /// The interfaces that have links, in no order.
     pub fn interfaces(&self) -> Vec<(Interface, u16)> {
-        let fixed = self.links.iter().take_while(|link| link.identity != 0).count();
-        let lans = (0..self.lans).map(|lan| (Interface::Lan(LanId(lan)), lan));
-        let wans = (self.lans..fixed as u16).map(|link| (Interface::Wan(WanId(link - self.lans)), link));
+        let lans = (0..self.lans).map(|link| (Interface::Lan(LanId(link)), link));
+        let wans = (self.lans..self.fixed).map(|link| (Interface::Wan(WanId(link - self.lans)), link));
         lans.chain(wans).chain(self.subscribers.iter().map(|(interface, link)| (*interface, *link))).collect()
     }
 
@@ -262,11 +280,6 @@ impl<M: Maps> Mirror<M> {
             last_received: None,
         };
         (new != Usage::default()).then_some(new)
-    }
-
-    /// The direction of a flow that a record is of.
-    pub fn flow_of(family: Family, number: u32) -> FlowHandle {
-        FlowHandle { family, id: number >> 1 }
     }
 
     fn open_session(&mut self, interface: Interface, session: Session) -> bool {
@@ -314,7 +327,7 @@ impl<M: Maps> Mirror<M> {
 
     fn write_link(&self, number: u16) {
         if let Some(link) = self.links.get(usize::from(number)) {
-            write_words(self.maps.links(), usize::from(number) * size_of::<Link>(), link);
+            table::store(self.maps.links(), usize::from(number) * size_of::<Link>(), link);
         }
     }
 
@@ -401,13 +414,21 @@ impl<M: Maps> Mirror<M> {
     fn adjacency(&mut self, flow: &OffloadedFlow, link: u16) -> Option<u32> {
         let device = (*self.devices.get(flow.egress_port.index())?)?;
         let family = flow.flow.family;
-        let mut adjacency = Adjacency { link, port: flow.egress_port.0, mtu: flow.mtu, ..Adjacency::zeroed() };
+        let mut adjacency =
+            Adjacency { link, port: flow.egress_port.0, mtu: flow.mtu, ..Adjacency::zeroed() };
         direct(&mut adjacency, Some(device));
         let address = match flow.next_hop {
             NextHop::Station { address, station, own } => {
                 let ethertype: u16 = if family == Family::Ipv4 { 0x0800 } else { 0x86dd };
                 adjacency.length = ETHERNET;
-                fill(&mut adjacency.header, station.0.into_iter().chain(own.0).chain(ethertype.to_be_bytes()));
+                fill(
+                    &mut adjacency.header,
+                    station.0.into_iter().chain(own.0).chain(ethertype.to_be_bytes()),
+                );
+                match address {
+                    IpAddr::V4(address) => fill(&mut adjacency.address, address.octets()),
+                    IpAddr::V6(address) => fill(&mut adjacency.address, address.octets()),
+                }
                 Some(address)
             }
             NextHop::Session => {
@@ -425,10 +446,12 @@ impl<M: Maps> Mirror<M> {
             Some(number) => *number,
             None => self.new_adjacency(hop)?,
         };
-        let (uses, known) = self.adjacencies.entries.get_mut(number as usize)?;
-        *uses += 1;
-        if *known != adjacency {
-            *known = adjacency;
+        let entry = self.adjacencies.entries.get_mut(number as usize)?;
+        let is_new = entry.uses == 0 || entry.adjacency != adjacency;
+        entry.uses += 1;
+        entry.adjacency = adjacency;
+        // What was closed because the station was lost is open again.
+        if is_new || self.is_closed(number) {
             self.write_adjacency(number);
         }
         Some(number)
@@ -436,10 +459,14 @@ impl<M: Maps> Mirror<M> {
 
     fn new_adjacency(&mut self, hop: Hop) -> Option<u32> {
         let room = self.maps.adjacencies().len() / size_of::<Adjacency>();
+        let entry = Entry { hop, uses: 0, adjacency: Adjacency::zeroed() };
         let number = match self.adjacencies.free.pop() {
-            Some(number) => number,
+            Some(number) => {
+                *self.adjacencies.entries.get_mut(number as usize)? = entry;
+                number
+            }
             None if self.adjacencies.entries.len() < room => {
-                self.adjacencies.entries.push((0, Adjacency::zeroed()));
+                self.adjacencies.entries.push(entry);
                 u32::try_from(self.adjacencies.entries.len() - 1).ok()?
             }
             None => return None,
@@ -450,10 +477,10 @@ impl<M: Maps> Mirror<M> {
 
     /// A direction leaves by this adjacency no longer. Always false: it was not handed over.
     fn release(&mut self, number: u32) -> bool {
-        let Some((uses, _)) = self.adjacencies.entries.get_mut(number as usize) else { return false };
-        *uses = uses.saturating_sub(1);
-        if *uses == 0 {
-            self.adjacencies.numbers.retain(|_, known| *known != number);
+        let Some(entry) = self.adjacencies.entries.get_mut(number as usize) else { return false };
+        entry.uses = entry.uses.saturating_sub(1);
+        if entry.uses == 0 {
+            self.adjacencies.numbers.remove(&entry.hop);
             self.close_adjacency(number);
             self.adjacencies.free.push(number);
         }
@@ -462,10 +489,10 @@ impl<M: Maps> Mirror<M> {
 
     fn change_station(&mut self, hop: Hop, station: Option<Mac>) {
         let Some(&number) = self.adjacencies.numbers.get(&hop) else { return };
-        let Some((_, adjacency)) = self.adjacencies.entries.get_mut(number as usize) else { return };
+        let Some(entry) = self.adjacencies.entries.get_mut(number as usize) else { return };
         match station {
             Some(station) => {
-                fill(&mut adjacency.header, station.0);
+                fill(&mut entry.adjacency.header, station.0);
                 self.write_adjacency(number);
             }
             None => self.close_adjacency(number),
@@ -475,8 +502,9 @@ impl<M: Maps> Mirror<M> {
     fn move_station(&mut self, lan: LanId, station: Mac, port: PortId) {
         let device = self.devices.get(port.index()).copied().flatten();
         for number in 0..self.adjacencies.entries.len() {
-            let Some((_, adjacency)) = self.adjacencies.entries.get_mut(number) else { continue };
-            if adjacency.link == lan.0 && adjacency.length == ETHERNET && adjacency.header.starts_with(&station.0) {
+            let Some(entry) = self.adjacencies.entries.get_mut(number) else { continue };
+            let adjacency = &mut entry.adjacency;
+            if entry.uses > 0 && entry.hop.link == lan.0 && adjacency.header.starts_with(&station.0) {
                 adjacency.port = port.0;
                 direct(adjacency, device);
                 self.write_adjacency(number as u32);
@@ -486,24 +514,63 @@ impl<M: Maps> Mirror<M> {
 
     /// Writes an adjacency as it is known; one without a device is closed.
     fn write_adjacency(&self, number: u32) {
-        let Some((_, adjacency)) = self.adjacencies.entries.get(number as usize) else { return };
-        if adjacency.ifindex == 0 {
-            return self.close_adjacency(number);
+        let Some(entry) = self.adjacencies.entries.get(number as usize) else { return };
+        match entry.adjacency.ifindex {
+            0 => self.close_adjacency(number),
+            _ => table::write(self.maps.adjacencies(), place(number), &entry.adjacency),
         }
-        let memory = self.maps.adjacencies();
-        let start = number as usize * size_of::<Adjacency>();
-        let before = memory.load(start);
-        memory.store(start, before | 1);
-        let words = bytemuck::bytes_of(adjacency).chunks_exact(4);
-        for (at, word) in (start..).step_by(4).zip(words).skip(1) {
-            memory.store(at, word.first_chunk().map_or(0, |word| u32::from_ne_bytes(*word)));
-        }
-        memory.store(start, (before | 1).wrapping_add(1));
     }
 
     fn close_adjacency(&self, number: u32) {
-        let memory = self.maps.adjacencies();
-        let start = number as usize * size_of::<Adjacency>();
-        memory.store(start, memory.load(start) | 1);
+        table::close(self.maps.adjacencies(), place(number));
+    }
+
+    fn is_closed(&self, number: u32) -> bool {
+        self.maps.adjacencies().load(place(number)) % 2 == 1
     }
 }
+
+/// Octets at which an adjacency is.
+fn place(number: u32) -> usize {
+    number as usize * size_of::<Adjacency>()
+}
+
+/// Lets frames leave by a device.
+fn direct(adjacency: &mut Adjacency, device: Option<Device>) {
+    adjacency.ifindex = device.map_or(0, |device| device.ifindex);
+    let flags = device.map_or([(false, 0); 3], |device| {
+        [(device.xdp, ADJACENT_XDP), (device.tap, ADJACENT_TAP), (device.checksum, ADJACENT_CHECKSUM)]
+    });
+    adjacency.flags = flags.iter().filter(|(is, _)| *is).fold(0, |flags, (_, flag)| flags | flag);
+}
+
+/// Writes octets over the front of a header.
+fn fill(header: &mut [u8], octets: impl IntoIterator<Item = u8>) {
+    for (to, from) in header.iter_mut().zip(octets) {
+        *to = from;
+    }
+}
+
+fn index_of(family: Family) -> usize {
+    match family {
+        Family::Ipv4 => IPV4,
+        Family::Ipv6 => IPV6,
+    }
+}
+
+fn family_of(address: IpAddr) -> Family {
+    match address {
+        IpAddr::V4(_) => Family::Ipv4,
+        IpAddr::V6(_) => Family::Ipv6,
+    }
+}
+
+/// The end of the unit of coarse time `last`, on the core's clock, of which `now` is in the unit `coarse`.
+fn at(now: Instant, coarse: u32, last: u32) -> Instant {
+    let units = u64::from(coarse.wrapping_sub(last).saturating_sub(1));
+    let ago = if coarse.wrapping_sub(last) > u32::MAX / 2 { 0 } else { units << UNIT_BITS };
+    Instant::ZERO + now.since(Instant::ZERO).saturating_sub(Duration::from_nanos(ago))
+}
+
+#[cfg(test)]
+mod tests;

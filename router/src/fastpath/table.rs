@@ -107,6 +107,11 @@ impl<R: Record, M: Memory> Table<R, M> {
         Table { flows, index, seed, seen: Vec::new(), used: 0, _record: PhantomData }
     }
 
+    /// The memory of the records.
+    pub fn memory(&self) -> &M {
+        &self.flows
+    }
+
     /// Number of records that there is room for.
     pub fn capacity(&self) -> u32 {
         let records = self.flows.len() / size_of::<R>();
@@ -140,9 +145,9 @@ impl<R: Record, M: Memory> Table<R, M> {
         if number >= self.capacity() {
             return false;
         }
-        self.write(number, record);
+        write(&self.flows, self.offset(number), record);
         if !self.enter(number, &record.key()) {
-            self.close(number);
+            close(&self.flows, self.offset(number));
             return false;
         }
         let index = number as usize;
@@ -162,26 +167,18 @@ impl<R: Record, M: Memory> Table<R, M> {
         self.used -= 1;
         let record = self.read(number)?;
         self.leave(number, &record.key());
-        self.close(number);
+        close(&self.flows, self.offset(number));
         Some(record)
     }
 
     /// Record `number` as it is; nothing beyond the end.
     pub fn read(&self, number: u32) -> Option<R> {
-        let mut record = R::zeroed();
-        let start = self.offset(number);
-        if number >= self.capacity() {
-            return None;
-        }
-        for (at, word) in (start..).step_by(4).zip(bytemuck::bytes_of_mut(&mut record).chunks_exact_mut(4)) {
-            word.copy_from_slice(&self.flows.load(at).to_ne_bytes());
-        }
-        Some(record)
+        (number < self.capacity()).then(|| load(&self.flows, self.offset(number)))
     }
 
-    /// What the kernel half has carried of `number` since it was last asked, and when last in its coarse time; nothing when
-    /// there was nothing.
-    pub fn carried(&mut self, number: u32) -> Option<(u32, u32)> {
+    /// How many packets the kernel half has carried of `number` since it was last asked, and its course; nothing when there
+    /// were none.
+    pub fn carried(&mut self, number: u32) -> Option<(u32, Course)> {
         let at = self.offset(number) + R::COURSE;
         let seen = self.seen.get_mut(number as usize)?.as_mut()?;
         let packets = self.flows.load(at + std::mem::offset_of!(Course, packets));
@@ -190,28 +187,11 @@ impl<R: Record, M: Memory> Table<R, M> {
             return None;
         }
         *seen = packets;
-        Some((new, self.flows.load(at + std::mem::offset_of!(Course, last))))
+        Some((new, load(&self.flows, at)))
     }
 
     fn offset(&self, number: u32) -> usize {
         number as usize * size_of::<R>()
-    }
-
-    fn write(&mut self, number: u32, record: &R) {
-        let start = self.offset(number);
-        let before = self.flows.load(start);
-        self.flows.store(start, before | 1);
-        let words = bytemuck::bytes_of(record).chunks_exact(4);
-        for (at, word) in (start..).step_by(4).zip(words).skip(1) {
-            self.flows.store(at, word.first_chunk().map_or(0, |word| u32::from_ne_bytes(*word)));
-        }
-        self.flows.store(start, (before | 1).wrapping_add(1));
-    }
-
-    /// Makes a record unused.
-    fn close(&mut self, number: u32) {
-        let start = self.offset(number);
-        self.flows.store(start, self.flows.load(start) | 1);
     }
 
     /// The places of the bucket that `key` is in, and the entry of record `number` there.
@@ -241,6 +221,41 @@ impl<R: Record, M: Memory> Table<R, M> {
                 self.index.store(at, 0);
             }
         }
+    }
+}
+
+/// Reads a structure word by word.
+pub fn load<T: Pod>(memory: &impl Memory, start: usize) -> T {
+    let mut value = T::zeroed();
+    for (at, word) in (start..).step_by(4).zip(bytemuck::bytes_of_mut(&mut value).chunks_exact_mut(4)) {
+        word.copy_from_slice(&memory.load(at).to_ne_bytes());
+    }
+    value
+}
+
+/// Writes a structure word by word.
+pub fn store<T: Pod>(memory: &impl Memory, start: usize, value: &T) {
+    store_words(memory, start, value, 0);
+}
+
+/// Writes a structure that begins with its sequence, so that a reader sees all of it or that it is being written. What is
+/// said of the sequence in `value` does not matter.
+pub fn write<T: Pod>(memory: &impl Memory, start: usize, value: &T) {
+    let odd = memory.load(start) | 1;
+    memory.store(start, odd);
+    store_words(memory, start, value, 1);
+    memory.store(start, odd.wrapping_add(1));
+}
+
+/// Says of a structure that begins with its sequence that it is unused.
+pub fn close(memory: &impl Memory, start: usize) {
+    memory.store(start, memory.load(start) | 1);
+}
+
+fn store_words<T: Pod>(memory: &impl Memory, start: usize, value: &T, from: usize) {
+    let words = bytemuck::bytes_of(value).chunks_exact(4);
+    for (at, word) in (start..).step_by(4).zip(words).skip(from) {
+        memory.store(at, word.first_chunk().map_or(0, |word| u32::from_ne_bytes(*word)));
     }
 }
 
@@ -313,12 +328,7 @@ mod tests {
             if entry >> NUMBER_BITS != (hash >> 56) as u32 {
                 return None;
             }
-            let start = number as usize * size_of::<Flow4>();
-            let mut octets = [0; size_of::<Flow4>()];
-            for (at, word) in (start..).step_by(4).zip(octets.chunks_exact_mut(4)) {
-                word.copy_from_slice(&flows.load(at).to_ne_bytes());
-            }
-            let flow: Flow4 = bytemuck::cast(octets);
+            let flow: Flow4 = load(flows, number as usize * size_of::<Flow4>());
             (flow.sequence % 2 == 0 && flow.key == *key).then_some(flow)
         })
     }
@@ -383,10 +393,11 @@ mod tests {
         let packets = at + std::mem::offset_of!(Course, packets);
         flows.store(packets, u32::MAX - 1);
         flows.store(at + std::mem::offset_of!(Course, last), 99);
-        assert_eq!(table.carried(7), Some((u32::MAX - 1, 99)));
+        let told = |(packets, course): (u32, Course)| (packets, course.last);
+        assert_eq!(table.carried(7).map(told), Some((u32::MAX - 1, 99)));
         assert_eq!(table.carried(7), None);
         flows.store(packets, 3);
-        assert_eq!(table.carried(7), Some((5, 99)));
+        assert_eq!(table.carried(7).map(told), Some((5, 99)));
         table.remove(7);
         assert_eq!(table.carried(7), None);
     }

@@ -60,6 +60,7 @@ struct adjacency {
     __u8 flags;
     __u8 header[22];
     __u8 padding[2];
+    __u8 address[16]; /* of the station, IPv4 in the first four; for the next program: see adopt.rs */
 };
 
 /* The other port can be reached from XDP (`exits` has it). */
