@@ -27,7 +27,7 @@ help:
 	@sed -n '/^$$/q; s/^# \{0,1\}//p' Makefile
 
 # Debian packages: to build; for the demo; for the tests: the labs and the guest with the real peers; for the benchmarks.
-BUILD_PACKAGES := build-essential ca-certificates pkg-config libpcap-dev
+BUILD_PACKAGES := build-essential ca-certificates pkg-config libpcap-dev clang libbpf-dev
 DEMO_PACKAGES := iproute2 iputils-ping udhcpc
 TEST_PACKAGES := $(DEMO_PACKAGES) isc-dhcp-client dnsmasq-base busybox-static ethtool tcpdump tshark traceroute \
 	ndisc6 radvd kea-dhcp6-server libfl2 qemu-system-x86 cpio

@@ -242,3 +242,6 @@ pub const VERDICTS: [&str; 22] = [
 
 /// Most octets of a frame in a sample.
 pub const SAMPLE: usize = 2048;
+
+#[cfg(test)]
+mod tests;

@@ -1,11 +1,13 @@
-//! bpf(2): loading a classifier and attaching it to a card for as long as this process lives.
+//! bpf(2): loading a classifier and attaching it to a card for as long as this process lives; running a program once.
 
 use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
+use std::time::Duration;
 
 use super::check;
 
 const PROG_LOAD: libc::c_int = 5;
+const PROG_RUN: libc::c_int = 10;
 const LINK_CREATE: libc::c_int = 28;
 const PROG_TYPE_SCHED_CLS: u32 = 3;
 const ATTACH_TCX_INGRESS: u32 = 46;
@@ -65,4 +67,71 @@ pub fn attach_tcx(program: BorrowedFd<'_>, index: i32, egress: bool) -> io::Resu
         .with(12, BEFORE.to_ne_bytes());
     // SAFETY: the command takes no addresses.
     unsafe { attributes.call(LINK_CREATE) }
+}
+
+/// What a program has done with a frame.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Ran {
+    /// What it returned.
+    pub verdict: u32,
+    /// Octets of the frame then.
+    pub length: usize,
+    /// Time it took, on average.
+    pub time: Duration,
+}
+
+/// What a program of XDP or of a classifier is told of where a frame came in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Arrival {
+    /// XDP: the device's number.
+    Xdp(u32),
+    /// A classifier: the device's number.
+    Classifier(u32),
+}
+
+/// Runs a program `repeat` times over a frame as if it had come in by a device of this network namespace, one run on what
+/// the last has left. The frame as it is then is written to `after`; it must have room for it. Nothing is sent.
+pub fn run(
+    program: BorrowedFd<'_>,
+    arrival: Arrival,
+    frame: &[u8],
+    after: &mut [u8],
+    repeat: u32,
+) -> io::Result<Ran> {
+    /// Octets of `struct xdp_md` and `struct __sk_buff` up to the last member that is set here.
+    const XDP_MD: usize = 24;
+    const SK_BUFF: usize = 44;
+    let length =
+        |octets: usize| u32::try_from(octets).map_err(|_| io::Error::from(io::ErrorKind::InvalidInput));
+
+    let mut context = [0; SK_BUFF];
+    let (size, fields) = match arrival {
+        // `data_end` and `ingress_ifindex`.
+        Arrival::Xdp(device) => (XDP_MD, [(4, length(frame.len())?), (12, device)]),
+        // `ifindex`; the other member stays as it is.
+        Arrival::Classifier(device) => (SK_BUFF, [(40, device), (40, device)]),
+    };
+    for (offset, value) in fields {
+        if let Some(place) = context.get_mut(offset..).and_then(<[u8]>::first_chunk_mut) {
+            *place = value.to_ne_bytes();
+        }
+    }
+    let mut attributes = Attributes::new()
+        .with(0, program.as_raw_fd().to_ne_bytes())
+        .with(8, length(frame.len())?.to_ne_bytes())
+        .with(12, length(after.len())?.to_ne_bytes())
+        .with(16, (frame.as_ptr() as u64).to_ne_bytes())
+        .with(24, (after.as_mut_ptr() as u64).to_ne_bytes())
+        .with(32, repeat.to_ne_bytes())
+        .with(40, length(size)?.to_ne_bytes())
+        .with(48, (context.as_ptr() as u64).to_ne_bytes());
+    // SAFETY: the addresses are those of slices of the lengths given, of which `after` may be written to; the kernel writes
+    // what the program has done into the attributes, which are ours.
+    check(unsafe { libc::syscall(libc::SYS_bpf, PROG_RUN, attributes.0.as_mut_ptr(), attributes.0.len()) }
+        as libc::c_int)?;
+    let told = |offset: usize| {
+        let octets = attributes.0.get(offset..).and_then(<[u8]>::first_chunk);
+        octets.map_or(0, |octets| u32::from_ne_bytes(*octets))
+    };
+    Ok(Ran { verdict: told(4), length: told(12) as usize, time: Duration::from_nanos(u64::from(told(36))) })
 }

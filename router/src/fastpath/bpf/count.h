@@ -1,0 +1,43 @@
+/* What became of frames, what links and flows have carried. */
+#ifndef GENKAN_COUNT_H
+#define GENKAN_COUNT_H
+
+#include "lookup.h"
+#include "maps.h"
+#include "parse.h"
+
+/* Counts a verdict. */
+static __always_inline void count(enum verdict verdict)
+{
+    __u32 number = verdict;
+    __u64 *counter = bpf_map_lookup_elem(&verdicts, &number);
+
+    if (counter)
+        ++*counter;
+}
+
+/* Counts a packet that was carried, at its links and its flow. The flow's numbers are written without a lock: its packets
+ * come by one queue, so it is rare that two processors do; then one packet is missing, which nobody relies on. */
+static __always_inline void count_carried(const struct packet *packet, const struct way *way)
+{
+    struct course *course = way->course;
+    __u32 now = bpf_ktime_get_coarse_ns() >> 30, link = packet->link;
+    struct usage *used = bpf_map_lookup_elem(&usage, &link);
+
+    if (used) {
+        used->rx_packets++;
+        used->rx_octets += packet->received;
+    }
+    link = way->link;
+    used = bpf_map_lookup_elem(&usage, &link);
+    if (used) {
+        used->tx_packets++;
+        used->tx_octets += packet->total;
+    }
+    if (course->last != now)
+        course->last = now;
+    course->packets++;
+    course->octets += packet->total;
+}
+
+#endif
