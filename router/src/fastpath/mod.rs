@@ -5,6 +5,7 @@ pub mod layout;
 pub mod mirror;
 pub mod table;
 
+pub use crate::sys::bpf::{Arrival, Ran, run};
 pub use crate::sys::shared::SharedMemory;
 
 /// Octets at an address that the readers of object files can use.
