@@ -31,7 +31,7 @@ BUILD_PACKAGES := build-essential ca-certificates pkg-config libpcap-dev clang l
 DEMO_PACKAGES := iproute2 iputils-ping udhcpc
 TEST_PACKAGES := $(DEMO_PACKAGES) isc-dhcp-client dnsmasq-base busybox-static ethtool tcpdump tshark traceroute \
 	ndisc6 radvd kea-dhcp6-server libfl2 qemu-system-x86 cpio
-BENCH_PACKAGES := $(TEST_PACKAGES) nftables valgrind
+BENCH_PACKAGES := $(TEST_PACKAGES) nftables valgrind linux-perf
 
 # Installs what is missing; says nothing when nothing is.
 setup:

@@ -86,6 +86,12 @@ impl Namespace {
         self.set(format!("/proc/sys/net/ipv6/conf/{device}/{name}"), value);
     }
 
+    /// What the kernel says of a device in /sys/class/net: its "ifindex", its "address".
+    #[track_caller]
+    pub fn fact(&self, device: &str, name: &str) -> String {
+        self.run(&format!("cat /sys/class/net/{device}/{name}")).trim().to_string()
+    }
+
     /// A command that will run in this namespace.
     pub fn command(&self, program: &str) -> Command {
         let mut command = Command::new("ip");

@@ -1,107 +1,120 @@
-//! `make bench`: measures, and prints what becomes `tests/bench/RESULTS.md`. There is no goal yet, only the record; so
-//! nothing here asserts a time.
+//! `make bench`: measures, and prints what becomes `tests/bench/RESULTS.md`.
 //!
-//! - nanoseconds per packet: what criterion measured (`tests/benches/core.rs`), from its own files;
-//! - instructions per packet: callgrind over two runs of `packet-path` of different lengths, whose difference is packets
-//!   alone;
-//! - bulk TCP through a lab, beside nft masquerade (`genkan_tests::bulk`).
+//! `bench` runs `bench PART` for each part of [`genkan_tests::bench`], in a process of its own with a time limit, and puts
+//! together what they print. A part that fails has its error in the table, and the others go on.
 
 use std::fmt::Write as _;
-use std::process::Command;
+use std::io::{BufRead, BufReader, Read};
+use std::process::{Command, ExitStatus, Stdio};
+use std::thread;
+use std::time::{Duration, Instant};
 
-use genkan_tests::packet_path::BATCH;
-use genkan_tests::{bulk, lab};
-
-/// The ways through the core: as `packet-path` knows them, as criterion's groups are called, and for the table.
-const WAYS: [(&str, &str, &str); 2] =
-    [("up", "lan-to-pppoe", "LAN → PPPoE"), ("down", "pppoe-to-lan", "PPPoE → LAN")];
-const FLOWS: [usize; 3] = [1, 1_000, 100_000];
-const SIZES: [usize; 2] = [64, 1400];
-/// Batches of the short and the long run under callgrind. The difference visits every flow.
-const BATCHES: [usize; 2] = [1, 1 + 100_000 / BATCH];
+use genkan_tests::bench::{GOALS, PARTS, Part, Row};
+use genkan_tests::netns;
 
 fn main() {
-    match results() {
-        Ok(text) => print!("{text}"),
-        Err(error) => {
-            eprintln!("bench: {error}");
-            std::process::exit(1);
-        }
+    match std::env::args().nth(1) {
+        None => print!("{}", results()),
+        Some(name) => match PARTS.iter().find(|part| part.name == name) {
+            Some(part) => print!("{}", (part.run)()),
+            None => {
+                let names: Vec<_> = PARTS.iter().map(|part| part.name).collect();
+                eprintln!("usage: bench [{}]", names.join("|"));
+                std::process::exit(2);
+            }
+        },
     }
 }
 
-fn results() -> Result<String, String> {
+fn results() -> String {
     let load = std::fs::read_to_string("/proc/loadavg").unwrap_or_default();
     let load = load.split(' ').take(3).collect::<Vec<_>>().join(", ");
-    let mut text = String::from(
-        "# Results\n\nWritten by `make bench`.\n\n## The core alone\n\nEstablished flows with NAT and filter, in memory, one thread; \
-         the copy into the receive buffer is part of it. Time is criterion's median with its 95 % interval; instructions \
-         are callgrind's.\n\n\
-         | way | frame, octets | flows | ns per packet | instructions per packet |\n|---|---|---|---|---|\n",
-    );
-    for (way, group, title) in WAYS {
-        for size in SIZES {
-            for flows in FLOWS {
-                eprintln!("bench: instructions, {title}, {size} octets, {flows} flows");
-                let [low, median, high] = nanoseconds(group, size, flows)?;
-                let instructions = instructions(way, size, flows)?;
-                let time = format!("{median:.0} ({low:.0}–{high:.0})");
-                let _ = writeln!(text, "| {title} | {size} | {flows} | {time} | {instructions:.0} |");
+    let begin = Instant::now();
+    let (mut goals, mut sections) = (String::new(), String::new());
+    for part in &PARTS {
+        eprintln!("bench: {}", part.title);
+        match run(part) {
+            Ok(said) => {
+                let length =
+                    said.lines().take_while(|line| line.starts_with('|')).map(|line| line.len() + 1).sum();
+                let (rows, text) = said.split_at(length);
+                goals.push_str(rows);
+                let _ = write!(sections, "\n## {}\n\n{}", part.title, text.trim_start());
+            }
+            Err(error) => {
+                eprintln!("bench: {}: {error}", part.name);
+                for number in part.numbers {
+                    let _ = write!(goals, "{}", Row::failed(number, &error));
+                }
+                let _ = write!(sections, "\n## {}\n\nNot measured: {error}\n", part.title);
             }
         }
+        netns::sweep();
     }
-    eprintln!("bench: bulk TCP through the lab");
-    let _ = write!(
-        text,
-        "\n## Bulk TCP through the lab\n\nLinux translates plain IP. genkan dials PPPoE, and the ISP is a second genkan on \
-         the same processors. Every offload of the senders is on.\n\n{}",
-        bulk::compare()
-    );
-    let _ = write!(text, "\n## Machine\n\n{}", machine(load));
-    Ok(text)
+    format!(
+        "# Results\n\nWritten by `make bench`, which takes less than ten minutes; `target/release/bench PART` measures one part \
+         again (parts: {}). Only ratios within one run mean anything: what is compared is measured in turns, round by round, \
+         a ratio is of the same round, and a value is the median of rounds with the lowest and highest. The control is the \
+         same thing measured twice; what differs less than that is not claimed.\n\n{GOALS}{goals}{sections}\n\
+         ## Machine\n\n{}- time that the measurements took: {} s\n",
+        PARTS.iter().map(|part| part.name).collect::<Vec<_>>().join(", "),
+        machine(load),
+        begin.elapsed().as_secs()
+    )
 }
 
-/// Criterion's median of one packet's time, between the bounds of its interval.
-fn nanoseconds(group: &str, size: usize, flows: usize) -> Result<[f64; 3], String> {
-    let path = lab::target().join(format!("criterion/{group}/{size}-octets/{flows}/new/estimates.json"));
-    let text = std::fs::read_to_string(&path)
-        .map_err(|error| format!("{}: {error}; `make bench` runs criterion first", path.display()))?;
-    let estimates: serde_json::Value =
-        serde_json::from_str(&text).map_err(|error| format!("{}: {error}", path.display()))?;
-    let median = &estimates["median"];
-    let values = [
-        &median["confidence_interval"]["lower_bound"],
-        &median["point_estimate"],
-        &median["confidence_interval"]["upper_bound"],
-    ];
-    let values = values.map(|value| value.as_f64().map(|batch| batch / BATCH as f64));
-    match values {
-        [Some(low), Some(median), Some(high)] => Ok([low, median, high]),
-        _ => Err(format!("{} holds no median", path.display())),
+/// Runs a part in a process of its own, and returns what it prints.
+fn run(part: &Part) -> Result<String, String> {
+    let program = std::env::current_exe().map_err(|error| error.to_string())?;
+    let mut child = Command::new(program)
+        .arg(part.name)
+        // A log of every packet would be what is measured.
+        .env("RUST_LOG", "info")
+        .env("RUST_BACKTRACE", "0")
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .map_err(|error| error.to_string())?;
+    let (out, err) = (child.stdout.take(), child.stderr.take());
+    let out = thread::spawn(move || {
+        let mut text = String::new();
+        let _ = out.map(|mut out| out.read_to_string(&mut text));
+        text
+    });
+    let err = thread::spawn(move || {
+        let lines = BufReader::new(err?).lines().map_while(Result::ok);
+        let lines: Vec<_> = lines.inspect(|line| eprintln!("bench: {line}")).collect();
+        complaint(&lines)
+    });
+    let end = Instant::now() + part.limit;
+    let status = loop {
+        match child.try_wait() {
+            Ok(Some(status)) => break Some(status),
+            Ok(None) if Instant::now() < end => thread::sleep(Duration::from_millis(50)),
+            _ => break None,
+        }
+    };
+    if status.is_none() {
+        let _ = child.kill();
+        let _ = child.wait();
+        // What it has started holds the pipes; it ends with its namespaces.
+        netns::sweep();
+    }
+    let (text, complaint) = (out.join().unwrap_or_default(), err.join().unwrap_or_default());
+    match status.as_ref().map(ExitStatus::success) {
+        Some(true) => Ok(text),
+        Some(false) => Err(complaint.unwrap_or_else(|| "it failed without a word".into())),
+        None => Err(format!("it took more than {} s", part.limit.as_secs())),
     }
 }
 
-/// Instructions of one packet.
-fn instructions(way: &str, size: usize, flows: usize) -> Result<f64, String> {
-    let [short, long] = BATCHES.map(|batches| collected(way, size, flows, batches));
-    let packets = (BATCHES[1] - BATCHES[0]) * BATCH;
-    Ok((long? - short?) as f64 / packets as f64)
-}
-
-/// Instructions of a whole run.
-fn collected(way: &str, size: usize, flows: usize, batches: usize) -> Result<u64, String> {
-    let program = lab::target().join("release/packet-path");
-    let output = Command::new("valgrind")
-        .args(["--tool=callgrind", "--callgrind-out-file=/dev/null"])
-        .arg(&program)
-        .arg(way)
-        .args([flows, size, batches].map(|number| number.to_string()))
-        .output()
-        .map_err(|error| format!("valgrind: {error}"))?;
-    let said = String::from_utf8_lossy(&output.stderr);
-    said.lines()
-        .find_map(|line| line.split_once("Collected : ")?.1.trim().parse().ok())
-        .ok_or_else(|| format!("callgrind over {} says no number:\n{said}", program.display()))
+/// What a panic says, from what a process wrote.
+fn complaint(lines: &[String]) -> Option<String> {
+    let at = lines.iter().position(|line| line.contains("panicked at"))?;
+    let words = lines.get(at + 1..)?.iter().take_while(|line| !line.starts_with("note:"));
+    let text = words.map(|line| line.trim()).collect::<Vec<_>>().join(" ");
+    Some(text.chars().take(300).collect())
 }
 
 /// What all this was measured on.
@@ -115,14 +128,14 @@ fn machine(load: String) -> String {
         let output = Command::new(program).args(arguments).output().map(|output| output.stdout);
         String::from_utf8_lossy(&output.unwrap_or_default()).trim().to_string()
     };
-    let processors = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+    let processors = thread::available_parallelism().map_or(1, std::num::NonZero::get);
     let is_virtual = if first("/proc/cpuinfo", "flags").contains("hypervisor") { ", virtual" } else { "" };
     let facts = [
         ("processors", format!("{processors} × {}{is_virtual}", first("/proc/cpuinfo", "model name"))),
         ("load before, of 1, 5 and 15 minutes", load),
         ("memory", first("/proc/meminfo", "MemTotal")),
         ("system", said("uname", &["-sr"])),
-        ("compiler", said("rustc", &["--version"])),
+        ("compilers", [said("rustc", &["--version"]), said("clang", &["-dumpversion"])].join(", clang ")),
         ("sources", said("git", &["-C", env!("CARGO_MANIFEST_DIR"), "describe", "--always", "--dirty"])),
         ("date", said("date", &["-u", "+%F"])),
     ];

@@ -1,0 +1,129 @@
+//! Rows 1 to 3: packets per second through the kernel.
+
+use std::fmt::Write as _;
+use std::time::Duration;
+
+use super::genkan::Dialled;
+use super::instrument::{Kind, Load, Way, on_first_processor};
+use super::peers::{Line, Peer};
+use super::stats::Rounds;
+use super::{Report, Row, attempt, profile};
+use crate::lab::Lab;
+
+const ROUNDS: usize = 5;
+const DURATION: Duration = Duration::from_millis(300);
+const FEW: u32 = 1_000;
+const FLOWS: u32 = 10_000;
+const MANY: u32 = 1_000_000;
+
+/// Load of so many flows, as fast as it goes.
+pub fn flat_out(way: Way, flows: u32) -> Load {
+    Load { way, kind: Kind::Load, flows, rate: None, probes: 0 }
+}
+
+/// A thing to measure: its name, which line, which load.
+struct Course {
+    name: &'static str,
+    line: usize,
+    load: Load,
+    rates: Rounds,
+    lost: f64,
+}
+
+/// Measures.
+pub fn measure() -> Report {
+    let lab = Lab::new("bench-rates");
+    let peers = [Peer::Masquerade, Peer::Forwarding, Peer::Redirect, Peer::Drop];
+    let mut lines: Vec<Line> = peers.into_iter().map(Line::of).collect();
+    let mut courses: Vec<Course> = [
+        ("nft masquerade + stateful filter, plain IP", 0, Way::Up, FLOWS),
+        ("the same again (control)", 0, Way::Up, FLOWS),
+        ("Linux forwarding, no netfilter", 1, Way::Up, FLOWS),
+        ("bare XDP redirect", 2, Way::Up, FLOWS),
+        ("the same again (control)", 2, Way::Up, FLOWS),
+        ("XDP drop: the generator's ceiling", 3, Way::Up, FLOWS),
+        ("genkan, LAN → PPPoE, 10,000 flows", 4, Way::Up, FLOWS),
+        ("genkan, PPPoE → LAN, 10,000 flows", 4, Way::Down, FLOWS),
+        ("genkan, LAN → PPPoE, 1,000 flows", 4, Way::Up, FEW),
+        ("the same again (control)", 4, Way::Up, FEW),
+        ("genkan, LAN → PPPoE, 1,000,000 flows", 4, Way::Up, MANY),
+    ]
+    .map(|(name, line, way, flows)| Course {
+        name,
+        line,
+        load: flat_out(way, flows),
+        rates: Rounds::default(),
+        lost: 0.0,
+    })
+    .into();
+    eprintln!("establishing flows through Linux");
+    on_first_processor(|| lines[..2].iter_mut().for_each(|line| line.establish(FLOWS, 1e5)));
+    // Without genkan the kernel's own routers are measured all the same.
+    let dialled = attempt(|| {
+        let mut dialled = Dialled::new(&lab, 1 << 20);
+        dialled.attached("lan0");
+        dialled.attached("wan0");
+        eprintln!("establishing {MANY} flows through genkan");
+        on_first_processor(|| dialled.line.establish(MANY, 2e5));
+        dialled
+    });
+    let error = dialled.as_ref().err().cloned();
+    let mut dialled = dialled.inspect_err(|_| courses.retain(|course| course.line < 4)).ok();
+    for round in 1..=ROUNDS {
+        eprintln!("round {round} of {ROUNDS}");
+        on_first_processor(|| {
+            for course in &mut courses {
+                let line = match &mut dialled {
+                    Some(dialled) if course.line == 4 => &mut dialled.line,
+                    _ => &mut lines[course.line],
+                };
+                let outcome = line.instrument.run(course.load, DURATION);
+                course.rates.0.push(outcome.rate());
+                course.lost += 1.0 - outcome.received as f64 / outcome.sent as f64;
+            }
+        });
+    }
+    let mut report = report(&courses, error);
+    if let Some(dialled) = &mut dialled {
+        report.text += &carried(dialled);
+        report.text +=
+            &profile::of(&mut dialled.line, "genkan, LAN → PPPoE, 10,000 flows", flat_out(Way::Up, FLOWS));
+    }
+    report.text += &profile::of(&mut lines[0], "nft masquerade", flat_out(Way::Up, FLOWS));
+    report
+}
+
+fn report(courses: &[Course], error: Option<String>) -> Report {
+    let mut text = format!(
+        "Generator, router and sink run on one processor, a batch of 64 frames after the other; ns is one packet's whole way. \
+         {ROUNDS} rounds of {} ms each.\n\n\
+         | path, 64-octet UDP | Mpps | ns | lost | to nft masquerade | to bare redirect |\n|---|---|---|---|---|---|\n",
+        DURATION.as_millis()
+    );
+    let rates = |index: usize| &courses[index].rates;
+    for course in courses {
+        let mpps = Rounds(course.rates.0.iter().map(|rate| rate / 1e6).collect());
+        let _ = writeln!(
+            text,
+            "| {} | {mpps} | {:.0} | {:.2} % | {} | {} |",
+            course.name,
+            1e9 / course.rates.median(),
+            100.0 * course.lost / ROUNDS as f64,
+            course.rates.to(rates(0)),
+            course.rates.to(rates(3)),
+        );
+    }
+    let row = |number, this, that, control: (usize, usize)| match &error {
+        None => Row::new(number, rates(this).to(rates(that)), rates(control.0).to(rates(control.1))),
+        Some(error) => Row::failed(number, error),
+    };
+    let rows = vec![row("1", 6, 0, (1, 0)), row("2", 6, 3, (4, 3)), row("3", 10, 8, (9, 8))];
+    Report { rows, text }
+}
+
+/// How many of the packets the kernel half says it has carried.
+fn carried(dialled: &mut Dialled) -> String {
+    let status = dialled.genkan().status().unwrap_or_default();
+    let said = &status["fast_path"];
+    if said.is_null() { String::new() } else { format!("\n`genkan status` afterwards: `{said}`\n") }
+}
