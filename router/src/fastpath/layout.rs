@@ -141,7 +141,7 @@ pub struct Course {
     /// See `bpf/layout.h`.
     pub ingress_port: u16,
     /// See `bpf/layout.h`.
-    pub flags: u16,
+    pub tick: u16,
     /// See `bpf/layout.h`.
     pub last: u32,
     /// See `bpf/layout.h`.

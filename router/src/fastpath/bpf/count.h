@@ -6,6 +6,9 @@
 #include "maps.h"
 #include "parse.h"
 
+/* A tick is two to this power of jiffies: from a quarter of a second to two and a half. */
+#define TICK_BITS 8
+
 /* Counts a verdict. */
 static __always_inline void count(enum verdict verdict)
 {
@@ -21,7 +24,8 @@ static __always_inline void count(enum verdict verdict)
 static __always_inline void count_carried(const struct packet *packet, const struct way *way)
 {
     struct course *course = way->course;
-    __u32 now = bpf_ktime_get_coarse_ns() >> 30, link = packet->link;
+    __u32 link = packet->link;
+    __u16 tick = bpf_jiffies64() >> TICK_BITS;
     struct usage *used = bpf_map_lookup_elem(&usage, &link);
 
     if (used) {
@@ -34,8 +38,11 @@ static __always_inline void count_carried(const struct packet *packet, const str
         used->tx_packets++;
         used->tx_octets += packet->total;
     }
-    if (course->last != now)
-        course->last = now;
+    /* The tick is but read, the time has to be asked for. */
+    if (course->tick != tick) {
+        course->tick = tick;
+        course->last = bpf_ktime_get_coarse_ns() >> 30;
+    }
     course->packets++;
     course->octets += packet->total;
 }

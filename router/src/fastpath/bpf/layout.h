@@ -97,7 +97,7 @@ struct course {
     __u32 ingress_epoch; /* of the link that packets come in by, when it was written */
     __u32 egress_epoch;  /* of the link that they leave by */
     __u16 ingress_port;  /* number of the port that they come by */
-    __u16 flags;
+    __u16 tick;          /* kernel: of its own clock when it last looked for `last` */
     __u32 last;    /* kernel: coarse time of the last packet, in units of 2^30 ns since the system started */
     __u32 packets; /* kernel: carried, modulo 2^32 */
     __u32 octets;  /* kernel: of those, from the IP header on, modulo 2^32 */

@@ -94,7 +94,7 @@ fn structures_are_laid_out_alike() {
         ("key6", structure!(Key6: source, destination, ports, link, protocol, zero)),
         (
             "course",
-            structure!(Course: adjacency, ingress_epoch, egress_epoch, ingress_port, flags, last, packets, octets),
+            structure!(Course: adjacency, ingress_epoch, egress_epoch, ingress_port, tick, last, packets, octets),
         ),
         (
             "flow4",
