@@ -13,9 +13,10 @@ use alloc::string::String;
 use alloc::vec::Vec;
 
 use crate::control::{Control, Event, Exit};
-use crate::forward::{Forwarder, Punt};
-use crate::frame::{Batch, Egress, Pool};
-use crate::id::PortId;
+use crate::forward::offload::{Carried, FlowHandle, Offload, OffloadedFlow};
+use crate::forward::{Forwarder, Punt, Usage};
+use crate::frame::{Batch, Egress, Frame, Pool};
+use crate::id::{Interface, PortId};
 use crate::ledger::{Balance, Ledger};
 use crate::machine::Cx;
 use crate::rng::SeededRng;
@@ -125,6 +126,47 @@ impl Gateway {
     /// Both sides of the account, which are equal at any time between two calls.
     pub fn balance(&self) -> Balance {
         self.egress.ledger().balance(self.forwarder.held())
+    }
+
+    /// Says that there is a kernel half that carries flows, or none. There is none at first.
+    pub fn set_offload(&mut self, on: bool) {
+        self.forwarder.set_offload(on);
+    }
+
+    /// What the kernel half is to do: to be taken out after each call, until there is nothing left, in this order.
+    pub fn poll_offload(&mut self) -> Option<Offload> {
+        self.forwarder.poll_offload()
+    }
+
+    /// The kernel half has carried packets of a flow, at most [`SWEEP`](crate::forward::offload::SWEEP) ago: flow and stations are in use.
+    pub fn note_carried(&mut self, now: Instant, carried: &Carried) {
+        self.forwarder.note_carried(now, carried);
+    }
+
+    /// The kernel half has carried this much by an interface since it was last said. What was received is a sign of life of
+    /// a session's peer.
+    pub fn note_usage(&mut self, now: Instant, interface: Interface, carried: Usage) {
+        self.forwarder.note_usage(now, interface, carried);
+    }
+
+    /// What becomes of a frame by `port` that needs no question asked, and by which port it leaves. Nothing is counted or
+    /// changed. `None` when there are questions.
+    pub fn rehearse(&mut self, now: Instant, port: PortId, frame: &[u8]) -> Option<(PortId, Vec<u8>)> {
+        let mut frame = Frame::from_bytes(frame);
+        let exit = self.forwarder.rehearse(now, port, &mut frame)?;
+        Some((exit, frame.bytes().to_vec()))
+    }
+
+    /// This flow is never handed over again.
+    pub fn bar(&mut self, flow: FlowHandle) {
+        self.forwarder.bar(flow);
+    }
+
+    /// Lets a flow that an earlier run handed over go on, by one of its directions; the other gives the same handle. `None`
+    /// when it no longer fits: an address, a prefix or a port is not ours any more, or a rule or a limit forbids it. A
+    /// flow that came in by another flow's mapping fits only after that one.
+    pub fn adopt_flow(&mut self, now: Instant, flow: &OffloadedFlow) -> Option<FlowHandle> {
+        self.forwarder.adopt_flow(&mut Cx { now, rng: &mut self.rng }, flow)
     }
 
     /// Sends what Control has to say. False when it had nothing.

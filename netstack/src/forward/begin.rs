@@ -5,6 +5,7 @@ use core::net::Ipv4Addr;
 use crate::dns::PORT as DNS;
 use crate::forward::filter::{Candidate, Verdict, judge};
 use crate::forward::flow::{Account, Flow, FlowId, FlowState, MappingId, Pair, Refused, Translated};
+use crate::forward::handover::Handed;
 use crate::forward::icmp::IcmpError;
 use crate::forward::key::{Key, Realm};
 use crate::forward::link::LinkIpv4;
@@ -367,6 +368,9 @@ impl Forwarder {
             state: opening_state(ingress, packet, plan.out),
             refreshed: second,
             account: plan.account,
+            handed: Handed::default(),
+            packets: 0,
+            kernel_packets: 0,
         };
         self.flows.insert(flow.with_deltas()).map_err(|refused| {
             Refusal::silent(match refused {

@@ -54,14 +54,31 @@ impl Bridge {
     }
 
     /// Notes that a frame from `source` came by `port`. Addresses of groups and the router's own are not learned, nor is
-    /// a new one when the table is full.
-    pub fn learn(&mut self, now: Instant, source: Mac, port: PortId) {
+    /// a new one when the table is full. True when the station was behind another port until now.
+    pub fn learn(&mut self, now: Instant, source: Mac, port: PortId) -> bool {
         if let Some(station) = self.stations.get_mut(&source) {
-            *station = Station { port, seen: now };
-        } else if self.stations.len() < STATIONS && source.is_station() && !self.own.contains(&source) {
+            let before = core::mem::replace(station, Station { port, seen: now });
+            return before.port != port;
+        }
+        if self.stations.len() < STATIONS && source.is_station() && !self.own.contains(&source) {
             self.stations.insert(source, Station { port, seen: now });
             self.next_sweep.get_or_insert(now + AGEING);
         }
+        false
+    }
+
+    /// Notes that a frame from `source` came by `port` some time ago, at `seen`. What has been learned since holds.
+    pub fn refresh(&mut self, seen: Instant, source: Mac, port: PortId) {
+        match self.stations.get_mut(&source) {
+            Some(station) if station.port == port => station.seen = station.seen.max(seen),
+            Some(_) => {}
+            None => drop(self.learn(seen, source, port)),
+        }
+    }
+
+    /// True for an address of the router's.
+    pub fn is_own(&self, address: Mac) -> bool {
+        self.own.contains(&address)
     }
 
     /// Where a frame to `destination` that came by `ingress` goes. Frames that a bridge may not pass on (802.1D-2004 table

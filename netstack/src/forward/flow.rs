@@ -11,7 +11,9 @@ use core::net::Ipv4Addr;
 
 use hashbrown::HashTable;
 
+use crate::forward::handover::Handed;
 use crate::forward::key::{FlowKey, Key};
+use crate::forward::offload::SWEEP;
 use crate::forward::parse::Carries;
 use crate::forward::tcp::{Clock, TcpState};
 use crate::forward::wheel::Wheel;
@@ -142,6 +144,12 @@ pub(crate) struct Flow<K: FlowKey = Key> {
     pub refreshed: u32,
     /// Whom it is counted against.
     pub account: Option<Account<K::Address>>,
+    /// What the kernel half has been told of it.
+    pub handed: Handed,
+    /// Packets that have come through here, modulo 2^32.
+    pub packets: u32,
+    /// Packets that the kernel half has carried.
+    pub kernel_packets: u64,
 }
 
 /// What a flow keeps of its translation to another IPv4 address.
@@ -178,15 +186,6 @@ impl Flow {
         }
     }
 
-    /// True when a packet of either direction that neither begins nor ends anything changes the flow's clock alone, and when
-    /// the epochs of its ends tell whether it is current.
-    #[inline(always)]
-    pub fn is_settled(&self) -> bool {
-        self.confirmed
-            && matches!(self.state, FlowState::Udp | FlowState::Tcp(TcpState::Established))
-            && !matches!(self.translated.mappings, Pair(Some(_), Some(_)))
-    }
-
     /// Fills in the deltas from the keys.
     pub fn with_deltas(mut self) -> Flow {
         let delta = |from: Key, to: Key| {
@@ -206,9 +205,30 @@ impl Flow {
 }
 
 impl<K: FlowKey> Flow<K> {
+    /// True when a packet of either direction that neither begins nor ends anything changes the flow's clock alone, and when
+    /// the epochs of its ends tell whether it is current.
+    #[inline(always)]
+    pub fn is_settled(&self) -> bool {
+        use TcpState::{Established, HalfClosed};
+        self.confirmed
+            && matches!(
+                self.state,
+                FlowState::Udp | FlowState::Icmp | FlowState::Tcp(Established | HalfClosed(_))
+            )
+            && !K::is_hairpin(&self.translated)
+    }
+
+    /// For each direction: the kernel half carries it.
+    pub fn in_kernel(&self) -> (bool, bool) {
+        (self.handed.has(Direction::Original), self.handed.has(Direction::Reply))
+    }
+
     fn due(&self, timeouts: &Timeouts) -> u32 {
-        let timeout = self.state.timeout(timeouts).as_secs();
-        let timeout = u32::try_from(timeout).unwrap_or(u32::MAX);
+        let mut timeout = self.state.timeout(timeouts);
+        if self.handed.is_handed() {
+            timeout = timeout.saturating_add(SWEEP);
+        }
+        let timeout = u32::try_from(timeout.as_secs()).unwrap_or(u32::MAX);
         self.refreshed.saturating_add(timeout).saturating_add(1)
     }
 }
@@ -295,11 +315,11 @@ impl<K: FlowKey> FlowTable<K> {
         Some((slot >> 1, direction_of(slot)))
     }
 
-    /// The flow that `key` tells, to change, and its direction.
+    /// The flow that `key` tells, to change, with its number and the direction.
     #[inline(always)]
-    pub fn find_mut(&mut self, key: K) -> Option<(&mut Flow<K>, Direction)> {
+    pub fn find_mut(&mut self, key: K) -> Option<(FlowId, &mut Flow<K>, Direction)> {
         let (id, direction) = self.find(key)?;
-        Some((self.records.get_mut(id as usize)?.as_mut()?, direction))
+        Some((id, self.records.get_mut(id as usize)?.as_mut()?, direction))
     }
 
     /// The flow `id`.
@@ -315,6 +335,11 @@ impl<K: FlowKey> FlowTable<K> {
     /// Every flow.
     pub fn iter(&self) -> impl Iterator<Item = &Flow<K>> + '_ {
         self.records.iter().flatten()
+    }
+
+    /// Every flow, to change.
+    pub fn iter_mut(&mut self) -> impl Iterator<Item = &mut Flow<K>> + '_ {
+        self.records.iter_mut().flatten()
     }
 
     /// Number of slab records, used and free, for a sweep by [`FlowTable::get`].
@@ -370,6 +395,7 @@ impl<K: FlowKey> FlowTable<K> {
     /// sent by from inside, and so uses its mappings.
     pub fn advance(&mut self, id: FlowId, direction: Direction, carries: Carries, now: u32) -> bool {
         let Some(flow) = self.records.get_mut(id as usize).and_then(Option::as_mut) else { return false };
+        flow.packets = flow.packets.wrapping_add(1);
         let mut clock = Clock::Refresh;
         let opened = match (flow.state, carries) {
             (FlowState::Tcp(state), Carries::Tcp(flags))

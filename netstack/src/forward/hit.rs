@@ -5,74 +5,77 @@
 //! was, and the frame goes the long way, which asks anew. So it may give up at any question for speed alone, but it must let
 //! nothing pass that the long way would not, nor pass it otherwise.
 
+use crate::forward::Forwarder;
 use crate::forward::emit::is_plain;
-use crate::forward::ingress::{DHCP_CLIENT, DHCP_SERVER, PPP_AT};
-use crate::forward::link::{Carrier, ENCAPSULATION, PPP_IPV4};
+use crate::forward::ingress::{DHCP_CLIENT, DHCP_SERVER};
+use crate::forward::link::{Carrier, PPP_IPV4};
+use crate::forward::offload::FlowHandle;
 use crate::forward::parse::{Carries, FIN, Packet, RST, SYN};
 use crate::forward::rewrite::rewrite;
-use crate::forward::{Forwarder, Ingress, Turn};
+use crate::forward::way::{Arrival, family_of};
 use crate::frame::{Checksum, Frame};
-use crate::id::{Interface, LanId, Mac, PortId};
+use crate::id::{Family, Interface, PortId};
+use crate::time::Instant;
 use crate::wire::ethernet::{Header, ethertype};
-use crate::wire::octets::u16_at;
 
-/// What the headers before an IP packet have been found to say.
+/// The type of an ICMP echo request, as it stands in a key.
+const ECHO: u16 = 8;
+
+/// The time, as the short way needs it.
 #[derive(Debug, Clone, Copy)]
-pub(super) enum WayIn {
-    /// It is for the router, from a LAN: from the one named where there are stations to be learned, on a bridge.
-    Lan { header: [u8; Header::LEN], ingress: Ingress, bridge: Option<LanId> },
-    /// It came by a session, of which this is the number.
-    Session { header: [u8; SESSION], ingress: Ingress, link: u32 },
-    /// It is for the router, from the segment of a plain uplink; this is the link's number.
-    Segment { header: [u8; Header::LEN], ingress: Ingress, link: u32 },
+pub(super) struct Moment {
+    pub now: Instant,
+    /// `now` in whole seconds: the grain of flow timers.
+    pub second: u32,
 }
-
-/// Octets of a frame that tell its session: Ethernet and PPPoE headers without the length.
-pub(super) const SESSION: usize = Header::LEN + 4;
 
 impl Forwarder {
     /// Makes of `frame`, which came by `port`, the frame that leaves, and says by which port. `None`, and nothing has
-    /// changed, when it is none for the short way.
-    pub(super) fn hit(&mut self, turn: &Turn<'_>, port: PortId, frame: &mut Frame) -> Option<PortId> {
+    /// changed, when it is none for the short way. A rehearsal makes the frame and leaves no traces in the tables.
+    #[inline(always)]
+    pub(super) fn hit<const REHEARSAL: bool>(
+        &mut self,
+        moment: Moment,
+        port: PortId,
+        frame: &mut Frame,
+    ) -> Option<PortId> {
+        #[cfg(test)]
+        if self.only_long_way {
+            return None;
+        }
         if !is_plain(frame) {
             return None;
         }
+        match family_of(frame.bytes())? {
+            Family::Ipv4 => self.hit4::<REHEARSAL>(moment, port, frame),
+            Family::Ipv6 => self.hit6::<REHEARSAL>(moment, port, frame),
+        }
+    }
+
+    /// As [`Forwarder::hit`], for a frame that announces IPv4.
+    fn hit4<const REHEARSAL: bool>(
+        &mut self,
+        Moment { now, second }: Moment,
+        port: PortId,
+        frame: &mut Frame,
+    ) -> Option<PortId> {
         let bytes = frame.bytes();
-        let (ingress, front, end, link) = match self.ports.get(port.index())?.way_in {
-            Some(WayIn::Lan { header, ingress, bridge }) if bytes.first_chunk() == Some(&header) => {
-                if let Some(lan) = bridge {
-                    // To learn it twice is to learn it once.
-                    let source = Mac::read(bytes.get(6..)?)?;
-                    self.lans.get_mut(lan.index())?.bridge.learn(turn.now, source, port);
-                }
-                (ingress, Header::LEN, bytes.len(), None)
-            }
-            Some(WayIn::Session { header, ingress, link }) if bytes.first_chunk() == Some(&header) => {
-                let &[l0, l1, p0, p1] = bytes.get(SESSION..)?.first_chunk()?;
-                if u16::from_be_bytes([p0, p1]) != PPP_IPV4 {
-                    return None;
-                }
-                let end = PPP_AT.saturating_add(usize::from(u16::from_be_bytes([l0, l1])));
-                (ingress, ENCAPSULATION, end, Some(link))
-            }
-            Some(WayIn::Segment { header, ingress, link }) if bytes.first_chunk() == Some(&header) => {
-                // What is counted is the packet, without padding.
-                let total = usize::from(u16_at(bytes, Header::LEN.saturating_add(2))?);
-                (ingress, Header::LEN, Header::LEN.saturating_add(total).min(bytes.len()), Some(link))
-            }
-            _ => return None,
-        };
+        let Arrival { ingress, front, end, link } =
+            self.arrive::<REHEARSAL>(now, port, bytes, Family::Ipv4)?;
         let packet = Packet::parse(bytes.get(front..end)?, ingress.realm).ok()?;
         let is_plain = match packet.carries {
             Carries::Tcp(flags) => flags & (SYN | FIN | RST) == 0,
             Carries::Udp => !matches!(packet.key.destination_port(), DHCP_SERVER | DHCP_CLIENT),
+            // In an echo's key its type stands where the other end has its identifier.
+            Carries::IcmpQuery => packet.key.destination_port() == ECHO,
+            Carries::IcmpAnswer => packet.key.source_port() == ECHO,
             _ => false,
         };
         if !is_plain || packet.is_fragment() || packet.ttl <= 1 {
             return None;
         }
 
-        let (flow, direction) = self.flows.find_mut(packet.key)?;
+        let (id, flow, direction) = self.flows.find_mut(packet.key)?;
         if !flow.is_settled()
             || flow.interfaces.of(direction) != ingress.interface
             || flow.epochs.of(direction) != ingress.epoch
@@ -89,10 +92,10 @@ impl Forwarder {
                 if packet.total > usize::from(state.mtu) {
                     return None;
                 }
-                let station = state.neighbours.v4.station(turn.now, translation.destination())?;
+                let station = state.neighbours.v4.station_for::<REHEARSAL>(now, translation.destination())?;
                 let exit = match *state.ports.as_slice() {
                     [only] => only,
-                    _ => state.bridge.port(turn.now, station)?,
+                    _ => state.bridge.port(now, station)?,
                 };
                 let header = Header { destination: station, source: state.mac, ethertype: ethertype::IPV4 };
                 (exit, frame.exchange(front, packet.total, header.to_bytes())?)
@@ -110,22 +113,33 @@ impl Forwarder {
                     }
                     Carrier::Ethernet(ethernet) => {
                         let next_hop = ipv4.next_hop(translation.destination());
-                        let station = ethernet.neighbours.v4.station(turn.now, next_hop)?;
+                        let station = ethernet.neighbours.v4.station_for::<REHEARSAL>(now, next_hop)?;
                         let header = ethernet.header(station, ethertype::IPV4).to_bytes();
                         (ethernet.port, frame.exchange(front, packet.total, header)?)
                     }
                 };
-                link.count_sent(packet.total);
+                if !REHEARSAL {
+                    link.count_sent(packet.total);
+                }
                 (exit, bytes)
             }
             Interface::Router => return None,
         };
         rewrite(bytes, &packet, &translation, Checksum::Complete, true);
-        if flow.refreshes.of(direction) {
-            flow.refreshed = turn.second;
+        if REHEARSAL {
+            return Some(exit);
         }
+        if flow.refreshes.of(direction) {
+            flow.refreshed = second;
+        }
+        flow.packets = flow.packets.wrapping_add(1);
+        let is_due = self.offloads.on && flow.handed.is_due(direction, second);
         if let Some(link) = link.and_then(|index| self.links.get_mut(index)) {
-            link.count_received(end.saturating_sub(front), turn.now);
+            link.count_received(end.saturating_sub(front), now);
+        }
+        if is_due {
+            let flow = FlowHandle { family: Family::Ipv4, id };
+            self.hand_over(Moment { now, second }, flow, direction, port);
         }
         Some(exit)
     }

@@ -3,7 +3,6 @@
 use core::net::Ipv4Addr;
 
 use crate::forward::bridge::Decision;
-use crate::forward::hit::WayIn;
 use crate::forward::key::Realm;
 use crate::forward::link::{Carrier, ENCAPSULATION, PPP_IPV4, PPP_IPV6};
 use crate::forward::message::{Punt, PuntKind, SessionOwner};
@@ -43,32 +42,27 @@ impl Forwarder {
         if let [_] = state.ports.as_slice() {
             // Nothing to bridge to.
             if header.destination.is_group() || header.destination == state.mac {
-                return self.receive_local(turn, port, lan, header, frame);
+                return self.receive_local(turn, lan, header, frame);
             }
             return turn.egress.drop(frame, DropReason::OtherStation);
         }
-        state.bridge.learn(turn.now, header.source, port);
+        if state.bridge.learn(turn.now, header.source, port) {
+            self.offloads.tell_moved(lan, header.source, port);
+        }
         match state.bridge.decide(turn.now, header.destination, port) {
-            Decision::Local => self.receive_local(turn, port, lan, header, frame),
+            Decision::Local => self.receive_local(turn, lan, header, frame),
             Decision::Port(to) => self.transmit_on_port(to, frame, turn.egress),
             Decision::Same => turn.egress.drop(frame, DropReason::BridgeSamePort),
             Decision::Flood => self.flood(lan, Some(port), frame, turn.egress),
             Decision::LocalAndFlood => {
                 self.flood_copies(lan, port, &frame, turn.egress);
-                self.receive_local(turn, port, lan, header, frame);
+                self.receive_local(turn, lan, header, frame);
             }
         }
     }
 
     /// A frame from a LAN for the router, or for everyone.
-    fn receive_local(
-        &mut self,
-        turn: &mut Turn<'_>,
-        port: PortId,
-        lan: LanId,
-        header: Header,
-        mut frame: Frame,
-    ) {
+    fn receive_local(&mut self, turn: &mut Turn<'_>, lan: LanId, header: Header, mut frame: Frame) {
         match header.ethertype {
             ethertype::IPV4 => {
                 if !frame.pull(Header::LEN) {
@@ -83,7 +77,6 @@ impl Forwarder {
                 } else if header.destination.is_group() {
                     turn.egress.drop(frame, DropReason::BogonDestination);
                 } else {
-                    self.remember(port, self.way_from_lan(lan, header, ingress));
                     self.ipv4(turn, ingress, frame);
                 }
             }
@@ -95,9 +88,6 @@ impl Forwarder {
                     return turn.egress.drop(frame, DropReason::Ipv6Off);
                 };
                 let ingress = Ingress { epoch, ..Ingress::lan(lan) };
-                if !header.destination.is_group() {
-                    self.remember6(port, self.way_from_lan(lan, header, ingress));
-                }
                 match frame.pull(Header::LEN) {
                     true => self.ipv6(turn, ingress, header.destination.is_group(), frame),
                     false => turn.egress.drop(frame, DropReason::Ipv6Malformed),
@@ -105,12 +95,6 @@ impl Forwarder {
             }
             _ => turn.egress.drop(frame, DropReason::UnknownEthertype),
         }
-    }
-
-    /// How what begins with `header` comes from a LAN.
-    fn way_from_lan(&self, lan: LanId, header: Header, ingress: Ingress) -> WayIn {
-        let is_bridge = self.lans.get(lan.index()).is_some_and(|lan| lan.ports.len() > 1);
-        WayIn::Lan { header: header.to_bytes(), ingress, bridge: is_bridge.then_some(lan) }
     }
 
     /// True when the packet's destination is the DHCP server's: everyone, or the router's address on the LAN.
@@ -144,7 +128,7 @@ impl Forwarder {
                 turn.punts.push_back(Punt { kind: PuntKind::Discovery { port }, frame });
             }
             (ethertype::IPV4, Some(wan)) if ours || header.destination.is_group() => {
-                self.receive_segment(turn, port, wan, header, frame);
+                self.receive_segment(turn, wan, header, frame);
             }
             (ethertype::ARP, Some(wan)) if ours || header.destination == Mac::BROADCAST => {
                 turn.punts.push_back(Punt { kind: PuntKind::Arp { segment: Segment::Wan(wan) }, frame });
@@ -154,7 +138,7 @@ impl Forwarder {
                 turn.egress.drop(frame, DropReason::OtherStation);
             }
             (ethertype::IPV6, Some(wan)) if ours || header.destination.is_group() => {
-                self.receive_segment6(turn, port, wan, header, frame);
+                self.receive_segment6(turn, wan, header, frame);
             }
             (ethertype::IPV6, Some(_)) => turn.egress.drop(frame, DropReason::OtherStation),
             (ethertype::IPV6, None) => turn.egress.drop(frame, DropReason::Ipv6Off),
@@ -164,18 +148,11 @@ impl Forwarder {
 
     /// An IPv4 packet from the segment of a plain uplink, for the router or for everyone. Nobody outside is answered who
     /// speaks to everyone; a DHCP server may.
-    fn receive_segment(
-        &mut self,
-        turn: &mut Turn<'_>,
-        port: PortId,
-        wan: WanId,
-        header: Header,
-        mut frame: Frame,
-    ) {
+    fn receive_segment(&mut self, turn: &mut Turn<'_>, wan: WanId, header: Header, mut frame: Frame) {
         if !frame.pull(Header::LEN) {
             return turn.egress.drop(frame, DropReason::Ipv4Malformed);
         }
-        let Some((index, link)) = self.links.segment_mut(wan) else {
+        let Some(link) = self.links.segment_mut(wan) else {
             return turn.egress.drop(frame, DropReason::Internal);
         };
         if may_be_dhcp(frame.bytes(), DHCP_CLIENT)
@@ -192,21 +169,12 @@ impl Forwarder {
         let total = usize::from(u16_at(frame.bytes(), 2).unwrap_or(0));
         link.count_received(total.min(frame.len()), turn.now);
         let ingress = Ingress::link(SessionOwner::Wan(wan), ipv4.epoch);
-        self.remember(port, WayIn::Segment { header: header.to_bytes(), ingress, link: index });
         self.ipv4(turn, ingress, frame);
     }
 
     /// As `receive_segment`, for IPv6.
-    fn receive_segment6(
-        &mut self,
-        turn: &mut Turn<'_>,
-        port: PortId,
-        wan: WanId,
-        header: Header,
-        mut frame: Frame,
-    ) {
-        let (Some(epoch), Some((index, link))) =
-            (self.epoch_if_up(Interface::Wan(wan)), self.links.segment_mut(wan))
+    fn receive_segment6(&mut self, turn: &mut Turn<'_>, wan: WanId, header: Header, mut frame: Frame) {
+        let (Some(epoch), Some(link)) = (self.epoch_if_up(Interface::Wan(wan)), self.links.segment_mut(wan))
         else {
             return turn.egress.drop(frame, DropReason::Ipv6Off);
         };
@@ -216,9 +184,6 @@ impl Forwarder {
         let total = usize::from(u16_at(frame.bytes(), 4).unwrap_or(0)).saturating_add(ipv6::HEADER);
         link.count_received(total.min(frame.len()), turn.now);
         let ingress = Ingress::link(SessionOwner::Wan(wan), epoch);
-        if !header.destination.is_group() {
-            self.remember6(port, WayIn::Segment { header: header.to_bytes(), ingress, link: index });
-        }
         self.ipv6(turn, ingress, header.destination.is_group(), frame);
     }
 
@@ -235,7 +200,8 @@ impl Forwarder {
         }
         frame.truncate(end);
         let id = u16::from_be_bytes([s0, s1]);
-        let Some((index, link)) = self.links.by_peer(port, peer, id) else {
+        let link = self.links.by_peer(port, peer, id).map(|(index, _)| index);
+        let Some(link) = link.and_then(|index| self.links.get_mut(index)) else {
             let kind = PuntKind::Stray { port, peer, session: id };
             return turn.punts.push_back(Punt { kind, frame });
         };
@@ -251,9 +217,6 @@ impl Forwarder {
             && let Some(epoch) = self.epoch_if_up(Ingress::link(owner, 0).interface)
         {
             let ingress = Ingress::link(owner, epoch);
-            if let Some(&header) = frame.bytes().first_chunk() {
-                self.remember6(port, WayIn::Session { header, ingress, link: index });
-            }
             return match frame.pull(ENCAPSULATION) {
                 true => self.ipv6(turn, ingress, false, frame),
                 false => turn.egress.drop(frame, DropReason::Ipv6Malformed),
@@ -269,31 +232,14 @@ impl Forwarder {
             return turn.egress.drop(frame, DropReason::PppPhase);
         };
         let ingress = Ingress::link(owner, ipv4.epoch);
-        if let Some(&header) = frame.bytes().first_chunk() {
-            self.remember(port, WayIn::Session { header, ingress, link: index });
-        }
         if !frame.pull(ENCAPSULATION) {
             return turn.egress.drop(frame, DropReason::Ipv4Malformed);
         }
         self.ipv4(turn, ingress, frame);
     }
 
-    /// Spares the next frame by `port` that begins alike these questions.
-    fn remember(&mut self, port: PortId, way: WayIn) {
-        if let Some(port) = self.ports.get_mut(port.index()) {
-            port.way_in = Some(way);
-        }
-    }
-
-    /// As `remember`, for IPv6.
-    fn remember6(&mut self, port: PortId, way: WayIn) {
-        if let Some(port) = self.ports.get_mut(port.index()) {
-            port.way_in6 = Some(way);
-        }
-    }
-
     /// Why a frame with this source address is not looked at.
-    fn bad_source(&self, source: Mac) -> Option<DropReason> {
+    pub(super) fn bad_source(&self, source: Mac) -> Option<DropReason> {
         if !source.is_station() {
             Some(DropReason::BadSourceMac)
         } else if self.ports.iter().any(|port| port.mac == source) {

@@ -3,8 +3,9 @@
 use core::hash::{Hash, Hasher};
 use core::net::Ipv4Addr;
 
-use crate::forward::flow::Translated;
-use crate::id::WanId;
+use crate::forward::flow::{Pair, Translated};
+use crate::forward::offload::Ends;
+use crate::id::{Family, WanId};
 
 /// The side that a packet comes in by. Each uplink is a side of its own, for addresses outside may be the same as inside
 /// (RFC 4787 REQ-7); LANs, subscribers and the router share one.
@@ -92,15 +93,44 @@ impl Key {
 
 /// What tells a flow and direction of one family.
 pub(crate) trait FlowKey: Copy + Eq + Hash + core::fmt::Debug {
+    /// The family.
+    const FAMILY: Family;
     /// An address of the family.
     type Address: Copy + Eq + Hash + core::fmt::Debug;
     /// What a flow of the family keeps of its translation.
     type Translation: Clone + core::fmt::Debug;
+
+    /// Source and destination, each with its port.
+    fn ends(self) -> Ends;
+
+    /// The IP protocol number.
+    fn number(self) -> u8;
+
+    /// True for a flow between two inside hosts by way of an uplink's address: the epochs of its ends do not tell whether
+    /// it is current.
+    fn is_hairpin(translation: &Self::Translation) -> bool;
 }
 
 impl FlowKey for Key {
+    const FAMILY: Family = Family::Ipv4;
     type Address = Ipv4Addr;
     type Translation = Translated;
+
+    fn ends(self) -> Ends {
+        Ends {
+            source: (self.source().into(), self.source_port()),
+            destination: (self.destination().into(), self.destination_port()),
+        }
+    }
+
+    fn number(self) -> u8 {
+        self.protocol()
+    }
+
+    #[inline(always)]
+    fn is_hairpin(translation: &Translated) -> bool {
+        matches!(translation.mappings, Pair(Some(_), Some(_)))
+    }
 }
 
 impl Hash for Key {

@@ -63,6 +63,8 @@ pub(crate) struct Link {
     pub carrier: Carrier,
     /// What it has carried.
     pub usage: Usage,
+    /// What of that the kernel half has.
+    pub kernel: Usage,
     /// Set while it has IPv4.
     pub ipv4: Option<LinkIpv4>,
 }
@@ -137,7 +139,7 @@ impl Ethernet {
 
 impl Link {
     fn new(owner: SessionOwner, carrier: Carrier) -> Link {
-        Link { owner, carrier, usage: Usage::default(), ipv4: None }
+        Link { owner, carrier, usage: Usage::default(), kernel: Usage::default(), ipv4: None }
     }
 
     /// The port that its frames come and go by.
@@ -254,6 +256,19 @@ impl Links {
         }
     }
 
+    /// Whose session has this port, peer and id.
+    pub fn owner_of(&self, session: &Session) -> Option<SessionOwner> {
+        self.by_peer(session.port, session.peer, session.id).map(|(_, link)| link.owner)
+    }
+
+    /// Every session.
+    pub fn sessions(&self) -> impl Iterator<Item = (SessionOwner, Session)> + '_ {
+        self.links.iter().flatten().filter_map(|link| match &link.carrier {
+            Carrier::Session(pppoe) => Some((link.owner, pppoe.session)),
+            Carrier::Ethernet(_) => None,
+        })
+    }
+
     /// The owner's session is gone.
     pub fn close(&mut self, owner: SessionOwner) {
         if let SessionOwner::Subscriber(subscriber) = owner {
@@ -336,16 +351,22 @@ impl Links {
     }
 
     /// The session that a frame belongs to: by port, source address and session id together. With it its number, for [`Links::get_mut`].
-    pub fn by_peer(&mut self, port: PortId, mac: Mac, id: u16) -> Option<(u32, &mut Link)> {
+    pub fn by_peer(&self, port: PortId, mac: Mac, id: u16) -> Option<(u32, &Link)> {
         let index = *self.peers.get(&Peer { port, mac, id })?;
-        Some((index, self.get_mut(index)?))
+        Some((index, self.get(index)?))
     }
 
     /// The segment of a plain uplink, with its number for [`Links::get_mut`].
-    pub fn segment_mut(&mut self, wan: WanId) -> Option<(u32, &mut Link)> {
+    pub fn segment(&self, wan: WanId) -> Option<(u32, &Link)> {
         let index = self.wans.get(wan.index())?.link?;
-        let link = self.get_mut(index)?;
+        let link = self.get(index)?;
         matches!(link.carrier, Carrier::Ethernet(_)).then_some((index, link))
+    }
+
+    /// The segment of a plain uplink, to change.
+    pub fn segment_mut(&mut self, wan: WanId) -> Option<&mut Link> {
+        let (index, _) = self.segment(wan)?;
+        self.get_mut(index)
     }
 
     /// The segment of every plain uplink.
@@ -364,6 +385,15 @@ impl Links {
                 _ => None,
             }
         })
+    }
+
+    /// The link of an interface.
+    pub fn at(&self, interface: Interface) -> Option<&Link> {
+        match interface {
+            Interface::Wan(wan) => self.wan(wan),
+            Interface::Subscriber(subscriber) => self.subscriber(subscriber),
+            Interface::Lan(_) | Interface::Router => None,
+        }
     }
 
     /// The link of an interface, to change.

@@ -272,3 +272,13 @@ pub struct Usage {
     /// When a valid frame of the session was last received: proof that the peer lives.
     pub last_received: Option<Instant>,
 }
+
+impl Usage {
+    /// Adds the packets and octets of `more`.
+    pub fn add(&mut self, more: &Usage) {
+        self.rx_packets = self.rx_packets.wrapping_add(more.rx_packets);
+        self.rx_octets = self.rx_octets.wrapping_add(more.rx_octets);
+        self.tx_packets = self.tx_packets.wrapping_add(more.tx_packets);
+        self.tx_octets = self.tx_octets.wrapping_add(more.tx_octets);
+    }
+}

@@ -17,6 +17,7 @@
 //! ICMP errors that pass are translated in `errors`; those that the router sends itself come from `refuse`.
 //! [`Update`]s from Control change the tables; nothing here negotiates.
 
+mod adopt;
 mod begin;
 pub mod bridge;
 mod emit;
@@ -25,6 +26,7 @@ mod filter;
 mod flow;
 mod follow;
 pub mod fragment;
+mod handover;
 mod hit;
 pub mod icmp;
 mod ingress;
@@ -46,6 +48,7 @@ mod rewrite;
 mod route;
 pub mod segment;
 mod tcp;
+mod way;
 mod wheel;
 
 #[cfg(test)]
@@ -64,7 +67,8 @@ use crate::forward::bridge::Bridge;
 use crate::forward::flow::{Account, FlowId, FlowTable, Pair};
 use crate::forward::follow::Decision;
 use crate::forward::fragment::Fragments;
-use crate::forward::hit::WayIn;
+use crate::forward::handover::Offloads;
+use crate::forward::hit::Moment;
 use crate::forward::ipv6::Ipv6;
 use crate::forward::key::Realm;
 use crate::forward::limit::Limiter;
@@ -73,8 +77,9 @@ use crate::forward::nat::{Inside, Nat};
 use crate::forward::neighbour::{Neighbourhood, Origin};
 use crate::forward::reassemble::Reassembler;
 use crate::forward::route::Networks;
+use crate::forward::way::WayIn;
 use crate::frame::{Batch, Egress, Frame};
-use crate::id::{Interface, LanId, Mac, PortId, Segment, WanId};
+use crate::id::{Family, Interface, LanId, Mac, PortId, Segment, WanId};
 use crate::ledger::DropReason;
 use crate::machine::Cx;
 use crate::rng::Rng;
@@ -139,6 +144,12 @@ pub struct Forwarder {
     /// Where the sweep for flows of lost addresses has come to, and since when it wants to go on.
     sweep: Option<(FlowId, Instant)>,
     v6: Ipv6,
+    offloads: Offloads,
+    /// What the kernel half has carried in all.
+    kernel: Usage,
+    /// For a test that compares the two ways.
+    #[cfg(test)]
+    only_long_way: bool,
 }
 
 /// What a packet came in by.
@@ -209,6 +220,12 @@ pub struct FlowSummary {
     pub translated_source: (IpAddr, u16),
     /// Destination of its first packet on the other side.
     pub translated_destination: (IpAddr, u16),
+    /// Whether the kernel half carries packets of the first one's direction, and of the other one.
+    pub in_kernel: (bool, bool),
+    /// Packets that have come through the Forwarder, modulo 2^32.
+    pub packets: u32,
+    /// Packets that the kernel half has carried.
+    pub kernel_packets: u64,
 }
 
 impl Forwarder {
@@ -250,6 +267,10 @@ impl Forwarder {
             limiter: Limiter::new(limit::PER_SOURCE, limit::OVERALL, Seed::draw(rng)),
             sweep: None,
             v6: Ipv6::new(settings, rng),
+            offloads: Offloads::default(),
+            kernel: Usage::default(),
+            #[cfg(test)]
+            only_long_way: false,
         }
     }
 
@@ -267,12 +288,13 @@ impl Forwarder {
         let mut turn = Turn::new(cx, egress, punts);
         self.expire(turn.second);
         self.sweep(turn.now);
-        self.v6.expire(turn.now);
+        self.v6.expire(turn.now, &mut self.offloads);
+        let moment = Moment { now: turn.now, second: turn.second };
         let role = self.ports.get(port.index()).map_or(Role::Unused, |port| port.role);
         // The frames at the front of the batch that are ready to leave, and by which port.
         let (mut ready, mut exit) = (0, None);
         while let Some(frame) = batch.get_mut(ready) {
-            let hit = self.hit(&turn, port, frame).or_else(|| self.hit6(&turn, port, frame));
+            let hit = self.hit::<false>(moment, port, frame);
             if hit != exit || hit.is_none() {
                 turn.egress.transmit_first(exit, batch, ready);
                 (ready, exit) = (0, hit);
@@ -309,8 +331,14 @@ impl Forwarder {
             self.ports.iter_mut().for_each(|port| (port.way_in, port.way_in6) = (None, None));
         }
         match update {
-            Update::SessionOpened { owner, session } => self.links.open(owner, session),
+            Update::SessionOpened { owner, session } => {
+                let others = self.links.owner_of(&session).into_iter().filter(|other| *other != owner);
+                others.chain([owner]).for_each(|owner| self.offloads.tell_closed(owner));
+                self.links.open(owner, session);
+                self.offloads.tell_opened(owner, session);
+            }
             Update::SessionClosed { owner } => {
+                self.offloads.tell_closed(owner);
                 self.links.close(owner);
                 let interface6 = match owner {
                     SessionOwner::Wan(wan) => Update::WanIpv6 { wan, ipv6: None },
@@ -322,26 +350,39 @@ impl Forwarder {
                 }
             }
             Update::WanIpv4Up { wan, ipv4 } => {
+                self.offloads.tell_invalid(Interface::Wan(wan), Family::Ipv4);
                 if self.links.wan_up(wan, ipv4, egress) {
                     self.start_sweep(cx.now);
                 }
             }
-            Update::WanIpv4Down { wan } => self.links.wan_down(wan, egress),
+            Update::WanIpv4Down { wan } => {
+                self.offloads.tell_invalid(Interface::Wan(wan), Family::Ipv4);
+                self.links.wan_down(wan, egress);
+            }
             Update::SubscriberIpv4Up { subscriber, address, mtu } => {
+                self.offloads.tell_invalid(Interface::Subscriber(subscriber), Family::Ipv4);
                 self.links.subscriber_up(subscriber, address, mtu);
                 self.start_sweep(cx.now);
             }
             Update::SubscriberIpv4Down { subscriber } => {
+                self.offloads.tell_invalid(Interface::Subscriber(subscriber), Family::Ipv4);
                 if self.links.subscriber_down(subscriber) {
                     self.start_sweep(cx.now);
                 }
             }
-            Update::WanIpv6 { .. } | Update::LanIpv6 { .. } | Update::SubscriberIpv6 { .. } => {
-                self.v6.apply(cx.now, update);
+            Update::WanIpv6 { wan, .. } => self.apply6(cx.now, Interface::Wan(wan), update),
+            Update::LanIpv6 { lan, .. } => self.apply6(cx.now, Interface::Lan(lan), update),
+            Update::SubscriberIpv6 { subscriber, .. } => {
+                self.apply6(cx.now, Interface::Subscriber(subscriber), update);
             }
             Update::NeighbourFound { segment, address, mac } => {
                 let Some(neighbours) = self.neighbours(segment) else { return };
-                for frame in neighbours.found(cx.now, address, mac) {
+                let before = neighbours.known(address);
+                let waiting = neighbours.found(cx.now, address, mac);
+                if before.is_some_and(|before| before != mac) {
+                    self.offloads.tell_changed(segment, address, Some(mac));
+                }
+                for frame in waiting {
                     match segment {
                         Segment::Lan(lan) => self.transmit_to_station(cx.now, lan, mac, frame, egress),
                         Segment::Wan(wan) => {
@@ -352,7 +393,11 @@ impl Forwarder {
             }
             Update::NeighbourFailed { segment, address } => {
                 let Some(neighbours) = self.neighbours(segment) else { return };
+                let was_known = neighbours.known(address).is_some();
                 let waiting = neighbours.failed(address);
+                if was_known {
+                    self.offloads.tell_changed(segment, address, None);
+                }
                 let mut punts = VecDeque::new();
                 let mut turn = Turn::new(cx, egress, &mut punts);
                 for frame in waiting {
@@ -362,11 +407,24 @@ impl Forwarder {
         }
     }
 
+    /// What IPv6 has on an interface is this now.
+    fn apply6(&mut self, now: Instant, interface: Interface, update: Update) {
+        self.offloads.tell_invalid(interface, Family::Ipv6);
+        self.v6.apply(now, update);
+    }
+
+    /// What the short way would make of a frame that came by `port`, and by which port it would leave. Nothing is noted,
+    /// counted or learned.
+    pub fn rehearse(&mut self, now: Instant, port: PortId, frame: &mut Frame) -> Option<PortId> {
+        let second = u32::try_from(now.as_secs()).unwrap_or(u32::MAX);
+        self.hit::<true>(Moment { now, second }, port, frame)
+    }
+
     /// Who is on a segment.
     fn neighbours(&mut self, segment: Segment) -> Option<&mut Neighbourhood> {
         match segment {
             Segment::Lan(lan) => self.lans.get_mut(lan.index()).map(|lan| &mut lan.neighbours),
-            Segment::Wan(wan) => match &mut self.links.segment_mut(wan)?.1.carrier {
+            Segment::Wan(wan) => match &mut self.links.segment_mut(wan)?.carrier {
                 Carrier::Ethernet(ethernet) => Some(&mut ethernet.neighbours),
                 Carrier::Session(_) => None,
             },
@@ -399,12 +457,15 @@ impl Forwarder {
         self.sweep(now);
         self.fragments.handle_timeout(now, egress);
         self.reassembler.handle_timeout(now, egress);
-        for lan in &mut self.lans {
+        let offloads = &mut self.offloads;
+        for (id, lan) in (0u16..).map(LanId).zip(&mut self.lans) {
             lan.bridge.handle_timeout(now);
-            lan.neighbours.handle_timeout(now, egress);
+            let lost = |address| offloads.tell_changed(Segment::Lan(id), address, None);
+            lan.neighbours.handle_timeout(now, egress, lost);
         }
-        for (_, segment) in self.links.segments_mut() {
-            segment.neighbours.handle_timeout(now, egress);
+        for (wan, segment) in self.links.segments_mut() {
+            let lost = |address| offloads.tell_changed(Segment::Wan(wan), address, None);
+            segment.neighbours.handle_timeout(now, egress, lost);
         }
         self.handle_timeout6(cx, egress);
     }
@@ -435,6 +496,11 @@ impl Forwarder {
     /// What the owner's session or segment has carried. `None` when it has none.
     pub fn usage(&self, owner: SessionOwner) -> Option<Usage> {
         self.links.of(owner).map(|link| link.usage)
+    }
+
+    /// What the kernel half has carried of that.
+    pub fn usage_in_kernel(&self, owner: SessionOwner) -> Option<Usage> {
+        self.links.of(owner).map(|link| link.kernel)
     }
 
     /// Frames that wait: for a neighbour, or for the first fragment.
@@ -478,6 +544,9 @@ impl Forwarder {
                 destination: (there.destination().into(), there.destination_port()),
                 translated_source: (back.destination().into(), back.destination_port()),
                 translated_destination: (back.source().into(), back.source_port()),
+                in_kernel: flow.in_kernel(),
+                packets: flow.packets,
+                kernel_packets: flow.kernel_packets,
             }
         });
         v4.chain(self.v6.summaries())
@@ -490,7 +559,8 @@ impl Forwarder {
 
     /// Ends a flow and gives back what it used.
     fn end(&mut self, id: FlowId) {
-        let Some(flow) = self.flows.remove(id) else { return };
+        let Some(mut flow) = self.flows.remove(id) else { return };
+        self.offloads.call_back(id, &mut flow);
         let Pair(source, destination) = flow.translated.mappings;
         if let Some(mapping) = source {
             self.nat.detach(mapping, flow.keys.0.destination(), flow.confirmed);

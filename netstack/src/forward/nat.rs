@@ -219,12 +219,28 @@ impl Nat {
                 masks.into_iter().find_map(|mask| self.draw(ports, mask, rng))?
             }
         };
+        Some(self.install(inside, epoch, port))
+    }
+
+    /// The mapping of an inside port to this very external port, a new one if need be. `None` when either has another.
+    pub fn claim(&mut self, inside: Inside, epoch: u32, port: u16) -> Option<MappingId> {
+        if let Some(id) = self.by_inside(inside, epoch) {
+            return self.get(id).is_some_and(|mapping| mapping.port == port).then_some(id);
+        }
+        let outside = Outside { wan: inside.wan, protocol: inside.protocol, port };
+        if port == 0 || self.by_outside(outside, epoch).is_some() {
+            return None;
+        }
+        Some(self.install(inside, epoch, port))
+    }
+
+    fn install(&mut self, inside: Inside, epoch: u32, port: u16) -> MappingId {
         let id = self.store(Mapping { inside, port, life: Life::Dynamic { epoch }, flows: 0, confirmed: 0 });
         let outside = Outside { wan: inside.wan, protocol: inside.protocol, port };
         self.mark(outside, true);
         self.outside.insert(outside, id);
         self.inside.insert(inside, id);
-        Some(id)
+        id
     }
 
     /// A random free port of the ranges, among those whose bits are in `mask`.

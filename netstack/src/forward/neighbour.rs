@@ -104,6 +104,20 @@ impl<A: Copy + Eq + Hash> Neighbours<A> {
         }
     }
 
+    /// The station that has `address`. Nothing is noted.
+    pub fn known(&self, address: A) -> Option<Mac> {
+        match self.entries.get(&address)? {
+            Entry::Resolved { mac, .. } => Some(*mac),
+            Entry::Unresolved { .. } => None,
+        }
+    }
+
+    /// As [`Neighbours::station`], or in a rehearsal as [`Neighbours::known`].
+    #[inline(always)]
+    pub(super) fn station_for<const REHEARSAL: bool>(&mut self, now: Instant, address: A) -> Option<Mac> {
+        if REHEARSAL { self.known(address) } else { self.station(now, address) }
+    }
+
     /// Holds a packet for an address whose station [`Neighbours::station`] does not know, and has the address asked for. A
     /// packet too many ends here: the oldest that waits for the same address, or the new one where no address more is
     /// waited for.
@@ -174,6 +188,14 @@ impl<A: Copy + Eq + Hash> Neighbours<A> {
         self.released(before)
     }
 
+    /// `mac` had `address` when it was last seen by another. Of use where nothing is known.
+    fn adopt(&mut self, now: Instant, address: A, mac: Mac) {
+        if !self.entries.contains_key(&address) {
+            // Nobody waits for an address without an entry.
+            drop(self.found(now, address, mac));
+        }
+    }
+
     /// Nobody answers for `address`. Returns the packets that waited for it, in order: they end under
     /// [`DropReason::NeighbourUnreachable`], and their senders may be told.
     #[must_use]
@@ -232,8 +254,8 @@ impl<A: Copy + Eq + Hash> Neighbours<A> {
         earliest(self.deadlines.front().map(|(until, _)| *until), self.next_sweep)
     }
 
-    /// Ends packets that have waited too long, and forgets stations that have been silent and unused.
-    pub fn handle_timeout(&mut self, now: Instant, egress: &mut Egress) {
+    /// Ends packets that have waited too long, and forgets stations that have been silent and unused: `lost` hears of each.
+    pub fn handle_timeout(&mut self, now: Instant, egress: &mut Egress, mut lost: impl FnMut(A)) {
         while let Some((until, address)) = self.deadlines.pop_front_if(|(until, _)| *until <= now) {
             if is_due(&self.entries, address, until) {
                 for frame in self.failed(address) {
@@ -243,11 +265,14 @@ impl<A: Copy + Eq + Hash> Neighbours<A> {
         }
         if self.next_sweep.is_some_and(|at| at <= now) {
             let mut stations = 0usize;
-            self.entries.retain(|_, entry| match entry {
+            self.entries.retain(|address, entry| match entry {
                 Entry::Unresolved { .. } => true,
                 Entry::Resolved { answered, used, .. } => {
                     let keep = now.since(*answered.max(used)) < LIFETIME;
                     stations += usize::from(keep);
+                    if !keep {
+                        lost(*address);
+                    }
                     keep
                 }
             });
@@ -283,6 +308,14 @@ impl Neighbourhood {
         }
     }
 
+    /// As [`Neighbours::known`].
+    pub fn known(&self, address: IpAddr) -> Option<Mac> {
+        match address {
+            IpAddr::V4(address) => self.v4.known(address),
+            IpAddr::V6(address) => self.v6.known(address),
+        }
+    }
+
     /// As [`Neighbours::hold`].
     pub fn hold(&mut self, now: Instant, address: IpAddr, frame: Frame, origin: Origin, egress: &mut Egress) {
         match address {
@@ -297,6 +330,14 @@ impl Neighbourhood {
         match address {
             IpAddr::V4(address) => self.v4.found(now, address, mac),
             IpAddr::V6(address) => self.v6.found(now, address, mac),
+        }
+    }
+
+    /// As [`Neighbours::adopt`].
+    pub(super) fn adopt(&mut self, now: Instant, address: IpAddr, mac: Mac) {
+        match address {
+            IpAddr::V4(address) => self.v4.adopt(now, address, mac),
+            IpAddr::V6(address) => self.v6.adopt(now, address, mac),
         }
     }
 
@@ -331,9 +372,9 @@ impl Neighbourhood {
     }
 
     /// As [`Neighbours::handle_timeout`].
-    pub fn handle_timeout(&mut self, now: Instant, egress: &mut Egress) {
-        self.v4.handle_timeout(now, egress);
-        self.v6.handle_timeout(now, egress);
+    pub fn handle_timeout(&mut self, now: Instant, egress: &mut Egress, mut lost: impl FnMut(IpAddr)) {
+        self.v4.handle_timeout(now, egress, |address| lost(address.into()));
+        self.v6.handle_timeout(now, egress, |address| lost(address.into()));
     }
 }
 
@@ -409,9 +450,9 @@ mod tests {
         hold(&mut table, Instant::from_secs(5), 1, Origin::Outside, &mut egress);
         assert_eq!(table.poll_resolve(), Some(address(1)));
         // The deadline of the first wait is not that of the second.
-        table.handle_timeout(Instant::from_secs(10), &mut egress);
+        table.handle_timeout(Instant::from_secs(10), &mut egress, |_| ());
         assert_eq!(table.held(), 1);
-        table.handle_timeout(Instant::from_secs(15), &mut egress);
+        table.handle_timeout(Instant::from_secs(15), &mut egress, |_| ());
         assert_eq!(table.held(), 0);
         assert_eq!(egress.ledger().dropped(DropReason::NeighbourUnreachable), 1);
         assert_eq!(table.poll_timeout(), None);
@@ -490,10 +531,10 @@ mod tests {
         assert!(table.found(Instant::from_secs(121), address(1), other).is_empty());
         assert_eq!(table.station(Instant::from_secs(590), address(1)), Some(other));
 
-        table.handle_timeout(Instant::from_secs(660), &mut egress);
+        table.handle_timeout(Instant::from_secs(660), &mut egress, |_| ());
         assert!(table.stations().eq([(address(1), other)]));
         assert!(table.poll_timeout().is_some());
-        table.handle_timeout(Instant::from_secs(1190), &mut egress);
+        table.handle_timeout(Instant::from_secs(1190), &mut egress, |_| ());
         assert_eq!(table.stations().count(), 0);
         assert_eq!(table.poll_timeout(), None);
     }
@@ -530,7 +571,7 @@ mod tests {
                     3 => table.failed(address(n)).into_iter().for_each(|frame| egress.consume(frame)),
                     _ => {
                         now += Duration::from_secs(pause * pause);
-                        table.handle_timeout(now, &mut egress);
+                        table.handle_timeout(now, &mut egress, |_| ());
                         prop_assert!(table.poll_timeout().is_none_or(|at| at > now));
                     }
                 }

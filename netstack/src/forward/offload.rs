@@ -12,7 +12,10 @@ use core::net::IpAddr;
 
 use crate::forward::message::Session;
 use crate::id::{Family, Interface, LanId, Mac, PortId, Segment};
-use crate::time::Instant;
+use crate::time::{Duration, Instant};
+
+/// How long a driver may take to say what the kernel half has carried: a flow that is handed over lives that much longer.
+pub const SWEEP: Duration = Duration::from_secs(2);
 
 /// A flow. The number is used again after [`Offload::FlowEnded`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]

@@ -115,6 +115,9 @@ impl Forwarder {
         if self.flows.advance(id, direction, packet.carries, turn.second) {
             self.confirm(id);
         }
+        if let Some(flow) = self.flows.get_mut(id).filter(|flow| !flow.is_settled()) {
+            self.offloads.call_back(id, flow);
+        }
         let checksum = frame.offload.checksum;
         if packet.is_syn() {
             let mtu = mtu.min(self.mtu(ingress.interface).unwrap_or(u16::MAX));
@@ -220,7 +223,7 @@ impl Forwarder {
     }
 
     /// The inside host has sent by the flow for the first time.
-    fn confirm(&mut self, id: FlowId) {
+    pub(super) fn confirm(&mut self, id: FlowId) {
         let Some(flow) = self.flows.get(id) else { return };
         match flow.translated.mappings {
             Pair(Some(source), _) => self.nat.confirm(source, flow.keys.0.destination()),

@@ -106,6 +106,11 @@ impl Delta {
         Delta::of(old, new)
     }
 
+    /// The change as a number, to be added to a sum.
+    pub fn value(self) -> u16 {
+        self.0
+    }
+
     /// Both changes together.
     pub fn and(self, other: Delta) -> Self {
         Delta(add(self.0, other.0))

@@ -6,6 +6,7 @@ use crate::dns::PORT as DNS;
 use crate::forward::begin::check_opening;
 use crate::forward::filter::Candidate;
 use crate::forward::flow::{Account, Flow, FlowId, FlowState, Pair, Refused};
+use crate::forward::handover::Handed;
 use crate::forward::ipv6::icmp::Icmp6Error;
 use crate::forward::ipv6::parse::{ECHO_REQUEST, Packet6, is_bogon, is_link_local, is_ula};
 use crate::forward::key::Realm;
@@ -17,7 +18,7 @@ use crate::ledger::DropReason;
 
 impl Forwarder {
     /// Makes the flow that `packet` opens.
-    pub(super) fn begin6(
+    pub(in crate::forward) fn begin6(
         &mut self,
         turn: &mut Turn<'_>,
         ingress: Ingress,
@@ -185,6 +186,9 @@ impl Forwarder {
             state: opening_state(ingress, packet, out),
             refreshed: second,
             account,
+            handed: Handed::default(),
+            packets: 0,
+            kernel_packets: 0,
         };
         let id = self.v6.flows.insert(flow).map_err(|refused| {
             Refusal::silent(match refused {

@@ -4,6 +4,8 @@ use core::hash::{Hash, Hasher};
 use core::net::Ipv6Addr;
 
 use crate::forward::key::{FlowKey, Realm};
+use crate::forward::offload::Ends;
+use crate::id::Family;
 
 /// An IPv6 packet's key: what tells its flow and direction.
 ///
@@ -59,8 +61,25 @@ impl Key6 {
 }
 
 impl FlowKey for Key6 {
+    const FAMILY: Family = Family::Ipv6;
     type Address = Ipv6Addr;
     type Translation = ();
+
+    fn ends(self) -> Ends {
+        Ends {
+            source: (self.source().into(), self.source_port()),
+            destination: (self.destination().into(), self.destination_port()),
+        }
+    }
+
+    fn number(self) -> u8 {
+        self.protocol()
+    }
+
+    #[inline(always)]
+    fn is_hairpin((): &()) -> bool {
+        false
+    }
 }
 
 impl Hash for Key6 {

@@ -31,6 +31,7 @@ use core::net::Ipv6Addr;
 
 use crate::forward::flow::{Account, FlowId, FlowTable, Pair};
 use crate::forward::fragment::{self, Fragments};
+use crate::forward::handover::Offloads;
 use crate::forward::ipv6::follow::Decision;
 use crate::forward::ipv6::key::Key6;
 use crate::forward::ipv6::networks::Networks;
@@ -106,8 +107,9 @@ impl Ipv6 {
     }
 
     /// Ends a flow and gives back what it used.
-    pub fn end(&mut self, id: FlowId) {
-        let Some(flow) = self.flows.remove(id) else { return };
+    pub fn end(&mut self, id: FlowId, offloads: &mut Offloads) {
+        let Some(mut flow) = self.flows.remove(id) else { return };
+        offloads.call_back(id, &mut flow);
         if flow.account.is_some_and(|account| account.inbound) {
             self.inbound = self.inbound.saturating_sub(1);
         }
@@ -122,16 +124,16 @@ impl Ipv6 {
     }
 
     /// Ends flows whose time is over, and a part of those whose addresses are lost.
-    pub fn expire(&mut self, now: Instant) {
+    pub fn expire(&mut self, now: Instant, offloads: &mut Offloads) {
         let second = u32::try_from(now.as_secs()).unwrap_or(u32::MAX);
         while let Some(id) = self.flows.expired(second) {
-            self.end(id);
+            self.end(id, offloads);
         }
         let Some((from, _)) = self.sweep else { return };
         let to = from.saturating_add(SWEEP).min(self.flows.records());
         for id in from..to {
             if self.flows.get(id).is_some() && !self.renew(id) {
-                self.end(id);
+                self.end(id, offloads);
             }
         }
         self.sweep = (to < self.flows.records()).then_some((to, now));
@@ -162,6 +164,9 @@ impl Ipv6 {
                 destination,
                 translated_source: source,
                 translated_destination: destination,
+                in_kernel: flow.in_kernel(),
+                packets: flow.packets,
+                kernel_packets: flow.kernel_packets,
             }
         })
     }
@@ -170,7 +175,7 @@ impl Ipv6 {
 impl Forwarder {
     /// What of IPv6 is due.
     pub(super) fn handle_timeout6(&mut self, cx: &mut Cx<'_>, egress: &mut Egress) {
-        self.v6.expire(cx.now);
+        self.v6.expire(cx.now, &mut self.offloads);
         self.v6.fragments.handle_timeout(cx.now, egress);
         self.answer_late(cx, egress);
     }

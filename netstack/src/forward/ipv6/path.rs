@@ -44,7 +44,7 @@ impl Forwarder {
                 return Ok((id, direction));
             }
             self.check_source6(ingress, packet)?;
-            self.v6.end(id);
+            self.v6.end(id, &mut self.offloads);
         }
         Ok((self.begin6(turn, ingress, packet)?, Direction::Original))
     }
@@ -73,6 +73,9 @@ impl Forwarder {
             Err(refusal) => return self.refuse6(turn, ingress, packet, frame, refusal),
         };
         self.v6.flows.advance(id, direction, packet.carries, turn.second);
+        if let Some(flow) = self.v6.flows.get_mut(id).filter(|flow| !flow.is_settled()) {
+            self.offloads.call_back(id, flow);
+        }
         let checksum = frame.offload.checksum;
         if packet.is_syn()
             && let Some(segment) = frame.bytes_mut().get_mut(packet.transport..)
