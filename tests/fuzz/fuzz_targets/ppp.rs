@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use genkan_fuzz::{Script, Step, World, damage};
 use genkan_netstack::frame::Frame;
-use genkan_netstack::ppp::event::Family;
+use genkan_netstack::id::Family;
 use genkan_netstack::ppp::{
     ClientSettings, Event, InterfaceId, Ipv4Assignment, Link, Phase, ServerSettings, Timing,
 };
