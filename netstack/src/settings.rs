@@ -8,6 +8,8 @@ use alloc::vec::Vec;
 use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use core::ops::RangeInclusive;
 
+use serde::{Deserialize, Serialize};
+
 use crate::id::{Ipv4Cidr, Ipv6Cidr, LanId, Mac, PortId, WanId, Zone};
 use crate::secret::Secret;
 use crate::time::Duration;
@@ -165,7 +167,8 @@ pub struct PrefixRequest {
 }
 
 /// An authentication protocol.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Authentication {
     /// Password Authentication Protocol (RFC 1334).
     Pap,

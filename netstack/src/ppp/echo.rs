@@ -1,5 +1,5 @@
-//! What Echo-Requests are for (RFC 1661 §5.8): [`Keepalive`] finds out whether the peer lives, [`Probe`] whether the
-//! path carries packets of the full size (RFC 4638 §5).
+//! What Echo-Requests are for (RFC 1661 §5.8): [`Keepalive`] finds out whether the peer lives, [`ProofOfLife`] whether it
+//! still knows a link of an earlier run, [`Probe`] whether the path carries packets of the full size (RFC 4638 §5).
 //!
 //! Everything that the peer sends is a sign of life, network data too, so a busy link sends no Echo-Request and is never
 //! declared dead because a reply was lost under load.
@@ -69,6 +69,43 @@ impl Keepalive {
         }
         self.unanswered = self.unanswered.saturating_add(1);
         self.next = now + echo.interval;
+        Due::Send
+    }
+}
+
+/// Finds out whether the peer still knows a link of an earlier run.
+#[derive(Debug)]
+pub(super) struct ProofOfLife {
+    /// When it began. Whatever is heard later proves it.
+    pub(super) begun: Instant,
+    sent: u8,
+    next: Instant,
+}
+
+impl ProofOfLife {
+    const TRIES: u8 = 3;
+    const INTERVAL: Duration = Duration::from_secs(1);
+    /// Silence after which the link counts as gone.
+    const PATIENCE: Duration = Duration::from_secs(4);
+
+    /// A question whose first Echo-Request is due at once.
+    pub(super) fn new(now: Instant) -> Self {
+        ProofOfLife { begun: now, sent: 0, next: now }
+    }
+
+    pub(super) fn poll_timeout(&self) -> Instant {
+        self.next
+    }
+
+    pub(super) fn handle_timeout(&mut self, now: Instant) -> Due {
+        if now < self.next {
+            return Due::Nothing;
+        }
+        if self.sent >= Self::TRIES {
+            return Due::GiveUp;
+        }
+        self.sent = self.sent.saturating_add(1);
+        self.next = if self.sent < Self::TRIES { now + Self::INTERVAL } else { self.begun + Self::PATIENCE };
         Due::Send
     }
 }
@@ -160,6 +197,19 @@ mod tests {
         let mut keepalive = Keepalive::new(Instant::ZERO, off);
         assert_eq!(keepalive.poll_timeout(off), None);
         assert_eq!(keepalive.handle_timeout(Instant::from_secs(1000), off), Due::Nothing);
+    }
+
+    #[test]
+    fn a_link_of_an_earlier_run_is_asked_for_three_times_in_four_seconds() {
+        let mut life = ProofOfLife::new(Instant::from_secs(50));
+        for secs in [50, 51, 52] {
+            assert_eq!(life.poll_timeout(), Instant::from_secs(secs));
+            assert_eq!(life.handle_timeout(Instant::from_secs(secs)), Due::Send);
+            assert_eq!(life.handle_timeout(Instant::from_secs(secs)), Due::Nothing);
+        }
+        assert_eq!(life.poll_timeout(), Instant::from_secs(54));
+        assert_eq!(life.handle_timeout(Instant::from_millis(53_999)), Due::Nothing);
+        assert_eq!(life.handle_timeout(Instant::from_secs(54)), Due::GiveUp);
     }
 
     #[test]

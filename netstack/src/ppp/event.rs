@@ -143,6 +143,8 @@ pub enum DownReason {
     AuthenticationTimeout,
     /// The peer went silent: no data, no reply to our Echo-Requests.
     EchoTimeout,
+    /// Nothing is heard of the peer on a link that an earlier run of the program has left open.
+    Gone,
     /// The peer closed the link.
     PeerTerminated {
         /// The phase in which it did.
@@ -187,6 +189,7 @@ impl DownReason {
             | DownReason::ServerNotProven
             | DownReason::PeerTerminated { phase: Phase::Authenticate, .. } => DownClass::Authentication,
             DownReason::EchoTimeout
+            | DownReason::Gone
             | DownReason::NoAnswer
             | DownReason::AuthenticationTimeout
             | DownReason::LowerDown
@@ -223,6 +226,9 @@ impl fmt::Display for DownReason {
             DownReason::ServerNotProven => f.write_str("the server did not prove that it knows the password"),
             DownReason::AuthenticationTimeout => f.write_str("the authentication was not completed in time"),
             DownReason::EchoTimeout => f.write_str("the peer does not answer any more"),
+            DownReason::Gone => {
+                f.write_str("the session of the last run is gone: the peer does not answer on it")
+            }
             DownReason::PeerTerminated { phase, text } => {
                 f.write_str(match phase {
                     Phase::Establish => "the peer refused the link while it was negotiated",

@@ -5,6 +5,8 @@
 
 use core::net::Ipv4Addr;
 
+use serde::{Deserialize, Serialize};
+
 use super::event::{Event, NetworkDownReason};
 use super::negotiation::{Judgement, Options};
 use super::network::NetworkOptions;
@@ -20,6 +22,19 @@ pub struct Ipv4Assignment {
     /// The client's address.
     pub remote: Ipv4Addr,
     /// DNS servers to tell the client.
+    pub dns: [Option<Ipv4Addr>; 2],
+}
+
+/// What a client's open IPCP has agreed on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Ipv4Agreement {
+    /// Identifier of our last request.
+    pub(super) identifier: u8,
+    /// Our address.
+    pub local: Ipv4Addr,
+    /// The peer's address; 0.0.0.0 when it did not tell.
+    pub remote: Ipv4Addr,
+    /// DNS servers that the peer told.
     pub dns: [Option<Ipv4Addr>; 2],
 }
 
@@ -56,6 +71,23 @@ pub(super) enum IpcpOptions {
 impl IpcpOptions {
     pub(super) fn client() -> Self {
         IpcpOptions::Client { address: None, dns: [None; 2], peer: IpcpPeer::default() }
+    }
+
+    /// A client's options that have agreed on `agreement`; `None` when they could not have.
+    pub(super) fn adopt(agreement: &Ipv4Agreement) -> Option<Self> {
+        let Ipv4Agreement { local, remote, dns, .. } = *agreement;
+        let peer = IpcpPeer { address: Some(remote).filter(|address| is_host(*address)), dns: [None; 2] };
+        is_host(local).then_some(IpcpOptions::Client { address: Some(local), dns, peer })
+    }
+
+    /// What they have agreed on, when they are a client's and open; `identifier` is that of our last request.
+    pub(super) fn agreement(&self, identifier: u8) -> Option<Ipv4Agreement> {
+        match (self, self.up()?) {
+            (IpcpOptions::Client { .. }, Event::Ipv4Up { local, remote, dns }) => {
+                Some(Ipv4Agreement { identifier, local, remote, dns })
+            }
+            _ => None,
+        }
     }
 
     pub(super) fn server(assignment: Ipv4Assignment) -> Self {

@@ -8,6 +8,8 @@ use core::fmt;
 use core::net::Ipv6Addr;
 use core::num::NonZeroU64;
 
+use serde::{Deserialize, Serialize};
+
 use super::event::{Event, NetworkDownReason};
 use super::negotiation::{Judgement, Options};
 use super::network::NetworkOptions;
@@ -17,8 +19,19 @@ use crate::wire::ppp::{ConfigureOption, PacketBuilder, protocol};
 use crate::wire::ppp_option::ipv6cp_option;
 
 /// The interface identifier of one end of a link: the lower half of its link-local address. Never zero.
-#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct InterfaceId(NonZeroU64);
+
+/// What an open IPV6CP has agreed on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Ipv6Agreement {
+    /// Identifier of our last request.
+    pub(super) identifier: u8,
+    /// Our interface identifier.
+    pub local: InterfaceId,
+    /// The peer's, which differs from ours.
+    pub remote: InterfaceId,
+}
 
 /// The "u" bit of an identifier: it is unique in the whole world.
 const UNIVERSAL: u64 = 0x0200_0000_0000_0000;
@@ -87,6 +100,18 @@ impl Ipv6cpOptions {
     pub(super) fn new(local: InterfaceId, rng: &mut dyn Rng) -> Self {
         let suggestion = other_than(local, rng);
         Ipv6cpOptions { local, mute: false, suggestion, reminded: false, remote: None }
+    }
+
+    /// Options that have agreed on `agreement`; `None` when they could not have.
+    pub(super) fn adopt(agreement: &Ipv6Agreement, rng: &mut dyn Rng) -> Option<Self> {
+        let Ipv6Agreement { local, remote, .. } = *agreement;
+        (local != remote).then(|| Ipv6cpOptions { remote: Some(remote), ..Ipv6cpOptions::new(local, rng) })
+    }
+
+    /// What they have agreed on, when they are open; `identifier` is that of our last request.
+    pub(super) fn agreement(&self, identifier: u8) -> Option<Ipv6Agreement> {
+        let remote = self.remote.filter(|_| self.up().is_some())?;
+        Some(Ipv6Agreement { identifier, local: self.local, remote })
     }
 
     fn choose(&mut self, identifier: InterfaceId, rng: &mut dyn Rng) {

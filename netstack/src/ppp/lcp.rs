@@ -1,6 +1,8 @@
 //! LCP's options (RFC 1661 §6): MRU, magic number and authentication protocol. All others are rejected, among them
 //! ACCM, FCS-Alternatives, PFC and ACFC, which have no place on Ethernet (RFC 2516 §7).
 
+use serde::{Deserialize, Serialize};
+
 use super::negotiation::{Judgement, Options};
 use super::role::Role;
 use crate::rng::Rng;
@@ -19,7 +21,7 @@ pub const MIN_MRU: u16 = 128;
 const LOOPS: u8 = 4;
 
 /// What the peer asks for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LcpPeer {
     /// Largest packet that it takes.
     pub mru: u16,
@@ -33,6 +35,18 @@ impl Default for LcpPeer {
     fn default() -> Self {
         LcpPeer { mru: DEFAULT_MRU, magic: 0, authentication: None }
     }
+}
+
+/// What an open LCP has agreed on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct LcpAgreement {
+    /// Identifier of our last request.
+    pub(super) identifier: u8,
+    /// Largest packet that we take; `None` when the peer does not know the option.
+    mru: Option<u16>,
+    /// Our magic number; 0 when the peer does not know the option.
+    magic: u32,
+    peer: LcpPeer,
 }
 
 /// How a server's demand for proof fares.
@@ -74,6 +88,22 @@ impl LcpOptions {
             countered: false,
             peer: LcpPeer::default(),
         }
+    }
+
+    /// The options of a client's link that has agreed on `agreement`, on a lower layer that carries `max_mru` octets.
+    /// `None` when they could not have become of `role`.
+    pub(super) fn adopt(role: Role, max_mru: u16, agreement: &LcpAgreement) -> Option<Self> {
+        let LcpAgreement { mru, magic, peer, .. } = *agreement;
+        let wanted_mru = role.mru().min(max_mru);
+        let mrus = mru.is_none_or(|mru| (MIN_MRU..=wanted_mru).contains(&mru)) && peer.mru >= MIN_MRU;
+        let known = |asked| role.authentication().contains(&asked);
+        let fits = mrus && (magic == 0 || magic != peer.magic) && peer.authentication.is_none_or(known);
+        fits.then(|| LcpOptions { wanted_mru, mru, magic, peer, ..LcpOptions::new(role) })
+    }
+
+    /// What it has agreed on, when it is open; `identifier` is that of our last request.
+    pub(super) fn agreement(&self, identifier: u8) -> LcpAgreement {
+        LcpAgreement { identifier, mru: self.mru, magic: self.magic, peer: self.peer }
     }
 
     /// Largest packet that the peer may send us.

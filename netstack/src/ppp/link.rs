@@ -8,20 +8,25 @@
 //! 4. The end: whatever the cause, it is kept, LCP says goodbye where somebody may listen, and [`Event::Down`] tells.
 //!
 //! A peer may negotiate LCP anew at any time: everything above goes down and comes up again.
+//!
+//! A client's link can also be taken up where an earlier run of the program has left it ([`Link::adopt`]): every protocol is
+//! in the state in which its handshake left it. Whether the peer still knows the link is asked at once.
 
 use alloc::boxed::Box;
 use alloc::collections::VecDeque;
 use alloc::string::String;
 use alloc::sync::Arc;
 
+use serde::{Deserialize, Serialize};
+
 use super::auth::{self, Progress};
 use super::automaton;
-use super::echo::{Due, Keepalive, Probe};
+use super::echo::{Due, Keepalive, Probe, ProofOfLife};
 use super::event::{DownReason, Event, NetworkDownReason, Phase};
-use super::ipcp::{IpcpOptions, Ipv4Assignment};
-use super::ipv6cp::Ipv6cpOptions;
-use super::lcp::{DEFAULT_MRU, LcpOptions};
-use super::negotiation::{Layer, Negotiation, Outbox, Why, Wire};
+use super::ipcp::{IpcpOptions, Ipv4Agreement, Ipv4Assignment};
+use super::ipv6cp::{Ipv6Agreement, Ipv6cpOptions};
+use super::lcp::{DEFAULT_MRU, LcpAgreement, LcpOptions};
+use super::negotiation::{Layer, Negotiation, Outbox, Why, Wire, draw_identifier};
 use super::network::Network;
 use super::role::Role;
 use super::settings::{ClientSettings, ServerSettings};
@@ -48,6 +53,18 @@ enum Proof {
     Server(Box<auth::Server>),
 }
 
+/// What a client's open link has agreed on: all that another run of the program needs to go on with it, and no secret.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Agreement {
+    lcp: LcpAgreement,
+    /// What IPCP has agreed on, when it is open.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ipv4: Option<Ipv4Agreement>,
+    /// What IPV6CP has agreed on, when it is open.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ipv6: Option<Ipv6Agreement>,
+}
+
 /// A PPP link.
 #[derive(Debug)]
 pub struct Link {
@@ -62,6 +79,7 @@ pub struct Link {
     ipv4: Option<Box<Network<IpcpOptions>>>,
     ipv6: Option<Box<Network<Ipv6cpOptions>>>,
     keepalive: Option<Keepalive>,
+    life: Option<ProofOfLife>,
     probe: Option<Probe>,
     /// Identifier of our last Echo-Request.
     echo_identifier: u8,
@@ -86,6 +104,47 @@ impl Link {
         Link::new(Role::Server(settings))
     }
 
+    /// A link that an earlier run of the program has dialled with the same settings, on a lower layer that carries packets
+    /// of up to `max_mru` octets. Its network protocols that were open are so at once; the others are tried. `None` when
+    /// `agreement` is none that these settings lead to, or no network protocol was open.
+    pub fn adopt(
+        cx: &mut Cx<'_>,
+        settings: Arc<ClientSettings>,
+        max_mru: u16,
+        agreement: &Agreement,
+    ) -> Option<Self> {
+        let role = Role::Client(settings);
+        let Agreement { lcp, ipv4, ipv6 } = agreement;
+        let ipv4 = ipv4.as_ref().filter(|_| role.speaks_ipv4());
+        let ipv4 = ipv4.and_then(|ipv4| Some((IpcpOptions::adopt(ipv4)?, ipv4.identifier)));
+        let ipv6 = ipv6.as_ref().filter(|_| role.ipv6().is_some());
+        let ipv6 = ipv6.and_then(|ipv6| Some((Ipv6cpOptions::adopt(ipv6, cx.rng)?, ipv6.identifier)));
+        if ipv4.is_none() && ipv6.is_none() {
+            return None;
+        }
+        let options = LcpOptions::adopt(role.clone(), max_mru, lcp)?;
+        let authentication = options.authentication();
+        let mut link = Link {
+            phase: Phase::Network,
+            max_mru,
+            lcp: Negotiation::opened(cx.rng, options, lcp.identifier),
+            proof: authentication.map_or(Proof::None, |known| Proof::Client(auth::Client::proven(known))),
+            keepalive: Some(Keepalive::new(cx.now, role.echo())),
+            life: Some(ProofOfLife::new(cx.now)),
+            echo_identifier: draw_identifier(cx.rng),
+            reject_identifier: draw_identifier(cx.rng),
+            ..Link::new(role)
+        };
+        let limit = link.limit();
+        let mut wire = wire(cx, &link.role, &mut link.out, limit);
+        link.ipv4 = ipv4.map(|(options, identifier)| Network::adopt(&mut wire, true, options, identifier));
+        link.ipv6 = ipv6.map(|(options, identifier)| Network::adopt(&mut wire, true, options, identifier));
+        link.life_timeout(cx);
+        link.prove_size(cx);
+        link.enter_network(cx);
+        Some(link)
+    }
+
     fn new(role: Role) -> Self {
         Link {
             phase: Phase::Dead,
@@ -96,6 +155,7 @@ impl Link {
             ipv4: None,
             ipv6: None,
             keepalive: None,
+            life: None,
             probe: None,
             echo_identifier: 0,
             reject_identifier: 0,
@@ -224,6 +284,7 @@ impl Link {
         self.proof_timeout(cx);
         self.network_timeout(cx);
         self.keepalive_timeout(cx);
+        self.life_timeout(cx);
         self.probe_timeout(cx);
     }
 
@@ -238,8 +299,9 @@ impl Link {
         let ipv6 = self.ipv6.as_ref().and_then(|ipv6| ipv6.poll_timeout());
         let keepalive =
             self.keepalive.as_ref().and_then(|keepalive| keepalive.poll_timeout(self.role.echo()));
+        let life = self.life.as_ref().map(ProofOfLife::poll_timeout);
         let probe = self.probe.as_ref().map(Probe::poll_timeout);
-        [proof, ipv4, ipv6, keepalive, probe].into_iter().fold(self.lcp.poll_timeout(), earliest)
+        [proof, ipv4, ipv6, keepalive, life, probe].into_iter().fold(self.lcp.poll_timeout(), earliest)
     }
 
     /// Writes the next packet, PPP protocol field first, behind what `frame` holds; says whether there was one. A packet
@@ -265,6 +327,29 @@ impl Link {
     /// The phase that the link is in.
     pub fn phase(&self) -> Phase {
         self.phase
+    }
+
+    /// Largest packet that both ends take and the lower layer carries, in octets.
+    pub fn mtu(&self) -> u16 {
+        self.limit().min(self.lcp.options.mru())
+    }
+
+    /// True while nothing was heard of the peer on a link that was adopted.
+    pub fn is_unproven(&self) -> bool {
+        self.life.as_ref().is_some_and(|life| !self.heard_after(life.begun))
+    }
+
+    /// What a client's link has agreed on, for [`Link::adopt`]; `None` while no network protocol is open.
+    pub fn agreement(&self) -> Option<Agreement> {
+        if !self.role.is_client() || self.phase != Phase::Network {
+            return None;
+        }
+        let ipv4 = self.ipv4.as_ref().and_then(|ipv4| ipv4.agreed());
+        let ipv4 = ipv4.and_then(|(options, identifier)| options.agreement(identifier));
+        let ipv6 = self.ipv6.as_ref().and_then(|ipv6| ipv6.agreed());
+        let ipv6 = ipv6.and_then(|(options, identifier)| options.agreement(identifier));
+        let lcp = self.lcp.options.agreement(self.lcp.identifier());
+        (ipv4.is_some() || ipv6.is_some()).then_some(Agreement { lcp, ipv4, ipv6 })
     }
 
     // ── LCP ───────────────────────────────────────────────────────────────────
@@ -351,11 +436,7 @@ impl Link {
             peer_mru: self.limit(),
             authentication,
         });
-        if self.role.is_client() && self.mtu() > STANDARD_MRU {
-            self.echo_identifier = self.echo_identifier.wrapping_add(1);
-            self.probe = Some(Probe::new(cx.now, self.echo_identifier));
-            self.probe_timeout(cx);
-        }
+        self.prove_size(cx);
         self.phase = Phase::Authenticate;
         let limit = self.limit();
         let mut wire = wire(cx, &self.role, &mut self.out, limit);
@@ -390,6 +471,7 @@ impl Link {
     fn upper_down(&mut self) {
         self.proof = Proof::None;
         self.keepalive = None;
+        self.life = None;
         self.probe = None;
         if let Some(ipv4) = self.ipv4.take() {
             ipv4.link_down(&mut self.events);
@@ -441,11 +523,6 @@ impl Link {
         self.lcp.options.peer.mru.min(self.max_mru)
     }
 
-    /// Largest packet for both directions.
-    fn mtu(&self) -> u16 {
-        self.limit().min(self.lcp.options.mru())
-    }
-
     fn lcp_magic(&self) -> u32 {
         use super::negotiation::Options;
         self.lcp.options.magic()
@@ -488,16 +565,48 @@ impl Link {
         let Some(keepalive) = &mut self.keepalive else { return };
         match keepalive.handle_timeout(cx.now, self.role.echo()) {
             Due::Nothing => {}
-            Due::Send => {
-                self.echo_identifier = self.echo_identifier.wrapping_add(1);
-                let packet = self.echo_request(self.echo_identifier);
-                self.out.push(packet.finish());
-            }
+            Due::Send => self.send_echo(),
             Due::GiveUp => {
                 // One goodbye, in case that only our ears are shut; nobody is there to wait for.
                 self.end(cx, DownReason::EchoTimeout);
                 self.finish(Why::NoAnswer);
             }
+        }
+    }
+
+    fn life_timeout(&mut self, cx: &mut Cx<'_>) {
+        if self.life.is_some() && !self.is_unproven() {
+            self.life = None;
+        }
+        let Some(life) = &mut self.life else { return };
+        match life.handle_timeout(cx.now) {
+            Due::Nothing => {}
+            Due::Send => self.send_echo(),
+            Due::GiveUp => {
+                // One goodbye, as above.
+                self.end(cx, DownReason::Gone);
+                self.finish(Why::NoAnswer);
+            }
+        }
+    }
+
+    fn send_echo(&mut self) {
+        self.echo_identifier = self.echo_identifier.wrapping_add(1);
+        let packet = self.echo_request(self.echo_identifier);
+        self.out.push(packet.finish());
+    }
+
+    /// True when the peer was heard after `at`.
+    fn heard_after(&self, at: Instant) -> bool {
+        self.keepalive.as_ref().is_some_and(|peer| peer.heard_after(at))
+    }
+
+    /// A client has the path prove that it carries more than it has to.
+    fn prove_size(&mut self, cx: &mut Cx<'_>) {
+        if self.role.is_client() && self.mtu() > STANDARD_MRU {
+            self.echo_identifier = self.echo_identifier.wrapping_add(1);
+            self.probe = Some(Probe::new(cx.now, self.echo_identifier));
+            self.probe_timeout(cx);
         }
     }
 
@@ -585,10 +694,10 @@ impl Link {
 
     fn enter_network(&mut self, cx: &mut Cx<'_>) {
         self.phase = Phase::Network;
-        if self.role.is_client() && self.role.speaks_ipv4() {
+        if self.role.is_client() && self.role.speaks_ipv4() && self.ipv4.is_none() {
             self.start_ipv4(cx, IpcpOptions::client());
         }
-        if let Some(identifier) = self.role.ipv6() {
+        if let Some(identifier) = self.role.ipv6().filter(|_| self.ipv6.is_none()) {
             if self.mtu() < IPV6_MINIMUM_MTU {
                 self.events.push_back(Event::Ipv6Down { reason: NetworkDownReason::SmallMtu });
                 return;

@@ -4,7 +4,7 @@
 //! any protocol that supplies its options, as `lcp`, `ipcp` and `ipv6cp` do; `auth` proves who is who; `echo` watches over
 //! the peer's life; `network` holds one network protocol, apart from all others; [`link`] composes them into one [`Link`],
 //! for the client's and for the server's role alike. A link knows neither PPPoE nor Ethernet: its owner strips and adds
-//! them.
+//! them. What an open link has agreed on is an [`Agreement`]: with that another run of the program goes on with it.
 
 mod auth;
 pub mod automaton;
@@ -24,7 +24,7 @@ pub(crate) mod text;
 mod tests;
 
 pub use event::{DownClass, DownReason, Event, NetworkDownReason, Phase};
-pub use ipcp::Ipv4Assignment;
-pub use ipv6cp::InterfaceId;
-pub use link::Link;
+pub use ipcp::{Ipv4Agreement, Ipv4Assignment};
+pub use ipv6cp::{InterfaceId, Ipv6Agreement};
+pub use link::{Agreement, Link};
 pub use settings::{ClientSettings, ServerSettings, Timing};

@@ -141,6 +141,11 @@ pub struct Wire<'a, 'b> {
     pub limit: u16,
 }
 
+/// An identifier to count on from, when nobody remembers the last one.
+pub(super) fn draw_identifier(rng: &mut dyn Rng) -> u8 {
+    (rng.next_u32() >> 24) as u8
+}
+
 /// What an action may refer to: the packet that caused it, and the answer that was prepared.
 enum Cause<'p, P> {
     None,
@@ -199,6 +204,18 @@ impl<O: Options> Negotiation<O> {
             refusals: 0,
             why: Why::Closed,
         }
+    }
+
+    /// A negotiation that an earlier run of the program has brought to state Opened; `identifier` is that of our last
+    /// request then. Nothing is sent before the peer or the owner begins anew.
+    pub fn opened(rng: &mut dyn Rng, options: O, identifier: u8) -> Self {
+        let code_rejects = draw_identifier(rng);
+        Negotiation { state: State::Opened, identifier, code_rejects, ..Negotiation::new(options) }
+    }
+
+    /// Identifier of our last request.
+    pub fn identifier(&self) -> u8 {
+        self.identifier
     }
 
     /// The automaton's state.

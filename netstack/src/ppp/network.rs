@@ -61,6 +61,17 @@ impl<O: NetworkOptions> Network<O> {
         network
     }
 
+    /// The link below was open all the time, and so was this. The owner knows.
+    pub fn adopt(wire: &mut Wire<'_, '_>, is_client: bool, options: O, identifier: u8) -> Box<Self> {
+        let ncp = Negotiation::opened(wire.cx.rng, options, identifier);
+        Box::new(Network { ncp, is_client, told: Told::Up, retry: None })
+    }
+
+    /// What it has agreed on while it is open, and the identifier of our last request.
+    pub fn agreed(&self) -> Option<(&O, u8)> {
+        self.ncp.is_open().then(|| (&self.ncp.options, self.ncp.identifier()))
+    }
+
     /// A packet of the control protocol came.
     pub fn receive(
         &mut self,

@@ -69,14 +69,19 @@ enum ClientStage {
     Waiting { deadline: Instant },
     /// Answered, and no verdict yet.
     Answered { answer: Answer, deadline: Instant, left: u8 },
-    /// The verdict came. The same challenge may come late once more.
-    Settled { answer: Answer },
+    /// The verdict came. The same challenge may come late once more, unless an earlier run of the program has answered it.
+    Settled { answer: Option<Answer> },
 }
 
 impl Client {
     pub(super) fn start(wire: &mut Wire<'_, '_>, algorithm: Algorithm) -> Self {
         let patience = wire.timing.restart.saturating_mul(u32::from(wire.timing.max_configure));
         Client { algorithm, stage: ClientStage::Waiting { deadline: wire.cx.now + patience }, proven: false }
+    }
+
+    /// A client that was proven in an earlier run of the program.
+    pub(super) fn proven(algorithm: Algorithm) -> Self {
+        Client { algorithm, stage: ClientStage::Settled { answer: None }, proven: true }
     }
 
     pub(super) fn receive(
@@ -107,7 +112,9 @@ impl Client {
         let is_same =
             |answer: &Answer| answer.identifier == identifier && answer.challenge.as_slice() == challenge;
         match &self.stage {
-            ClientStage::Answered { answer, .. } | ClientStage::Settled { answer } if is_same(answer) => {
+            ClientStage::Answered { answer, .. } | ClientStage::Settled { answer: Some(answer) }
+                if is_same(answer) =>
+            {
                 send_response(wire, settings, answer);
                 return Ok(Progress::Pending);
             }
@@ -178,7 +185,7 @@ impl Client {
             value: core::mem::take(&mut answer.value),
             expected: answer.expected,
         };
-        self.stage = ClientStage::Settled { answer };
+        self.stage = ClientStage::Settled { answer: Some(answer) };
         if core::mem::replace(&mut self.proven, true) {
             return Ok(Progress::Pending);
         }

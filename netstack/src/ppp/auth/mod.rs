@@ -58,6 +58,15 @@ impl Client {
         }
     }
 
+    /// It was proven in an earlier run of the program; a server may still ask once more.
+    pub(super) fn proven(authentication: Authentication) -> Self {
+        match authentication {
+            Authentication::Pap => Client::Pap(pap::Client::Settled),
+            Authentication::ChapMd5 => Client::Chap(chap::Client::proven(chap::Algorithm::Md5)),
+            Authentication::MsChapV2 => Client::Chap(chap::Client::proven(chap::Algorithm::MsChapV2)),
+        }
+    }
+
     /// A packet of the authentication protocol.
     pub(super) fn receive(
         &mut self,
