@@ -2,6 +2,7 @@
 
 use alloc::string::String;
 use alloc::vec::Vec;
+use core::net::Ipv6Addr;
 
 use serde::{Deserialize, Serialize};
 
@@ -11,14 +12,14 @@ use crate::dhcp6::client::Delegation;
 use crate::dhcp6::delegate::Binding;
 use crate::dhcp6::server;
 use crate::id::Ipv6Cidr;
-use crate::pppoe::Remembered;
+use crate::pppoe::LeftSession;
 use crate::time::Instant;
 
 /// What a gateway wants to find again when it starts next.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct State {
-    /// PPPoE sessions that were open, by the uplink's name. A concentrator may not take the next one before it has seen
-    /// this one end.
+    /// PPPoE sessions that were open, by the uplink's name. They go on, or are ended: a concentrator may not take the next one
+    /// before it has seen this one end.
     #[serde(default)]
     pub sessions: Vec<RememberedSession>,
     /// DHCPv4 leases that uplinks had, by the uplink's name.
@@ -42,12 +43,24 @@ pub struct State {
     /// Which IPv6 prefixes hosts were told of, by the LAN's name.
     #[serde(default)]
     pub lan_prefixes: Vec<LanPrefix>,
+    /// The router's IPv6 addresses that nobody else has, by the LAN's name.
+    #[serde(default)]
+    pub lan_addresses: Vec<LanAddress>,
     /// Which prefixes users have been delegated, by the concentrator's name.
     #[serde(default)]
     pub user_prefixes: Vec<UserPrefix>,
 }
 
 impl State {
+    /// The same state after the machine has been started anew, or when nobody knows whether it was: sessions and leases are
+    /// still to be ended or asked for, but not to go on with as if nothing had been in between.
+    pub fn without_adoption(mut self) -> State {
+        self.sessions.iter_mut().for_each(|RememberedSession { left, .. }| left.adoption = None);
+        self.uplink_leases.iter_mut().for_each(|UplinkLease { lease, .. }| lease.kept = None);
+        self.lan_addresses.clear();
+        self
+    }
+
     /// The same state on another clock, on which `from` is `to`. What had ended by `from` has ended long ago.
     pub fn moved(mut self, from: Instant, to: Instant) -> State {
         let shift = |at: &mut Instant| {
@@ -59,7 +72,14 @@ impl State {
             };
         };
         self.leases.iter_mut().for_each(|LanLease { lease, .. }| shift(&mut lease.expires));
-        self.uplink_leases.iter_mut().for_each(|UplinkLease { lease, .. }| shift(&mut lease.expires));
+        for UplinkLease { lease, .. } in &mut self.uplink_leases {
+            shift(&mut lease.expires);
+            if let Some(client::Kept { lease, .. }) = &mut lease.kept {
+                shift(&mut lease.renews);
+                shift(&mut lease.rebinds);
+                shift(&mut lease.expires);
+            }
+        }
         self.leases6.iter_mut().for_each(|LanLease6 { lease, .. }| shift(&mut lease.expires));
         for RememberedDelegation { delegation, .. } in &mut self.delegations {
             shift(&mut delegation.preferred_until);
@@ -119,6 +139,15 @@ pub struct LanPrefix {
     pub announced: Announced,
 }
 
+/// An IPv6 address that the router had on a LAN.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LanAddress {
+    /// Name of the LAN.
+    pub lan: String,
+    /// The address.
+    pub address: Ipv6Addr,
+}
+
 /// What hosts were told of a prefix.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -134,9 +163,9 @@ pub enum Announced {
 pub struct RememberedSession {
     /// Name of the uplink.
     pub wan: String,
-    /// The session.
+    /// The session, and how to go on with it.
     #[serde(flatten)]
-    pub session: Remembered,
+    pub left: LeftSession,
 }
 
 /// The lease that an uplink had.

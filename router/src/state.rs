@@ -1,7 +1,8 @@
 //! The state file: what the gateway wants to find again when it starts next.
 //!
 //! The core counts time from the program's start, so the file says at which time of the day it was written, and what it
-//! holds is moved to the new program's clock when it is read. Each version replaces the last one by a rename: whatever
+//! holds is moved to the new program's clock when it is read. It also says in which run of the machine: only in the same one
+//! do sessions and leases go on as if nothing had been in between. Each version replaces the last one by a rename: whatever
 //! happens, the file is whole.
 
 use std::fs;
@@ -24,7 +25,15 @@ struct File {
     written: u64,
     /// The same moment on the program's clock.
     now: Instant,
+    /// The kernel's name for the time since the machine was started, when it told.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    boot: Option<String>,
     state: State,
+}
+
+/// The kernel's name for the time since the machine was started (random(4)).
+fn boot() -> Option<String> {
+    fs::read_to_string("/proc/sys/kernel/random/boot_id").ok().map(|id| id.trim().to_owned())
 }
 
 fn path(state_dir: &Path) -> PathBuf {
@@ -35,8 +44,9 @@ fn unix_nanos() -> u64 {
     u64::try_from(clock::wall().as_nanos()).unwrap_or(u64::MAX)
 }
 
-/// Reads the state that the last run left, moved to this program's clock. A missing file is an empty state; one that
-/// cannot be read is set aside, so that nothing in it is lost, and named in a warning.
+/// Reads the state that the last run left, moved to this program's clock; when the machine has been started anew since,
+/// without what only holds while it runs. A missing file is an empty state; one that cannot be read is set aside, so that
+/// nothing in it is lost, and named in a warning.
 pub fn load(state_dir: &Path, now: Instant) -> State {
     let path = path(state_dir);
     let text = match fs::read(&path) {
@@ -50,7 +60,9 @@ pub fn load(state_dir: &Path, now: Instant) -> State {
     match serde_json::from_slice::<File>(&text) {
         Ok(file) => {
             let elapsed = Duration::from_nanos(unix_nanos().saturating_sub(file.written));
-            file.state.moved(file.now + elapsed, now)
+            let same_boot = file.boot.is_some() && file.boot == boot();
+            let state = if same_boot { file.state } else { file.state.without_adoption() };
+            state.moved(file.now + elapsed, now)
         }
         Err(error) => {
             let aside = path.with_extension("json.unreadable");
@@ -68,7 +80,8 @@ pub fn load(state_dir: &Path, now: Instant) -> State {
 }
 
 fn save(path: &Path, state: &State, now: Instant) -> io::Result<()> {
-    let text = serde_json::to_vec_pretty(&File { written: unix_nanos(), now, state: state.clone() })?;
+    let file = File { written: unix_nanos(), now, boot: boot(), state: state.clone() };
+    let text = serde_json::to_vec_pretty(&file)?;
     let new = path.with_extension("json.new");
     let mut file = fs::OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&new)?;
     file.write_all(&text)?;
@@ -159,6 +172,31 @@ mod tests {
         writer.write(state.clone(), Instant::from_secs(2));
         drop(writer);
         assert_eq!(load(&dir, Instant::from_secs(0)), state);
+        fs::remove_dir_all(dir).unwrap();
+    }
+
+    /// What holds only while the machine runs is gone with another boot, and where nobody knows which one it was.
+    #[test]
+    fn another_boot_takes_what_could_have_gone_on() {
+        let dir = directory("boot");
+        let text = r#"{"lan_addresses": [{"lan": "home", "address": "fe80::1"}],
+            "sessions": [{"wan": "isp", "peer": "02:00:00:00:00:01", "session": 7}]}"#;
+        let state: State = serde_json::from_str(text).unwrap();
+        save(&path(&dir), &state, Instant::from_secs(2)).unwrap();
+        assert_eq!(load(&dir, Instant::from_secs(1)), state, "the same boot");
+        let text = fs::read_to_string(path(&dir)).unwrap();
+        let this = boot().unwrap();
+        assert!(text.contains(&this));
+        let mut file: serde_json::Value = serde_json::from_str(&text).unwrap();
+        for other in [serde_json::json!("another"), serde_json::Value::Null] {
+            file["boot"] = other;
+            fs::write(path(&dir), file.to_string()).unwrap();
+            let read = load(&dir, Instant::from_secs(1));
+            assert_eq!((read.lan_addresses.len(), read.sessions.len()), (0, 1));
+        }
+        file.as_object_mut().unwrap().remove("boot");
+        fs::write(path(&dir), file.to_string()).unwrap();
+        assert_eq!(load(&dir, Instant::from_secs(1)), state.without_adoption(), "an older program's file");
         fs::remove_dir_all(dir).unwrap();
     }
 

@@ -111,6 +111,45 @@ fn transfers_through_pppd_arrive_whole() {
     }
 }
 
+/// pppd's own log says what it was asked: after kill -9 nothing but echoes, and its session and address are what they were.
+#[test]
+fn after_kill_9_pppd_is_not_asked_to_negotiate_anything() {
+    let (lab, mut guest, _far, house) = street("isp-adopt");
+    let nobody = Delegation { server: Dhcp6::Off, ..Delegation::default() };
+    Server { ipv6: Some(nobody), ..Server::default() }.start(&mut guest);
+    let mut gateway = house.start(&lab, Dial { wan: "ipv6 = true\n", ..Dial::default() }, "");
+    gateway.wait_up("isp", PATIENCE);
+    gateway.wait_log("both families", PATIENCE, |line| line.contains("IPv6 is online"));
+    gateway.wait_log("both families", PATIENCE, |line| line.contains("online: address"));
+    lab.lease(&house.desk, "eth0");
+    let before = gateway.wan("isp").expect("a status");
+    let log = "/run/test/pppd-server.log";
+    let count = |guest: &mut Guest, what: &str| -> u32 {
+        guest.try_run(&format!("grep -c '{what}' {log}")).output.trim().parse().expect("a count")
+    };
+    let (conf, process) = (count(&mut guest, "Conf[A-Z]"), guest.run("pidof pppd"));
+    let asked = count(&mut guest, "rcvd .LCP EchoReq");
+    // What is written is written by a thread of its own.
+    std::thread::sleep(Duration::from_secs(1));
+    gateway.kill();
+    let gateway = gateway.again(&lab, &house.router);
+    let after = gateway.wan("isp").expect("a status");
+    assert_eq!(
+        (after.state.as_str(), &after.address, after.session, after.mtu),
+        ("up", &before.address, before.session, before.mtu)
+    );
+    assert_eq!(seen(&house), Ok(before.address), "at once");
+    std::thread::sleep(Duration::from_secs(8));
+    assert_eq!(gateway.wan("isp").expect("a status").session, before.session);
+    let told = guest.run(&format!("tail -30 {log}"));
+    assert_eq!(count(&mut guest, "Conf[A-Z]"), conf, "{told}");
+    assert!(count(&mut guest, "rcvd .LCP EchoReq") > asked, "{told}");
+    assert_eq!(guest.run("pidof pppd"), process, "the same pppd serves");
+    house.desk.run(&format!("ping -c 2 -i 0.3 -W 3 {WEB}"));
+    gateway.end();
+    Server::kill(&mut guest);
+}
+
 /// The server goes without a word and comes back with other addresses: the gateway notices by its own echo, redials,
 /// and no flow keeps the old address.
 #[test]

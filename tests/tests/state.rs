@@ -1,7 +1,7 @@
 //! What outlives a run: the state file, the cards, the session that the ISP still holds.
 
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::Duration;
 
@@ -32,23 +32,80 @@ fn leases(gateway: &Genkan) -> Vec<(String, String)> {
     leases.iter().map(|lease| (word(lease, "address"), word(lease, "mac"))).collect()
 }
 
-/// Lesson 8: an ISP that still holds the session of a gateway that died may refuse another one until it gets a PADT.
+fn state_file(street: &Street) -> PathBuf {
+    street.lab.folder().join("router.state/state.json")
+}
+
+/// As if the machine had been started anew since the state file was written.
+fn boot_anew(street: &Street) {
+    let file = state_file(street);
+    let text = fs::read_to_string(&file).expect("a state file");
+    let mut state: Value = serde_json::from_str(&text).expect("it is JSON");
+    state["boot"] = "00000000-0000-4000-8000-000000000000".into();
+    fs::write(&file, state.to_string()).expect("the lab's folder can be written");
+}
+
+/// The ISP hears nothing but data and Echo-Requests: the session, the address and the flows of the hosts are what they were.
+#[test]
+fn after_kill_9_the_session_goes_on_and_the_isp_notices_nothing() {
+    let mut street = street("state-adopt");
+    let before = street.wait_up();
+    street.lab.lease(&street.house.desk, "eth0");
+    let id = session(&street.gateway);
+    wait_for("the state file to hold the session", Duration::from_secs(5), || {
+        let state = fs::read_to_string(state_file(&street)).unwrap_or_default();
+        if state.contains("\"adoption\"") && state.contains(&before.address) { Ok(()) } else { Err(state) }
+    });
+    for round in 1..=3 {
+        let recording =
+            Recording::start(&street.lab, &street.isp, &format!("isp{round}"), &["--at", "access0"]);
+        street.gateway.kill();
+        street = street.restart();
+        let after = street.gateway.wan("isp").expect("a status");
+        assert_eq!((after.state.as_str(), &after.address, after.mtu), ("up", &before.address, before.mtu));
+        assert_eq!(session(&street.gateway), id);
+        street.house.desk.inside(|| fetch(web(80), "/address")).expect("HTTP works at once");
+        let said = street.gateway.log();
+        assert!(said.contains("the session of the last run goes on (id "), "{said}");
+        recording.wait("an Echo-Request", Duration::from_secs(5), |frame| {
+            !frame.sent && frame.ppp().is_some_and(|packet| packet.starts_with(&[0xc0, 0x21, 9]))
+        });
+        // Longer than a session that was gone would live.
+        std::thread::sleep(Duration::from_secs(6));
+        for frame in recording.frames() {
+            assert_eq!(frame.discovery(), None);
+            let negotiates = |packet: &[u8]| packet[0] & 0x80 != 0 && packet[2] < 8;
+            assert!(!frame.ppp().is_some_and(negotiates), "{:02x?}", frame.ppp());
+        }
+        assert_eq!(street.gateway.wan("isp").expect("a status").state, "up");
+    }
+    // What was adopted ends like any other session.
+    let recording = Recording::start(&street.lab, &street.isp, "end", &["--at", "access0"]);
+    street.gateway.end();
+    recording.wait("the PADT", Duration::from_secs(5), |frame| {
+        frame.discovery() == Some(code::PADT) && frame.session() == Some(id)
+    });
+}
+
+/// Lesson 8: an ISP that still holds the session of a gateway that died may refuse another one until it gets a PADT. After
+/// another boot of the machine nothing goes on.
 /// RFC 2131 KILL, RFC 2516 PADT.
 #[test]
-fn after_kill_9_the_remembered_session_is_ended_first_and_leases_are_still_there() {
+fn after_a_power_failure_the_remembered_session_is_ended_first_and_leases_are_still_there() {
     let mut street = street("state-kill");
     street.wait_up();
     let lease = street.lab.lease(&street.house.desk, "eth0");
     let (old, known) = (session(&street.gateway), leases(&street.gateway));
     assert!(known.iter().any(|(address, _)| *address == lease.address.to_string()), "{known:?}");
     // What is written is written by a thread of its own.
-    let file = street.lab.folder().join("router.state/state.json");
+    let file = state_file(&street);
     wait_for("the state file to hold session and lease", Duration::from_secs(5), || {
         let state = fs::read_to_string(&file).unwrap_or_default();
         let whole = state.contains(&old.to_string()) && state.contains(&lease.address.to_string());
         if whole { Ok(()) } else { Err(state) }
     });
     street.gateway.kill();
+    boot_anew(&street);
 
     let recording = Recording::start(&street.lab, &street.isp, "isp", &["--at", "access0"]);
     let street = street.restart();

@@ -142,7 +142,7 @@ impl Event {
                 Dhcp::Leased { .. } | Dhcp::Released { .. } => Level::Info,
             },
             Event::WanDhcp4 { event, .. } => match event {
-                dhcp4::client::Event::Bound(_) => Level::Info,
+                dhcp4::client::Event::Bound(_) | dhcp4::client::Event::Kept(_) => Level::Info,
                 dhcp4::client::Event::Renewed(_) => Level::Debug,
                 _ => Level::Warning,
             },
@@ -171,6 +171,7 @@ impl Event {
                 dhcp6::delegate::Event::BindingsChanged => Level::Debug,
                 _ => Level::Info,
             },
+            Event::Ndp { event: ndp::neighbour::Event::AddressReady { .. }, .. } => Level::Debug,
             Event::LanRouter { .. } | Event::Ndp { .. } => Level::Warning,
             Event::Arp { .. } | Event::WanArp { .. } | Event::Dns(dns::Event::Silent { .. }) => {
                 Level::Warning
@@ -182,14 +183,24 @@ impl Event {
     /// True when the content of the state file is another one after it.
     pub fn changes_state(&self) -> bool {
         match self {
-            Event::Wan { event, .. } => {
-                matches!(event, pppoe::Event::SessionOpened { .. } | pppoe::Event::SessionClosed(_))
-            }
+            // Whatever of a session is negotiated, is remembered for another run to go on with it.
+            Event::Wan { event, .. } => matches!(
+                event,
+                pppoe::Event::SessionOpened { .. }
+                    | pppoe::Event::SessionKept { .. }
+                    | pppoe::Event::SessionClosed(_)
+                    | pppoe::Event::Ipv4Up { .. }
+                    | pppoe::Event::Ipv4Down(_)
+                    | pppoe::Event::Ipv6Up { .. }
+                    | pppoe::Event::Ipv6Down(_)
+                    | pppoe::Event::MtuChanged { .. }
+            ),
             Event::Dhcp { event, .. } => *event == dhcp4::Event::LeasesChanged,
             Event::Delegation { event, .. } => *event == dhcp6::delegate::Event::BindingsChanged,
             // A renewal says until when the prefixes last.
             Event::WanDhcp4 { .. } | Event::WanDhcp6 { .. } | Event::PrefixesChanged => true,
             Event::LanDhcp6 { event, .. } => *event == dhcp6::server::Event::LeasesChanged,
+            Event::Ndp { event, .. } => matches!(event, ndp::neighbour::Event::AddressReady { .. }),
             _ => false,
         }
     }

@@ -301,10 +301,7 @@ impl Control {
                 .uplinks
                 .iter()
                 .filter_map(|uplink| {
-                    Some(RememberedSession {
-                        wan: uplink.name().into(),
-                        session: uplink.remembered_session()?,
-                    })
+                    Some(RememberedSession { wan: uplink.name().into(), left: uplink.left_session()? })
                 })
                 .collect(),
             uplink_leases: self
@@ -320,6 +317,7 @@ impl Control {
             delegations: self.ipv6.delegations(),
             ula: self.ipv6.ula(),
             lan_prefixes: self.ipv6.announced(),
+            lan_addresses: self.ipv6.ready_addresses(),
             user_prefixes: self.access.iter().flat_map(Access::bindings).collect(),
         }
     }

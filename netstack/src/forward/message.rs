@@ -6,6 +6,8 @@
 use alloc::vec::Vec;
 use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
+use serde::{Deserialize, Serialize};
+
 use crate::frame::Frame;
 use crate::id::{Interface, Ipv4Cidr, Ipv6Cidr, LanId, Mac, PortId, Segment, SubscriberId, WanId};
 use crate::time::Instant;
@@ -44,7 +46,7 @@ pub struct WanIpv4 {
 }
 
 /// An Ethernet segment beyond an uplink, as IPv4 sees it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Ipv4Segment {
     /// Whose addresses are reached without a router.
     pub network: Ipv4Cidr,

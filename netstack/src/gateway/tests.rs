@@ -1,5 +1,6 @@
 //! Control and the Forwarder together: what only the order of their talk can get wrong.
 
+mod adoption;
 mod delegation;
 mod renumbering;
 

@@ -287,6 +287,23 @@ impl Neighbours {
         }
     }
 
+    /// The router had these addresses on a segment in an earlier life and ever since: nobody has to be asked. Those that
+    /// [`Neighbours::set_addresses`] does not name then are given up.
+    pub fn adopt(&mut self, segment: Segment, addresses: impl IntoIterator<Item = Ipv6Addr>) {
+        let Some(link) = self.links.get_mut(&segment) else { return };
+        let own = addresses.into_iter().map(|address| Own { address, stage: Stage::Ready });
+        link.own = own.take(OWN).collect();
+        let ready: Vec<Ipv6Addr> = link.ready().collect();
+        for address in ready {
+            self.tell(Event::AddressReady { segment, address });
+        }
+    }
+
+    /// The router's addresses on a segment that nobody else has.
+    pub fn own_addresses(&self, segment: Segment) -> impl Iterator<Item = Ipv6Addr> + '_ {
+        self.links.get(&segment).into_iter().flat_map(Link::ready)
+    }
+
     /// Groups that a service of the router listens to on a segment, besides those of Neighbor Discovery.
     pub fn set_groups(&mut self, cx: &mut Cx<'_>, segment: Segment, groups: &[Ipv6Addr]) {
         if let Some(link) = self.links.get_mut(&segment) {

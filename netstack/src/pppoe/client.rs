@@ -1,7 +1,8 @@
 //! An uplink by PPPoE: dials, holds the session, dials again.
 //!
-//! 1. On start, a session that the state file remembers is told to end: a concentrator may not grant another before
-//!    (RFC 2516 §5.5). After a short random wait, discovery begins.
+//! 1. On start, a session that the last run has left open goes on as it was, when that run was dialling as we would and
+//!    left what it takes ([`Adoption`]). Otherwise it is told to end: a concentrator may not grant another before (RFC 2516
+//!    §5.5). After a short random wait, discovery begins.
 //! 2. [`Discovery`] finds a session. How much it may carry is agreed there (RFC 4638): the port, the concentrator, the
 //!    peer's LCP and an echo of full size each may limit it, and [`MtuLimit`] names the one that did.
 //! 3. A [`Link`] negotiates on the session. What it reports becomes our own facts. IPv4 and IPv6 come and go on their
@@ -19,15 +20,16 @@ use alloc::string::{String, ToString};
 use alloc::sync::Arc;
 use core::net::{Ipv4Addr, Ipv6Addr};
 
+use super::adopt::Dialled;
 use super::discovery::{Discovery, Granted, Step, Wanted};
 use super::event::{Event, Failure, MtuLimit};
 use super::retry::{self, Retry};
-use super::{DiscoveryFrame, Outbox, Remembered, split_ppp, transmit_link};
+use super::{Adoption, DiscoveryFrame, LeftSession, Outbox, Remembered, split_ppp, transmit_link};
 use crate::frame::Frame;
 use crate::ledger::DropReason;
 use crate::machine::Cx;
 use crate::ppp::text::printable;
-use crate::ppp::{self, ClientSettings, Link, NetworkDownReason};
+use crate::ppp::{self, ClientSettings, Ipv4Agreement, Ipv6Agreement, Link, NetworkDownReason};
 use crate::settings::{Families, Port, PppoeClient};
 use crate::time::Instant;
 use crate::wire::pppoe::{Code, OVERHEAD, STANDARD_MRU, tag};
@@ -172,6 +174,7 @@ struct Orphan {
 #[derive(Debug)]
 pub struct Client {
     wanted: Wanted,
+    dialled: Dialled,
     link_settings: Arc<ClientSettings>,
     /// MTU to ask for, and the largest that the port can carry.
     mtu: (u16, u16),
@@ -186,14 +189,14 @@ pub struct Client {
 }
 
 impl Client {
-    /// A client that dials as `pppoe` says, for `families`, on `port`, after a short random wait. `remembered` is the session
-    /// that an earlier life has left open.
+    /// A client that dials as `pppoe` says, for `families`, on `port`, after a short random wait; or goes on at once with the
+    /// session that an earlier life has `left` open.
     pub fn new(
         cx: &mut Cx<'_>,
         pppoe: &PppoeClient,
         families: Families,
         port: &Port,
-        remembered: Option<Remembered>,
+        left: Option<LeftSession>,
     ) -> Self {
         let most = port.mtu.saturating_sub(OVERHEAD);
         let max_payload = Some(pppoe.mtu.min(most)).filter(|&payload| payload > STANDARD_MRU);
@@ -205,6 +208,7 @@ impl Client {
                 host_uniq: pppoe.host_uniq.clone(),
                 max_payload,
             },
+            dialled: Dialled::new(pppoe, families, port),
             link_settings: Arc::new(ClientSettings::new(pppoe, families, port.mac)),
             mtu: (pppoe.mtu, most),
             state: State::Waiting { until: cx.now + Retry::first(cx.rng) },
@@ -216,11 +220,18 @@ impl Client {
             outbox: Outbox::new(),
             events: VecDeque::new(),
         };
-        if let Some(session) = remembered {
-            client.send_padt(session);
-            client.orphan = Some(Orphan { session, reminders: ORPHAN_REMINDERS });
-            client.tell(Event::OldSessionEnded(session));
+        if let Some(LeftSession { session, adoption }) = left {
+            let kept = adoption.and_then(|adoption| client.adopted(cx, session, adoption));
+            match kept {
+                Some(kept) => client.keep(kept),
+                None => {
+                    client.send_padt(session);
+                    client.orphan = Some(Orphan { session, reminders: ORPHAN_REMINDERS });
+                    client.tell(Event::OldSessionEnded(session));
+                }
+            }
         }
+        client.settle(cx);
         client
     }
 
@@ -299,7 +310,21 @@ impl Client {
         self.events.pop_front()
     }
 
-    /// The session that is open, for the state file.
+    /// The session that is open, and how another run goes on with it, for the state file.
+    pub fn left(&self) -> Option<LeftSession> {
+        let State::Open(session) = &self.state else { return None };
+        let (carried, limit) = session.carried;
+        let adoption = session.link.agreement().map(|link| Adoption {
+            dialled: self.dialled.clone(),
+            ac_name: session.granted.ac_name.clone(),
+            carried,
+            limit,
+            link,
+        });
+        Some(LeftSession { session: session.granted.session, adoption })
+    }
+
+    /// The session that is open.
     pub fn remembered(&self) -> Option<Remembered> {
         match &self.state {
             State::Open(session) => Some(session.granted.session),
@@ -356,7 +381,8 @@ impl Client {
                 match packet.code {
                     Code::Padt if packet.session == ours.session => {
                         let text = packet.find(tag::GENERIC_ERROR).map(printable).unwrap_or_default();
-                        self.end(cx, Failure::Terminated { text });
+                        let unproven = session.link.is_unproven();
+                        self.end(cx, if unproven { Failure::Gone } else { Failure::Terminated { text } });
                         Ok(())
                     }
                     // Another client's, which the concentrator has given the same number.
@@ -410,6 +436,47 @@ impl Client {
         self.state = State::Open(Box::new(session));
     }
 
+    /// The session of an earlier life, when it is one that we would have dialled.
+    fn adopted(&self, cx: &mut Cx<'_>, session: Remembered, adoption: Adoption) -> Option<Session> {
+        let Adoption { dialled, ac_name, carried, limit, link: agreement } = adoption;
+        let (_, most) = self.mtu;
+        if dialled != self.dialled || carried > most {
+            return None;
+        }
+        let link = Link::adopt(cx, self.link_settings.clone(), carried, &agreement)?;
+        let carried = (carried, limit);
+        let (mtu, limit) = agreed(carried, link.mtu());
+        Some(Session {
+            granted: Granted { session, ac_name, max_payload: None, host_uniq: None },
+            link,
+            carried,
+            mtu,
+            limit,
+            authenticated_at: Some(cx.now),
+            ipv4: agreement.ipv4.map(|Ipv4Agreement { local, remote, dns, .. }| Ipv4 {
+                address: local,
+                peer: remote,
+                dns,
+            }),
+            ipv6: agreement.ipv6.map(|Ipv6Agreement { local, remote, .. }| Ipv6 {
+                address: local.link_local(),
+                peer: remote.link_local(),
+            }),
+        })
+    }
+
+    /// Goes on with the session of an earlier life.
+    fn keep(&mut self, session: Session) {
+        self.tell(Event::SessionKept {
+            session: session.granted.session,
+            ac_name: session.granted.ac_name.clone(),
+            ipv4: session.ipv4,
+            ipv6: session.ipv6,
+            mtu: session.mtu,
+        });
+        self.state = State::Open(Box::new(session));
+    }
+
     /// The largest IP packet that a session may carry, and what limits it, given the PPP-Max-Payload that the
     /// concentrator confirmed (RFC 4638 §5).
     fn carried(&self, confirmed: Option<u16>) -> (u16, MtuLimit) {
@@ -434,10 +501,7 @@ impl Client {
         {
             match event {
                 ppp::Event::LcpOpened { mru, peer_mru, authentication } => {
-                    let agreed = mru.min(peer_mru);
-                    let peer_limits = agreed < session.carried.0;
-                    (session.mtu, session.limit) =
-                        if peer_limits { (agreed, MtuLimit::Peer) } else { session.carried };
+                    (session.mtu, session.limit) = agreed(session.carried, mru.min(peer_mru));
                     self.tell(Event::LcpOpened { authentication });
                 }
                 ppp::Event::Identify { .. } => {}
@@ -481,7 +545,7 @@ impl Client {
 
     /// The session has ended, or is to end.
     fn end(&mut self, cx: &mut Cx<'_>, failure: Failure) {
-        let peer_knows = matches!(failure, Failure::Terminated { .. } | Failure::Forgotten);
+        let peer_knows = matches!(failure, Failure::Terminated { .. } | Failure::Gone | Failure::Forgotten);
         if let Some(session) = self.leave(peer_knows) {
             if !peer_knows {
                 self.orphan = Some(Orphan { session: session.granted.session, reminders: ORPHAN_REMINDERS });
@@ -586,4 +650,10 @@ impl Client {
             self.phase = (phase, now);
         }
     }
+}
+
+/// The largest IP packet of a session that carries as much as `carried` says when the two sides have agreed on `mru` in LCP,
+/// and what limits it.
+fn agreed(carried: (u16, MtuLimit), mru: u16) -> (u16, MtuLimit) {
+    if mru < carried.0 { (mru, MtuLimit::Peer) } else { carried }
 }

@@ -5,7 +5,10 @@ use alloc::string::String;
 use core::fmt;
 use core::net::{Ipv4Addr, Ipv6Addr};
 
+use serde::{Deserialize, Serialize};
+
 use super::Remembered;
+use super::client::{Ipv4, Ipv6};
 use crate::id::Family;
 use crate::id::Mac;
 use crate::ppp;
@@ -17,6 +20,19 @@ use crate::time::Duration;
 pub enum Event {
     /// A session of an earlier life was told to end.
     OldSessionEnded(Remembered),
+    /// The session of the last run goes on, with all that was up on it. Whether the concentrator still knows it is asked now.
+    SessionKept {
+        /// The session and the concentrator's Ethernet address.
+        session: Remembered,
+        /// The concentrator's name.
+        ac_name: String,
+        /// IPv4, when it is up.
+        ipv4: Option<Ipv4>,
+        /// IPv6, when it is up.
+        ipv6: Option<Ipv6>,
+        /// Largest IP packet, in octets.
+        mtu: u16,
+    },
     /// Discovery begins from nothing, by broadcast.
     Dialling,
     /// Nobody has answered yet.
@@ -126,7 +142,8 @@ pub enum Unsuitable {
 }
 
 /// What limits the MTU of a session.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum MtuLimit {
     /// The configuration asks for no more.
     Configuration,
@@ -187,6 +204,8 @@ pub enum Failure {
         /// Its own words, printable and bounded; often empty.
         text: String,
     },
+    /// The concentrator ended the session of the last run before anything else was heard on it.
+    Gone,
     /// The concentrator gave the session's number to another of our sessions, so it has lost its memory.
     Forgotten,
     /// PPP on the session went down.
@@ -199,9 +218,10 @@ impl Failure {
         use ppp::event::DownClass;
         match self {
             Failure::Refused { .. } => DownClass::Refused,
-            Failure::NoConfirmation { .. } | Failure::Terminated { .. } | Failure::Forgotten => {
-                DownClass::Lost
-            }
+            Failure::NoConfirmation { .. }
+            | Failure::Terminated { .. }
+            | Failure::Gone
+            | Failure::Forgotten => DownClass::Lost,
             Failure::Link(reason) => reason.class(),
         }
     }
@@ -227,6 +247,9 @@ impl fmt::Display for Failure {
                 f.write_str("the concentrator ended the session")?;
                 quoted(f, text)
             }
+            Failure::Gone => {
+                f.write_str("the session of the last run is gone: the concentrator does not know it any more")
+            }
             Failure::Forgotten => f.write_str("the concentrator has forgotten the session"),
             Failure::Link(reason) => reason.fmt(f),
         }
@@ -245,6 +268,20 @@ impl fmt::Display for Event {
                 "told {} to end session {}, which was left over from before",
                 session.peer, session.session
             ),
+            Event::SessionKept { session, ac_name, ipv4, ipv6, mtu } => {
+                let Remembered { peer, session } = session;
+                write!(
+                    f,
+                    "the session of the last run goes on (id {session} with \"{ac_name}\" ({peer}), MTU {mtu}"
+                )?;
+                if let Some(ipv4) = ipv4 {
+                    write!(f, ", address {}", ipv4.address)?;
+                }
+                if let Some(ipv6) = ipv6 {
+                    write!(f, ", link-local address {}", ipv6.address)?;
+                }
+                f.write_str(")")
+            }
             Event::Dialling => f.write_str("dialling: asking every concentrator on the line for a session"),
             Event::NoOffer { tries, retry_in } => {
                 write!(f, "no concentrator answers ")?;

@@ -1,12 +1,14 @@
 //! PPPoE (RFC 2516, RFC 4638): the side that dials and the side that is dialled.
 //!
 //! [`client::Client`] is one uplink: it discovers a concentrator ([`discovery`]), opens a session, runs a
-//! [`crate::ppp::Link`] over it, and dials again when it ends, at a time that [`retry`] chooses.
+//! [`crate::ppp::Link`] over it, and dials again when it ends, at a time that [`retry`] chooses. A session that outlives the
+//! program is taken up by its next run ([`LeftSession`]).
 //! [`concentrator::Concentrator`] is an ISP's side: it offers sessions, runs the other end of each link, knows who may
 //! come in ([`users`]) and gives out addresses ([`pool`]).
 //!
 //! Neither sees session data: the packet path does, and hands up what is not IPv4. Both build whole Ethernet frames.
 
+mod adopt;
 pub mod client;
 pub mod concentrator;
 mod cookie;
@@ -18,6 +20,7 @@ mod sessions;
 pub mod subscriber;
 pub mod users;
 
+pub use adopt::{Adoption, LeftSession};
 pub use client::Client;
 pub use concentrator::Concentrator;
 pub use event::{Event, Failure, MtuLimit};

@@ -25,6 +25,7 @@ fuzz_target!(|data: &[u8]| {
     let remembered = (how & 1 != 0).then(|| Remembered {
         address: Ipv4Addr::new(203, 0, 113, 7),
         expires: world.now.after_lifetime(7200),
+        kept: None,
     });
     let hostname = if how & 2 == 0 { "genkan" } else { "" };
     let mut client = Client::new(&mut world.cx(), Mac(US), 1500, hostname, remembered);

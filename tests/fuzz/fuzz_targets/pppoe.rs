@@ -232,7 +232,7 @@ fuzz_target!(|data: &[u8]| {
     };
     let settings::Uplink::Pppoe(pppoe) = &wan.uplink else { unreachable!("it is one") };
     let mut world = World::default();
-    let remembered = (how & 128 != 0).then_some(Remembered { peer: SERVER, session: 7 });
+    let remembered = (how & 128 != 0).then_some(Remembered { peer: SERVER, session: 7 }.into());
     let machine = Client::new(&mut world.cx(), pppoe, wan.families(), &port(CLIENT), remembered);
     let mut dialler = Dialler { machine, sent: VecDeque::new(), session: None, ipv4: false, ipv6: false };
     let machine = Concentrator::new(&mut world.cx(), &bras, &port(SERVER), SubscriberId(100));

@@ -212,6 +212,10 @@ impl LanIpv6 {
         self.advertiser.stop(cx);
     }
 
+    pub(super) fn link_local(&self) -> Ipv6Addr {
+        self.link_local
+    }
+
     pub(super) fn name(&self) -> &Arc<str> {
         &self.name
     }

@@ -31,7 +31,7 @@ use crate::ndp::message::kind;
 use crate::ndp::neighbour::Input;
 use crate::ndp::{self, Neighbours};
 use crate::settings::Settings;
-use crate::state::{LanLease6, LanPrefix, RememberedDelegation, State};
+use crate::state::{LanAddress, LanLease6, LanPrefix, RememberedDelegation, State};
 use crate::status::{LanIpv6Status, WanIpv6Status};
 use crate::time::{Instant, earliest};
 use crate::wire;
@@ -95,6 +95,14 @@ impl Ipv6 {
             told_wans: settings.wans.iter().map(|_| None).collect(),
             told_lans: settings.lans.iter().map(|_| forward::LanIpv6::default()).collect(),
         };
+        for (id, lan) in (0u16..).map(LanId).zip(&settings.lans) {
+            let kept = state.lan_addresses.iter().filter(|old| old.lan == lan.name).map(|old| old.address);
+            let link_local = ipv6.lans.get(id.index()).and_then(Option::as_ref).map(LanIpv6::link_local);
+            // Another card is another station.
+            if link_local.is_some_and(|link_local| kept.clone().any(|address| address == link_local)) {
+                ipv6.neighbours.adopt(Segment::Lan(id), kept);
+            }
+        }
         // On Ethernet there is a link from the start.
         for (id, wan) in (0u16..).map(WanId).zip(&settings.wans).filter(|(_, wan)| wan.is_segment()) {
             if let (Some(port), Some(state)) = (settings.ports.get(wan.port.index()), ipv6.wan_mut(id)) {
@@ -109,6 +117,7 @@ impl Ipv6 {
         let Some(wan) = self.wan_mut(wan) else { return };
         match link {
             LinkIpv6::Up { link_local, peer, mtu } => wan.up(cx, link_local, Some(peer), mtu),
+            LinkIpv6::Kept { link_local, peer, mtu } => wan.kept(cx, link_local, peer, mtu),
             LinkIpv6::Down => wan.down(cx),
         }
     }
@@ -268,7 +277,7 @@ impl Ipv6 {
                         Segment::Lan(lan) => self.lan_mut(lan).into_iter().for_each(|lan| lan.ready(address)),
                     }
                     self.changed = true;
-                    continue;
+                    segment
                 }
                 ndp::neighbour::Event::Duplicate { segment, address, .. } => {
                     match segment {
@@ -370,6 +379,17 @@ impl Ipv6 {
         self.addressing.ula()
     }
 
+    /// The router's addresses on the LANs that nobody else has, for the state file.
+    pub(super) fn ready_addresses(&self) -> Vec<LanAddress> {
+        let lans = (0u16..).map(LanId).zip(&self.lans);
+        let lans = lans.filter_map(|(id, lan)| Some((Segment::Lan(id), lan.as_ref()?.name())));
+        let of = |(segment, lan): (Segment, &Arc<str>)| -> Vec<LanAddress> {
+            let named = |address| LanAddress { lan: lan.as_ref().into(), address };
+            self.neighbours.own_addresses(segment).map(named).collect()
+        };
+        lans.flat_map(of).collect()
+    }
+
     /// What hosts were told, for the state file.
     pub(super) fn announced(&self) -> Vec<LanPrefix> {
         self.addressing.announced()
@@ -395,6 +415,15 @@ impl Ipv6 {
 pub(super) enum LinkIpv6 {
     /// IPV6CP is open.
     Up {
+        /// Our address.
+        link_local: Ipv6Addr,
+        /// The peer's address.
+        peer: Ipv6Addr,
+        /// Largest IP packet, in octets.
+        mtu: u16,
+    },
+    /// IPV6CP is open, and was so in the last run of the program already.
+    Kept {
         /// Our address.
         link_local: Ipv6Addr,
         /// The peer's address.

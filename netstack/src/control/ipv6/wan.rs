@@ -112,6 +112,14 @@ impl WanIpv6 {
         self.changed = true;
     }
 
+    /// The link of a PPP session was up in the last run of the program, and ever since: what was delegated then is good.
+    pub(super) fn kept(&mut self, cx: &mut Cx<'_>, link_local: Ipv6Addr, peer: Ipv6Addr, mtu: u16) {
+        if let Means::Asked { dhcp, .. } = &mut self.means {
+            dhcp.resume(cx, link_local);
+        }
+        self.up(cx, link_local, Some(peer), mtu);
+    }
+
     /// Nobody else has this address of ours.
     pub(super) fn ready(&mut self, cx: &mut Cx<'_>, address: Ipv6Addr) {
         self.changed = true;

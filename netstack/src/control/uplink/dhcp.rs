@@ -86,7 +86,7 @@ impl Dhcp {
         let mut changed = false;
         while let Some(event) = self.client.as_mut().and_then(Client::poll_event) {
             let update = match &event {
-                client::Event::Bound(lease) | client::Event::Renewed(lease) => {
+                client::Event::Bound(lease) | client::Event::Kept(lease) | client::Event::Renewed(lease) => {
                     Some(Update::WanIpv4Up { wan: place.id, ipv4: self.ipv4_of(lease) })
                 }
                 client::Event::Refused { .. } | client::Event::Expired { .. } => {

@@ -24,7 +24,7 @@ use crate::frame::Frame;
 use crate::id::{PortId, WanId};
 use crate::ledger::DropReason;
 use crate::machine::Cx;
-use crate::pppoe::{DiscoveryFrame, Remembered};
+use crate::pppoe::{DiscoveryFrame, LeftSession, Remembered};
 use crate::settings;
 use crate::state::State;
 use crate::status::WanStatus;
@@ -61,11 +61,13 @@ impl Uplink {
     ) -> Self {
         let kind = match &wan.uplink {
             settings::Uplink::Pppoe(pppoe) => {
-                let session = state.sessions.iter().find(|old| old.wan == wan.name).map(|old| old.session);
+                let session = state.sessions.iter().find(|old| old.wan == wan.name);
+                let session = session.map(|old| old.left.clone());
                 Kind::Pppoe(Box::new(Pppoe::new(cx, pppoe, wan, port, session)))
             }
             settings::Uplink::Dhcp => {
-                let lease = state.uplink_leases.iter().find(|old| old.wan == wan.name).map(|old| old.lease);
+                let lease = state.uplink_leases.iter().find(|old| old.wan == wan.name);
+                let lease = lease.map(|old| old.lease.clone());
                 Kind::Dhcp(Box::new(Dhcp::new(cx, wan, port, hostname, lease)))
             }
             settings::Uplink::Static(given) => Kind::Static(Fixed::new(cx, given, wan, port)),
@@ -167,7 +169,15 @@ impl Uplink {
         }
     }
 
-    /// The session that the state file should remember.
+    /// What the state file should remember of the session.
+    pub(super) fn left_session(&self) -> Option<LeftSession> {
+        match &self.kind {
+            Kind::Pppoe(pppoe) => pppoe.left(),
+            Kind::Dhcp(_) | Kind::Static(_) => None,
+        }
+    }
+
+    /// The session that is open.
     pub(super) fn remembered_session(&self) -> Option<Remembered> {
         match &self.kind {
             Kind::Pppoe(pppoe) => pppoe.remembered(),

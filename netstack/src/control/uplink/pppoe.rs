@@ -14,7 +14,7 @@ use crate::id::Mac;
 use crate::ledger::DropReason;
 use crate::machine::Cx;
 use crate::pppoe::client::{Client, Input};
-use crate::pppoe::{self, DiscoveryFrame, Remembered};
+use crate::pppoe::{self, DiscoveryFrame, LeftSession, Remembered};
 use crate::settings;
 use crate::status::WanStatus;
 use crate::time::Instant;
@@ -31,9 +31,9 @@ impl Pppoe {
         pppoe: &settings::PppoeClient,
         wan: &settings::Wan,
         port: &settings::Port,
-        remembered: Option<Remembered>,
+        left: Option<LeftSession>,
     ) -> Self {
-        Pppoe { local: port.mac, client: Client::new(cx, pppoe, wan.families(), port, remembered) }
+        Pppoe { local: port.mac, client: Client::new(cx, pppoe, wan.families(), port, left) }
     }
 
     pub(super) fn handle_discovery(
@@ -75,6 +75,10 @@ impl Pppoe {
         self.client.poll_transmit(frame)
     }
 
+    pub(super) fn left(&self) -> Option<LeftSession> {
+        self.client.left()
+    }
+
     pub(super) fn remembered(&self) -> Option<Remembered> {
         self.client.remembered()
     }
@@ -97,15 +101,17 @@ impl Pppoe {
         let owner = SessionOwner::Wan(place.id);
         while let Some(event) = self.client.poll_event() {
             outbox.links.extend(self.link_of(&event).map(|link| (place.id, link)));
+            if let pppoe::Event::SessionOpened { session, .. } | pppoe::Event::SessionKept { session, .. } =
+                &event
+            {
+                let (port, local) = (place.port, self.local);
+                let session = Session { port, id: session.session, local, peer: session.peer };
+                outbox.updates.push_back(Update::SessionOpened { owner, session });
+            }
             let update = match &event {
-                pppoe::Event::SessionOpened { session, .. } => Some(Update::SessionOpened {
-                    owner,
-                    session: Session {
-                        port: place.port,
-                        id: session.session,
-                        local: self.local,
-                        peer: session.peer,
-                    },
+                pppoe::Event::SessionKept { ipv4, mtu, .. } => ipv4.map(|ipv4| {
+                    let ipv4 = WanIpv4 { address: ipv4.address, mtu: *mtu, segment: None };
+                    Update::WanIpv4Up { wan: place.id, ipv4 }
                 }),
                 pppoe::Event::SessionClosed(_) => Some(Update::SessionClosed { owner }),
                 pppoe::Event::Ipv4Up { address, mtu, .. } => {
@@ -131,6 +137,9 @@ impl Pppoe {
     /// What an event means for IPv6.
     fn link_of(&self, event: &pppoe::Event) -> Option<LinkIpv6> {
         match event {
+            pppoe::Event::SessionKept { ipv6, mtu, .. } => {
+                ipv6.map(|ipv6| LinkIpv6::Kept { link_local: ipv6.address, peer: ipv6.peer, mtu: *mtu })
+            }
             pppoe::Event::Ipv6Up { address, peer, mtu, .. } => {
                 Some(LinkIpv6::Up { link_local: *address, peer: *peer, mtu: *mtu })
             }

@@ -3,6 +3,8 @@
 use alloc::vec::Vec;
 use core::net::Ipv4Addr;
 
+use serde::{Deserialize, Serialize};
+
 use crate::dhcp4::message::{ClientMessage, ServerMessage, option};
 use crate::dhcp4::wire::{self, BOOTREPLY, BOOTREQUEST, CLIENT_PORT, Message, push};
 use crate::forward::Ipv4Segment;
@@ -119,7 +121,7 @@ pub(super) struct Answer {
 }
 
 /// What an offer or an acknowledgement gives.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Grant {
     /// Our address, the network, and the default router.
     pub segment: Ipv4Segment,

@@ -13,7 +13,8 @@
 //!    by broadcast; when the lease ends, or a server refuses it, the address is given up at once.
 //!
 //! The lease counts from the moment its request was sent. It is not released when the router stops: it is to have the
-//! same address after it starts again.
+//! same address after it starts again. Where the program alone has stopped, and not the machine, the next run goes on with
+//! the lease at once, and asks meanwhile whether the address is still ours (CONFIRMING: INIT-REBOOT with an address).
 
 mod message;
 #[cfg(test)]
@@ -66,16 +67,28 @@ const QUEUE: usize = 16;
 const EVENTS: usize = 64;
 
 /// The lease that the state file remembers.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Remembered {
     /// The address.
     pub address: Ipv4Addr,
     /// When the lease ends.
     pub expires: Instant,
+    /// How to go on with the lease; `None` when the address can only be asked for again.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub kept: Option<Kept>,
+}
+
+/// All that another run of the program needs to go on with a lease.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Kept {
+    /// Whose it is.
+    pub mac: Mac,
+    /// The lease.
+    pub lease: Lease,
 }
 
 /// A lease.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Lease {
     /// What was given.
     pub grant: Grant,
@@ -135,6 +148,8 @@ pub enum Event {
     },
     /// The uplink has an address.
     Bound(Lease),
+    /// The uplink has the address of the last run still.
+    Kept(Lease),
     /// The lease was extended, perhaps with other contents.
     Renewed(Lease),
     /// The server says that the address is not ours.
@@ -168,6 +183,11 @@ impl fmt::Display for Event {
                 f,
                 "online with {} by way of {}, leased from {}",
                 lease.grant.segment.network, lease.grant.segment.gateway, lease.server
+            ),
+            Event::Kept(lease) => write!(
+                f,
+                "goes on with {} by way of {}, as the last run had it; asking whether it is still ours",
+                lease.grant.segment.network, lease.grant.segment.gateway
             ),
             Event::Renewed(lease) => {
                 write!(f, "the lease of {} was extended by {}", lease.address(), lease.server)
@@ -214,6 +234,8 @@ enum State {
     Requesting { asking: Asking, address: Ipv4Addr, server: Ipv4Addr },
     /// It asks for the address of its last life.
     Rebooting { asking: Asking, address: Ipv4Addr },
+    /// It has the address of its last life, and asks for it.
+    Confirming { asking: Asking, lease: Lease },
     /// It looks whether somebody else has the address.
     Probing { lease: Lease, sent: u8, next: Instant },
     /// It has an address.
@@ -243,8 +265,8 @@ pub struct Client {
     max_size: u16,
     state: State,
     since: Instant,
-    /// The address of the last lease, to be asked for again.
-    last: Option<Remembered>,
+    /// The address of the last lease, to be asked for again, and when that ends.
+    last: Option<(Ipv4Addr, Instant)>,
     /// Refusals since the last address.
     refusals: u32,
     last_failure: Option<String>,
@@ -253,7 +275,8 @@ pub struct Client {
 }
 
 impl Client {
-    /// A client on a port with the address `mac` and IP packets of up to `mtu` octets, which calls itself `hostname`.
+    /// A client on a port with the address `mac` and IP packets of up to `mtu` octets, which calls itself `hostname`. It goes
+    /// on at once with a lease that was kept.
     pub fn new(
         cx: &mut Cx<'_>,
         mac: Mac,
@@ -262,18 +285,26 @@ impl Client {
         remembered: Option<Remembered>,
     ) -> Client {
         let at = cx.now + within(cx, FIRST);
-        Client {
+        let kept = remembered.as_ref().and_then(|last| last.kept.clone());
+        let mut client = Client {
             mac,
             hostname: hostname.into(),
             max_size: mtu.max(576),
             state: State::Init { at },
             since: cx.now,
-            last: remembered,
+            last: remembered.map(|last| (last.address, last.expires)),
             refusals: 0,
             last_failure: None,
             transmit: VecDeque::new(),
             events: VecDeque::new(),
+        };
+        if let Some(Kept { lease, .. }) = kept.filter(|kept| kept.mac == mac && kept.lease.expires > cx.now) {
+            client.remember(&lease);
+            client.tell(Event::Kept(lease.clone()));
+            client.state = State::Confirming { asking: ask(cx, None), lease };
+            client.send_question();
         }
+        client
     }
 
     /// Something came in. An error says why it was of no use.
@@ -305,6 +336,7 @@ impl Client {
             State::Selecting(asking) | State::Requesting { asking, .. } | State::Rebooting { asking, .. } => {
                 asking.next
             }
+            State::Confirming { asking, lease } => asking.next.min(lease.expires),
             State::Probing { lease, next, .. } => (*next).min(lease.expires),
             State::Bound(lease) => lease.renews,
             State::Extending { lease, next, .. } => (*next).min(lease.expires),
@@ -326,14 +358,18 @@ impl Client {
     /// The lease, while its address is in use.
     pub fn lease(&self) -> Option<&Lease> {
         match &self.state {
-            State::Bound(lease) | State::Extending { lease, .. } => Some(lease),
+            State::Bound(lease) | State::Extending { lease, .. } | State::Confirming { lease, .. } => {
+                Some(lease)
+            }
             _ => None,
         }
     }
 
     /// What the state file should remember.
     pub fn remembered(&self) -> Option<Remembered> {
-        self.last
+        let (address, expires) = self.last?;
+        let kept = self.lease().map(|lease| Kept { mac: self.mac, lease: lease.clone() });
+        Some(Remembered { address, expires, kept })
     }
 
     /// What the status shows.
@@ -343,6 +379,7 @@ impl Client {
             State::Selecting(_) => "selecting",
             State::Requesting { .. } => "requesting",
             State::Rebooting { .. } => "rebooting",
+            State::Confirming { .. } => "confirming",
             State::Probing { .. } => "probing",
             State::Bound(_) => "up",
             State::Extending { lease, next, .. } if *next <= lease.rebinds => "renewing",
@@ -362,8 +399,8 @@ impl Client {
         match &mut self.state {
             State::Init { .. } => {
                 let asking = ask(cx, None);
-                match self.last.filter(|last| last.expires > now) {
-                    Some(Remembered { address, .. }) => {
+                match self.last.filter(|(_, expires)| *expires > now) {
+                    Some((address, _)) => {
                         self.enter(cx, State::Rebooting { asking, address });
                     }
                     None => self.enter(cx, State::Selecting(asking)),
@@ -391,11 +428,24 @@ impl Client {
                 self.enter(cx, State::Selecting(asking));
                 self.send_question();
             }
-            State::Probing { lease, .. } | State::Extending { lease, .. } if lease.expires <= now => {
+            State::Probing { lease, .. }
+            | State::Extending { lease, .. }
+            | State::Confirming { lease, .. }
+                if lease.expires <= now =>
+            {
                 let address = lease.address();
                 self.last = None;
                 self.fail(Event::Expired { address });
                 self.enter(cx, State::Init { at: now });
+            }
+            State::Confirming { asking, .. } if asking.sent < REBOOTS => {
+                *asking = ask(cx, Some(*asking));
+                self.send_question();
+            }
+            // Nobody has said otherwise, so the lease runs on (RFC 2131 §3.2).
+            State::Confirming { lease, .. } => {
+                let lease = lease.clone();
+                self.enter(cx, State::Bound(lease));
             }
             State::Probing { lease, sent, next } if *sent < PROBES => {
                 *sent = sent.saturating_add(1);
@@ -412,7 +462,7 @@ impl Client {
                 let lease = lease.clone();
                 self.refusals = 0;
                 self.last_failure = None;
-                self.last = Some(Remembered { address: lease.address(), expires: lease.expires });
+                self.remember(&lease);
                 self.tell(Event::Bound(lease.clone()));
                 self.enter(cx, State::Bound(lease));
             }
@@ -466,7 +516,15 @@ impl Client {
                 if *own == xid && given(lease.address(), &grant) =>
             {
                 let lease = Lease::new(grant, server, *requested);
-                self.last = Some(Remembered { address: lease.address(), expires: lease.expires });
+                self.remember(&lease);
+                self.tell(Event::Renewed(lease.clone()));
+                self.enter(cx, State::Bound(lease));
+            }
+            (State::Confirming { asking, lease }, ServerMessage::Ack, Some(grant))
+                if asking.xid == xid && given(lease.address(), &grant) =>
+            {
+                let lease = Lease::new(grant, server, asking.since);
+                self.remember(&lease);
                 self.tell(Event::Renewed(lease.clone()));
                 self.enter(cx, State::Bound(lease));
             }
@@ -477,6 +535,10 @@ impl Client {
             }
             (State::Rebooting { asking, address }, ServerMessage::Nak, _) if asking.xid == xid => {
                 self.refused(cx, *address, server);
+            }
+            (State::Confirming { asking, lease }, ServerMessage::Nak, _) if asking.xid == xid => {
+                let address = lease.address();
+                self.refused(cx, address, server);
             }
             (State::Extending { lease, xid: own, .. }, ServerMessage::Nak, _) if *own == xid => {
                 let address = lease.address();
@@ -529,6 +591,10 @@ impl Client {
         Ok(())
     }
 
+    fn remember(&mut self, lease: &Lease) {
+        self.last = Some((lease.address(), lease.expires));
+    }
+
     /// Sends the question of this state.
     fn send_question(&mut self) {
         let any = Ipv4Addr::UNSPECIFIED;
@@ -536,7 +602,7 @@ impl Client {
             |xid| Question { kind: ClientMessage::Request, xid, ciaddr: any, requested: None, server: None };
         match &self.state {
             State::Selecting(Asking { xid, .. }) => {
-                let requested = self.last.map(|last| last.address);
+                let requested = self.last.map(|(address, _)| address);
                 let question = Question { kind: ClientMessage::Discover, requested, ..request(*xid) };
                 self.broadcast(any, question);
             }
@@ -547,6 +613,9 @@ impl Client {
             }
             State::Rebooting { asking, address } => {
                 self.broadcast(any, Question { requested: Some(*address), ..request(asking.xid) });
+            }
+            State::Confirming { asking, lease } => {
+                self.broadcast(any, Question { requested: Some(lease.address()), ..request(asking.xid) });
             }
             State::Extending { lease, xid, requested, .. } => {
                 let (ciaddr, server) = (lease.address(), lease.server);

@@ -354,8 +354,8 @@ fn rfc5227_an_address_that_somebody_has_is_declined() {
 #[test]
 fn rfc2131_init_reboot_asks_for_the_address_of_the_last_life() {
     let expires = Instant::from_secs(2000);
-    let last = Remembered { address: ip(5), expires };
-    let mut bench = Bench::after(Some(last));
+    let last = Remembered { address: ip(5), expires, kept: None };
+    let mut bench = Bench::after(Some(last.clone()));
     let request = bench.next();
     assert_eq!(
         (request.kind(), request.requested(), request.server()),
@@ -370,7 +370,7 @@ fn rfc2131_init_reboot_asks_for_the_address_of_the_last_life() {
     assert!(matches!(bench.events()[..], [Event::Bound(_)]));
 
     // Without an answer it asks for any address, and would like that one.
-    let mut bench = Bench::after(Some(last));
+    let mut bench = Bench::after(Some(last.clone()));
     for _ in 0..REBOOTS {
         assert_eq!(bench.next().kind(), MessageType::Request);
     }
@@ -378,7 +378,7 @@ fn rfc2131_init_reboot_asks_for_the_address_of_the_last_life() {
     assert_eq!((discover.kind(), discover.requested()), (MessageType::Discover, Some(ip(5))));
 
     // So it does when the lease has ended.
-    let ended = Remembered { address: ip(5), expires: Instant::from_secs(999) };
+    let ended = Remembered { address: ip(5), expires: Instant::from_secs(999), kept: None };
     let discover = Bench::after(Some(ended)).next();
     assert_eq!((discover.kind(), discover.requested()), (MessageType::Discover, Some(ip(5))));
 

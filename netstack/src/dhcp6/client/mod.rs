@@ -10,7 +10,7 @@
 //! answers.
 //!
 //! Nothing is released when the link goes down or the router stops: leases are remembered, and confirmed later (RFC 9096
-//! WPD-9).
+//! WPD-9). Where the link has outlived the program, they are used at once, and confirmed meanwhile ([`Client::resume`]).
 
 mod event;
 mod hear;
@@ -177,6 +177,18 @@ impl Client {
         } else {
             self.begin(cx);
         }
+        self.handle_timeout(cx);
+    }
+
+    /// The same on a link that was up in an earlier life and ever since: what is remembered is good until it ends. Since
+    /// nobody remembers which server it is from, any server is asked to confirm it (RFC 8415 §18.2.5).
+    pub fn resume(&mut self, cx: &mut Cx<'_>, source: Ipv6Addr) {
+        if self.source.is_some() || self.leases.is_empty() {
+            return self.start(cx, source);
+        }
+        self.source = Some(source);
+        self.confirmed = true;
+        self.rebind(cx);
         self.handle_timeout(cx);
     }
 

@@ -7,10 +7,10 @@ use crate::settings::{LanPrefix, PrefixPool, PrefixRequest, Ula, WanIpv6};
 use crate::status::{LanPrefixStatus, PrefixState};
 use alloc::string::ToString;
 
-const HOME: PortId = PortId(1);
+pub(super) const HOME: PortId = PortId(1);
 const DNS: core::net::Ipv6Addr = core::net::Ipv6Addr::new(0x2001, 0xdb8, 0xf, 0, 0, 0, 0, 0x53);
 
-fn ours(subnets: &[u64]) -> Settings {
+pub(super) fn ours(subnets: &[u64]) -> Settings {
     let mut settings = client(&["isp"]);
     settings.wans[0].ipv6 = Some(WanIpv6 { prefix: Some(PrefixRequest { length: Some(56) }) });
     for (index, subnet) in (1u16..).zip(subnets) {
@@ -28,7 +28,7 @@ fn ours(subnets: &[u64]) -> Settings {
 }
 
 /// An ISP that delegates `prefix` to our user.
-fn provider(prefix: &str) -> Settings {
+pub(super) fn provider(prefix: &str) -> Settings {
     let mut settings = isp();
     let prefix: Ipv6Cidr = prefix.parse().unwrap();
     settings.concentrators[0].prefix_pool = Some(PrefixPool { prefix, delegate: prefix.prefix });
@@ -38,22 +38,22 @@ fn provider(prefix: &str) -> Settings {
 }
 
 /// The gateway, its ISP and what hosts on the first LAN have heard.
-struct Site {
-    settings: Settings,
-    ours: Node,
-    isp: Node,
-    heard: Vec<(Instant, RouterAdvertisement)>,
-    /// Packets from the gateway that reached the ISP by IPv6.
-    line: Vec<Vec<u8>>,
+pub(super) struct Site {
+    pub(super) settings: Settings,
+    pub(super) ours: Node,
+    pub(super) isp: Node,
+    pub(super) heard: Vec<(Instant, RouterAdvertisement)>,
+    /// Frames from the gateway that reached the ISP.
+    pub(super) line: Vec<Vec<u8>>,
 }
 
 impl Site {
-    fn new(settings: Settings, provider: &Settings) -> Site {
+    pub(super) fn new(settings: Settings, provider: &Settings) -> Site {
         let ours = Node::new(&settings);
         Site { settings, ours, isp: Node::new(provider), heard: Vec::new(), line: Vec::new() }
     }
 
-    fn pass(&mut self, seconds: u64) {
+    pub(super) fn pass(&mut self, seconds: u64) {
         for _ in 0..seconds * 10 {
             let at = self.ours.now + Duration::from_millis(100);
             self.ours.run_until(at);
@@ -71,7 +71,7 @@ impl Site {
         }
     }
 
-    fn hear(&mut self) {
+    pub(super) fn hear(&mut self) {
         let now = self.ours.now;
         let advertised = self.ours.sent(HOME).into_iter().filter_map(|frame| {
             match Packet::parse(frame.get(14..)?).ok()?.message {
@@ -83,7 +83,7 @@ impl Site {
     }
 
     /// The ISP's gateway loses power, and another one takes its place.
-    fn replace_isp(&mut self, provider: &Settings) {
+    pub(super) fn replace_isp(&mut self, provider: &Settings) {
         self.isp.gateway.shut_down(self.isp.now);
         let down = self.isp.sent(LINE);
         self.ours.receive(LINE, down);
@@ -98,7 +98,7 @@ impl Site {
         self.ours = Node { gateway: Gateway::new(&self.settings, &state, [8; 32], now), now };
     }
 
-    fn last(&self) -> &RouterAdvertisement {
+    pub(super) fn last(&self) -> &RouterAdvertisement {
         &self.heard.last().expect("hosts have heard something").1
     }
 
@@ -120,7 +120,7 @@ fn lifetimes(advertisement: &RouterAdvertisement, prefix: &str) -> Option<(u32, 
     Some((told.preferred, told.valid))
 }
 
-const OLD: &str = "2001:db8:0:1::/64";
+pub(super) const OLD: &str = "2001:db8:0:1::/64";
 const NEW: &str = "2001:db8:1:1::/64";
 
 /// RFC 7084 W-4, L-1, L-5: a router for its LAN as soon as it has a prefix; G-4, L-4, ULA-5: and no default router before.

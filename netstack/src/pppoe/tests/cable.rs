@@ -11,7 +11,7 @@ use crate::machine::Cx;
 use crate::pppoe::client::{Client, Input, Ipv6};
 use crate::pppoe::concentrator::{self, Concentrator};
 use crate::pppoe::event::Event;
-use crate::pppoe::{DiscoveryFrame, Remembered, subscriber};
+use crate::pppoe::{DiscoveryFrame, LeftSession, Remembered, subscriber};
 use crate::rng::{Rng, SeededRng};
 use crate::secret::Secret;
 use crate::settings::{self, Authentication, Echo, Families, Port, PppoeClient, User};
@@ -136,12 +136,12 @@ impl World {
     }
 
     pub fn add_client(&mut self, wan: &PppoeClient, mac: Mac, remembered: Option<Remembered>) {
-        self.add_client_on(wan, &port(mac), remembered);
+        self.add_client_on(wan, &port(mac), remembered.map(LeftSession::from));
     }
 
-    pub fn add_client_on(&mut self, wan: &PppoeClient, port: &Port, remembered: Option<Remembered>) {
+    pub fn add_client_on(&mut self, wan: &PppoeClient, port: &Port, left: Option<LeftSession>) {
         let cx = &mut Cx { now: self.now, rng: &mut self.rng };
-        let client = Client::new(cx, wan, self.families, port, remembered);
+        let client = Client::new(cx, wan, self.families, port, left);
         self.clients.push(ClientNode { client, mac: port.mac, events: Vec::new(), sent: Vec::new() });
         self.drain();
     }
