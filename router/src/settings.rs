@@ -9,6 +9,7 @@ use genkan_netstack::settings::{
     Concentrator, Lan, LanPrefix, Port, PortForward, Rule, Settings, Uplink, Vlan, Wan, WanIpv6,
 };
 
+use crate::fastpath::plan::Entry;
 use crate::port::{Device, Port as OpenPort, Spec};
 
 /// Octets of an Ethernet payload that PPPoE and PPP take for themselves (RFC 2516 §7).
@@ -59,6 +60,8 @@ fn spec(config: &Config, port: &schema::Port) -> Spec {
         wanted_mtu: wanted.filter(|mtu| *mtu > ETHERNET_MTU),
         promiscuous: bridged || port.vlan.is_some(),
         state_dir: config.system.state_dir.clone(),
+        entry: Entry::None,
+        pins: None,
     }
 }
 

@@ -5,12 +5,13 @@
 
 use std::io::{Read, Write};
 use std::net::{Ipv4Addr, Shutdown, TcpListener, TcpStream};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant, SystemTime};
 
 use genkan::capture::{Direction, Filter, Interface, Recorder, Selection, Writer};
+use genkan::fastpath::plan::Entry;
 use genkan::netns;
 use genkan::poll::Epoll;
 use genkan::port::{self, Device, Port, Presence, Spec};
@@ -22,103 +23,9 @@ use genkan_netstack::secret::Secret;
 use genkan_netstack::settings::{self, Vlan};
 use genkan_netstack::state::State;
 
-// ── the lab ──────────────────────────────────────────────────────────────────
+mod lab;
 
-/// A network namespace that ends with the test.
-struct Namespace(String);
-
-impl Namespace {
-    fn new(name: &str) -> Self {
-        let name = format!("genkan-{}-{name}", std::process::id());
-        netns::create(&name)
-            .unwrap_or_else(|error| panic!("cannot make namespace {name} (run as root): {error}"));
-        let namespace = Namespace(name);
-        namespace.sh("ip link set lo up; sysctl -qw net.ipv6.conf.default.accept_dad=0");
-        namespace
-    }
-
-    /// Runs `work` in the namespace.
-    fn run<T: Send>(&self, work: impl FnOnce() -> T + Send) -> T {
-        netns::run(&self.0, work).unwrap()
-    }
-
-    /// Runs a shell command there and returns what it printed. It must succeed.
-    fn sh(&self, command: &str) -> String {
-        let (ok, text) = self.try_sh(command);
-        assert!(ok, "`{command}` in {} failed:\n{text}", self.0);
-        text
-    }
-
-    fn try_sh(&self, command: &str) -> (bool, String) {
-        let output = self.run(|| Command::new("sh").args(["-ec", command]).output().unwrap());
-        let text =
-            String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr);
-        (output.status.success(), text)
-    }
-
-    fn open(&self, spec: &Spec) -> Port {
-        self.run(|| Port::open(spec)).unwrap()
-    }
-
-    fn open_error(&self, spec: &Spec) -> String {
-        self.run(|| Port::open(spec)).expect_err("the port must not open").to_string()
-    }
-}
-
-impl Drop for Namespace {
-    fn drop(&mut self) {
-        let _ = netns::delete(&self.0);
-    }
-}
-
-/// A directory that ends with the test.
-struct Directory(PathBuf);
-
-impl Directory {
-    fn new(name: &str) -> Self {
-        let path = std::env::temp_dir().join(format!("genkan-{}-{name}", std::process::id()));
-        std::fs::create_dir_all(&path).unwrap();
-        Directory(path)
-    }
-
-    fn journals(&self) -> usize {
-        std::fs::read_dir(&self.0).unwrap().count()
-    }
-}
-
-impl Drop for Directory {
-    fn drop(&mut self) {
-        let _ = std::fs::remove_dir_all(&self.0);
-    }
-}
-
-/// A veth between two namespaces.
-fn wire(a: &Namespace, a_device: &str, b: &Namespace, b_device: &str) {
-    a.sh(&format!("ip link add {a_device} type veth peer name {b_device} netns {}", b.0));
-    a.sh(&format!("ip link set {a_device} up"));
-    b.sh(&format!("ip link set {b_device} up"));
-}
-
-fn spec(device: Device, state: &Directory) -> Spec {
-    Spec {
-        name: "test0".into(),
-        device,
-        mac: None,
-        wanted_mtu: None,
-        promiscuous: true,
-        state_dir: state.0.clone(),
-    }
-}
-
-fn nic(device: &str, state: &Directory) -> Spec {
-    let mut spec = spec(Device::Nic { device: device.into() }, state);
-    spec.name = format!("port-{device}");
-    spec
-}
-
-fn tap(device: &str, offload: bool, state: &Directory) -> Spec {
-    spec(Device::Tap { device: device.into(), offload }, state)
-}
+use lab::{Directory, Namespace, nic, spec, tap, wire};
 
 fn now() -> Duration {
     SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap()
@@ -243,6 +150,15 @@ fn large_segments_cross_two_cards_whole_with_every_offload_of_the_senders_on() {
     let state = Directory::new("bulk");
     let ports = ["r0", "r1"].map(|device| router.open(&nic(device, &state)));
     assert!(ports.iter().all(Port::offload));
+    let (seen, _ports) = bulk(&client, &server, ports, 32 << 20);
+    assert!(seen.largest > 9000, "no large segment came: {seen:?}");
+}
+
+#[test]
+fn large_segments_cross_two_cards_whole_that_receive_behind_their_classifiers() {
+    let [client, router, server] = three("behind");
+    let state = Directory::new("behind");
+    let ports = ["r0", "r1"].map(|device| router.open(&Spec { entry: Entry::Tc, ..nic(device, &state) }));
     let (seen, _ports) = bulk(&client, &server, ports, 32 << 20);
     assert!(seen.largest > 9000, "no large segment came: {seen:?}");
 }
@@ -411,7 +327,7 @@ fn killed_holder(host: &Namespace, state: &Directory) {
     }
     assert!(host.open_error(&nic("eth0", state)).contains("in use by another genkan"));
     assert_eq!(
-        host.run(|| port::restore(&state.0)).unwrap(),
+        host.run(|| port::restore(&state.0, &[])).unwrap(),
         Vec::<String>::new(),
         "a held card is left alone"
     );
@@ -426,7 +342,7 @@ fn a_killed_process_leaves_a_card_that_can_be_put_back() {
     let state = Directory::new("kill");
     killed_holder(&host, &state);
     assert_ne!(picture(&host), before);
-    assert_eq!(host.run(|| port::restore(&state.0)).unwrap(), ["eth0"]);
+    assert_eq!(host.run(|| port::restore(&state.0, &[])).unwrap(), ["eth0"]);
     assert_eq!(settle(&host, |picture| picture == before), before);
     assert!(answers(&peer, "10.0.0.1") && answers(&peer, "2001:db8::1"));
     assert_eq!(state.journals(), 0);

@@ -44,6 +44,9 @@ enum Command {
     Check {
         /// The configuration
         file: PathBuf,
+        /// Tell how traffic of each port would reach the kernel's path, and why
+        #[arg(long)]
+        explain_fast_path: bool,
     },
     /// Show sessions, addresses, leases, flows and drops of the running gateway
     #[command(long_about = status::ABOUT)]
@@ -66,7 +69,7 @@ enum Command {
 pub fn main() -> ExitCode {
     match Cli::parse().command {
         Command::Run { file } => run::run(&file),
-        Command::Check { file } => check::check(&file),
+        Command::Check { file, explain_fast_path } => check::check(&file, explain_fast_path),
         Command::Status { file, json } => status::status(&file, json),
         Command::Capture(arguments) => capture::capture(&arguments),
         Command::Demo(arguments) => demo::demo(&arguments),

@@ -119,7 +119,10 @@ fn start(loaded: &Loaded) -> Result<Running, String> {
     let state = StateWriter::start(&config.system.state_dir).map_err(|error| {
         format!("{}: cannot use the state directory: {error}", config.system.state_dir.display())
     })?;
-    match port::restore(&config.system.state_dir) {
+    let specs = specs(&config);
+    let devices: Vec<String> = specs.iter().map(|spec| spec.device.name()).collect();
+    let devices: Vec<&str> = devices.iter().map(String::as_str).collect();
+    match port::restore(&config.system.state_dir, &devices) {
         Ok(restored) => {
             for device in restored {
                 info!("{device}: put back as it was before a run that ended without doing so");
@@ -129,7 +132,7 @@ fn start(loaded: &Loaded) -> Result<Running, String> {
     }
     let mut ports = Vec::with_capacity(config.ports.len());
     let mut facts = Vec::with_capacity(config.ports.len());
-    for spec in specs(&config) {
+    for spec in specs {
         let port = Port::open(&spec).map_err(|error| error.to_string())?;
         info!("port {}: {} is ours, address {}, MTU {}", spec.name, port.name(), port.mac(), port.mtu());
         if let Some(limit) = port.mtu_limit() {

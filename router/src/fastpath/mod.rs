@@ -2,7 +2,10 @@
 
 pub mod adopt;
 pub mod layout;
+pub mod load;
 pub mod mirror;
+pub mod pins;
+pub mod plan;
 pub mod table;
 
 pub use crate::sys::bpf::{Arrival, Ran, run};

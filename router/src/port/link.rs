@@ -111,6 +111,21 @@ fn read_link(message: &Message) -> Option<Link> {
     Some(link)
 }
 
+/// The driver of a device runs XDP programs itself, and sends their frames elsewhere; `None` before Linux 6.3, which does
+/// not say.
+pub fn native_xdp(index: i32) -> Option<bool> {
+    const DEVICE_GET: [u8; 4] = [1, 1, 0, 0];
+    const IFINDEX: u16 = 1;
+    const XDP_FEATURES: u16 = 3;
+    const BASIC_AND_REDIRECT: u64 = 3;
+    let (mut netlink, kind) = Netlink::generic("netdev").ok()?;
+    let body = Body::new(&DEVICE_GET).number(IFINDEX, index.cast_unsigned());
+    let answer = netlink.request(kind, 0, &body).ok()?;
+    let (_, features) = attributes(answer.first()?.body.get(4..)?).find(|(kind, _)| *kind == XDP_FEATURES)?;
+    let features = u64::from_ne_bytes(*features.first_chunk()?);
+    Some(features & BASIC_AND_REDIRECT == BASIC_AND_REDIRECT)
+}
+
 /// What the kernel says of the device that has the number `index`.
 pub fn presence(netlink: &mut Netlink, index: i32) -> Presence {
     match by_index(netlink, index) {

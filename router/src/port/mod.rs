@@ -16,13 +16,17 @@ mod vnet;
 
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use genkan_netstack::frame::{Batch, Frame, Pool};
 use genkan_netstack::id::Mac;
 use serde::Serialize;
 
-pub use nic::{Nic, restore};
+use crate::fastpath::pins::Pins;
+use crate::fastpath::plan::Entry;
+use crate::sys::netlink::Netlink;
+
+pub use nic::Nic;
 pub use pcap::Pcap;
 pub use tap::Tap;
 
@@ -47,6 +51,11 @@ pub struct Spec {
     pub promiscuous: bool,
     /// Directory that remembers what was taken from a card, so that it can be given back after a crash.
     pub state_dir: PathBuf,
+    /// By what its frames are to enter the kernel half: with tc, data is received behind the classifiers.
+    pub entry: Entry,
+    /// Where to pin what keeps the host from a card, so that it outlives this process. With it, and with an entry, a tap
+    /// outlives this process, too.
+    pub pins: Option<Pins>,
 }
 
 /// Where a port's frames come from.
@@ -175,6 +184,24 @@ impl Port {
         opened.map_err(|error| explain(&format!("port {}", spec.name), error))
     }
 
+    /// Ends without giving anything back to the host: the card stays taken, the tap stays, for the next run.
+    pub fn leave(self) {
+        match self {
+            Port::Tap(tap) => tap.leave(),
+            Port::Nic(nic) => nic.leave(),
+            Port::Pcap(_) => {}
+        }
+    }
+
+    /// The device's number; `None` without a device.
+    pub fn index(&self) -> Option<i32> {
+        match self {
+            Port::Tap(tap) => Some(tap.index()),
+            Port::Nic(nic) => Some(nic.index()),
+            Port::Pcap(_) => None,
+        }
+    }
+
     /// The name of the device, or of the file that is read.
     pub fn name(&self) -> &str {
         each!(self, port => port.name())
@@ -236,6 +263,19 @@ impl Port {
     pub fn stats(&mut self) -> Stats {
         each!(self, port => port.stats())
     }
+}
+
+/// Gives back the cards, and takes away the taps, that earlier runs have left behind, but the devices in `keep`. Returns
+/// the cards' names. What a living process holds is left alone. `state_dir` need not exist.
+pub fn restore(state_dir: &Path, keep: &[&str]) -> io::Result<Vec<String>> {
+    tap::remove_left(state_dir, keep)?;
+    nic::restore(state_dir, keep)
+}
+
+/// The driver of a card runs XDP programs itself; `None` when the kernel does not say.
+pub(crate) fn card_xdp(device: &str) -> Option<bool> {
+    let link = link::by_name(&mut Netlink::open().ok()?, device).ok()?;
+    link::native_xdp(link.index)
 }
 
 /// Drops, from the end, what a queue holds beyond [`QUEUE_LIMIT`].

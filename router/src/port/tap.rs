@@ -3,9 +3,15 @@
 //! The device's own address and IP addresses belong to that other end and are not touched. The router's address on the
 //! wire is one of its own, which follows from the device's name, so that neighbours find the same router after a
 //! restart.
+//!
+//! While the kernel half has an entry at a tap, the device stays when this process is killed, and the next run attaches to
+//! it again. That it is ours is written to `tap-DEVICE` in the state directory first: at an orderly end, and by
+//! [`remove_left`], it vanishes.
 
+use std::fs;
 use std::io::{self, IoSlice, IoSliceMut};
 use std::os::fd::BorrowedFd;
+use std::path::{Path, PathBuf};
 
 use genkan_netstack::frame::{Batch, Checksum, Frame, Pool};
 use genkan_netstack::id::Mac;
@@ -13,9 +19,11 @@ use genkan_netstack::id::Mac;
 use super::link::{self, Change, Link};
 use super::slot::{MAX_FRAME, Slot};
 use super::{Presence, Spec, Stats, explain, fd_of, limit, port_mtu, vnet};
+use crate::fastpath::pins::remove_file;
 use crate::sys::netlink::Netlink;
 use crate::sys::packet::VNET_HEADER;
 use crate::sys::tun::TapDevice;
+use tracing::warn;
 
 /// Frames that the kernel may queue for us. Its default of 500 is less than a TCP window of large segments.
 const QUEUE: u32 = 10_000;
@@ -34,6 +42,8 @@ pub struct Tap {
     drops_before: u64,
     slot: Option<Slot>,
     stats: Stats,
+    /// The note that says that it stays because we made it.
+    note: Option<PathBuf>,
 }
 
 impl Tap {
@@ -72,7 +82,10 @@ impl Tap {
                 ),
             ));
         }
+        let note = stay(&device, spec, name)
+            .map_err(|error| explain(&format!("cannot let tap device {name} stay"), error))?;
         Ok(Tap {
+            note,
             device,
             name: name.to_owned(),
             index: link.index,
@@ -85,6 +98,15 @@ impl Tap {
             slot: None,
             stats: Stats::default(),
         })
+    }
+
+    /// Gives it up; when it is one that stays, it stays.
+    pub(super) fn leave(mut self) {
+        self.note = None;
+    }
+
+    pub(super) fn index(&self) -> i32 {
+        self.index
     }
 
     pub(super) fn name(&self) -> &str {
@@ -190,6 +212,70 @@ impl Tap {
         }
         self.stats
     }
+}
+
+impl Drop for Tap {
+    fn drop(&mut self) {
+        if let Some(note) = self.note.take()
+            && let Err(error) = self.device.set_persistent(false).and_then(|()| remove_file(&note))
+        {
+            warn!("tap device {} stays: {error}", self.name);
+        }
+    }
+}
+
+/// Lets a device stay when the port's entry needs it, and not longer. Returns the note that says so. A device that
+/// somebody else lets stay is not ours.
+fn stay(device: &TapDevice, spec: &Spec, name: &str) -> io::Result<Option<PathBuf>> {
+    let path = note_path(&spec.state_dir, name);
+    let wanted = spec.entry.tc() && spec.pins.is_some();
+    let (persistent, ours) = (device.is_persistent()?, path.exists());
+    if persistent && !ours {
+        return Ok(None);
+    }
+    if wanted {
+        fs::create_dir_all(&spec.state_dir)?;
+        fs::write(&path, "This tap device goes away when genkan ends in good order.\n")?;
+        device.set_persistent(true)?;
+        return Ok(Some(path));
+    }
+    if ours {
+        device.set_persistent(false)?;
+        remove_file(&path)?;
+    }
+    Ok(None)
+}
+
+fn note_path(state_dir: &Path, name: &str) -> PathBuf {
+    state_dir.join(format!("tap-{name}"))
+}
+
+/// Takes away the devices that earlier runs have let stay, but those in `keep`. One that a living process holds is left
+/// alone.
+pub(super) fn remove_left(state_dir: &Path, keep: &[&str]) -> io::Result<()> {
+    let entries = match fs::read_dir(state_dir) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        entries => entries?,
+    };
+    for entry in entries {
+        let path = entry?.path();
+        let name = path.file_name().and_then(|name| name.to_str()).and_then(|name| name.strip_prefix("tap-"));
+        let Some(name) = name.filter(|name| !keep.contains(name)) else { continue };
+        // It may have gone with the last boot, or with its namespace.
+        if link::by_name(&mut Netlink::open()?, name).is_err() {
+            remove_file(&path)?;
+            continue;
+        }
+        match TapDevice::with_vnet_header(name) {
+            Ok(device) => {
+                device.set_persistent(false)?;
+                remove_file(&path)?;
+            }
+            Err(error) if error.raw_os_error() == Some(libc::EBUSY) => {}
+            Err(error) => return Err(explain(&format!("cannot take tap device {name} away"), error)),
+        }
+    }
+    Ok(())
 }
 
 /// Raises the device's MTU. Returns why it could not be.

@@ -1,11 +1,12 @@
 //! The only unsafe code of the project: system calls, each behind a safe function.
 //!
 //! A file holds the calls of one kernel facility and nothing that decides: [`packet`] and [`tun`] move frames,
-//! [`netlink`] and [`bpf`] configure a card, [`shared`] is memory that the kernel writes, too, [`poll`] waits, [`netns`]
+//! [`netlink`], [`ethtool`] and [`bpf`] ask and configure a card, [`shared`] is memory that the kernel writes, too, [`poll`] waits, [`netns`]
 //! changes the network namespace. Functions take and return borrowed or owned file descriptors, slices and `io::Result`,
 //! so that no caller needs to be careful.
 
 pub mod bpf;
+pub mod ethtool;
 pub mod netlink;
 pub mod netns;
 pub mod packet;

@@ -1,4 +1,4 @@
-//! rtnetlink(7): requests to the kernel's network configuration, and what it answers.
+//! rtnetlink(7) and generic netlink: requests to the kernel's network configuration, and what it answers.
 //!
 //! This file knows messages and attributes; what a message means is said in `port::link`.
 
@@ -78,10 +78,29 @@ pub struct Netlink {
 impl Netlink {
     /// Opens a connection. Changes need CAP_NET_ADMIN.
     pub fn open() -> io::Result<Self> {
+        Self::of(libc::NETLINK_ROUTE)
+    }
+
+    /// Opens a connection to the part of the kernel that is called `name` in generic netlink. The second result is the type
+    /// of its messages, each of which begins with a command, a version and two zeros.
+    pub fn generic(name: &str) -> io::Result<(Self, u16)> {
+        const CONTROLLER: u16 = 16;
+        const GET_FAMILY: [u8; 4] = [3, 1, 0, 0];
+        const FAMILY_ID: u16 = 1;
+        const FAMILY_NAME: u16 = 2;
+        let mut netlink = Self::of(libc::NETLINK_GENERIC)?;
+        let answer = netlink.request(CONTROLLER, 0, &Body::new(&GET_FAMILY).text(FAMILY_NAME, name))?;
+        let kind = answer.first().and_then(|message| {
+            let id = attributes(message.body.get(4..)?).find(|(kind, _)| *kind == FAMILY_ID)?;
+            id.1.first_chunk().map(|id| u16::from_ne_bytes(*id))
+        });
+        Ok((netlink, kind.ok_or(io::ErrorKind::NotFound)?))
+    }
+
+    fn of(protocol: libc::c_int) -> io::Result<Self> {
         // SAFETY: takes no pointers.
-        let fd = check(unsafe {
-            libc::socket(libc::AF_NETLINK, libc::SOCK_RAW | libc::SOCK_CLOEXEC, libc::NETLINK_ROUTE)
-        })?;
+        let fd =
+            check(unsafe { libc::socket(libc::AF_NETLINK, libc::SOCK_RAW | libc::SOCK_CLOEXEC, protocol) })?;
         // SAFETY: `fd` is a fresh descriptor that nothing else owns.
         let socket = unsafe { OwnedFd::from_raw_fd(fd) };
         // The error's words instead of a bare number, and without our request repeated.

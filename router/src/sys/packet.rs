@@ -9,6 +9,9 @@ use super::{check, set_option};
 /// Length of the virtio-net header in front of every frame (virtio 1.2, section 5.1.6, without `num_buffers`).
 pub const VNET_HEADER: usize = 10;
 
+/// Every ethertype, for [`PacketSocket::bind`].
+pub const EVERY_PROTOCOL: u16 = libc::ETH_P_ALL as u16;
+
 /// Most frames moved by one call.
 pub const BURST: usize = 64;
 
@@ -98,12 +101,13 @@ impl PacketSocket {
         set_option(self.as_fd(), libc::SOL_PACKET, libc::PACKET_ADD_MEMBERSHIP, &request)
     }
 
-    /// Begins to receive the frames of a card.
-    pub fn bind(&self, index: i32) -> io::Result<()> {
+    /// Begins to receive the frames of a card: those of an ethertype, behind the classifiers at its ingress, or with
+    /// [`EVERY_PROTOCOL`] all, before them.
+    pub fn bind(&self, index: i32, protocol: u16) -> io::Result<()> {
         // SAFETY: all zeros is a valid sockaddr_ll.
         let mut address: libc::sockaddr_ll = unsafe { zeroed() };
         address.sll_family = libc::AF_PACKET as libc::c_ushort;
-        address.sll_protocol = (libc::ETH_P_ALL as u16).to_be();
+        address.sll_protocol = protocol.to_be();
         address.sll_ifindex = index;
         let len = size_of::<libc::sockaddr_ll>() as libc::socklen_t;
         // SAFETY: `address` is a sockaddr_ll of the length given.

@@ -56,6 +56,24 @@ impl TapDevice {
         Ok(TapDevice(file))
     }
 
+    /// True when the device stays without this descriptor.
+    pub fn is_persistent(&self) -> io::Result<bool> {
+        // SAFETY: all zeros is a valid ifreq.
+        let mut request: libc::ifreq = unsafe { zeroed() };
+        // SAFETY: TUNGETIFF fills in an ifreq, which outlives the call.
+        check(unsafe { libc::ioctl(self.0.as_raw_fd(), libc::TUNGETIFF as _, &mut request) })?;
+        // SAFETY: the flags are what the kernel has filled in, and any number is valid.
+        let flags = unsafe { request.ifr_ifru.ifru_flags };
+        Ok(i32::from(flags) & libc::IFF_PERSIST != 0)
+    }
+
+    /// Lets the device stay without this descriptor, or vanish with it.
+    pub fn set_persistent(&self, on: bool) -> io::Result<()> {
+        // SAFETY: TUNSETPERSIST takes a plain number.
+        check(unsafe { libc::ioctl(self.0.as_raw_fd(), libc::TUNSETPERSIST as _, libc::c_ulong::from(on)) })
+            .map(drop)
+    }
+
     /// Receives one frame into several pieces. Returns its length, the header's included.
     pub fn receive(&self, pieces: &mut [IoSliceMut<'_>]) -> io::Result<usize> {
         (&self.0).read_vectored(pieces)

@@ -151,7 +151,7 @@ static __always_inline enum verdict enter_tc(struct __sk_buff *skb)
     return verdict;
 }
 
-SEC("tc")
+SEC("classifier")
 int genkan_ingress(struct __sk_buff *skb)
 {
     switch (enter_tc(skb)) {
@@ -164,7 +164,7 @@ int genkan_ingress(struct __sk_buff *skb)
     }
 }
 
-SEC("tc")
+SEC("classifier")
 int genkan_tap(struct __sk_buff *skb)
 {
     switch (enter_tc(skb)) {

@@ -5,7 +5,11 @@
 //! programs are the same test with the two results exchanged, and no test reads beyond the frame (the kernel would drop
 //! a frame for that), so every frame reaches exactly one of the sockets.
 //!
-//! The kernel has taken an 802.1Q tag out of a frame before a packet socket sees it, so tags move nothing here.
+//! When data is received behind the ingress classifier, IP packets and PPPoE sessions reach sockets of their own there,
+//! and a third program accepts what is neither control nor theirs ([`Class::Rest`]).
+//!
+//! The kernel has taken an 802.1Q tag out of a frame before a packet socket sees it, so tags move nothing here, but that
+//! the sockets behind the classifier do not get what bears one.
 
 use crate::sys::packet::Instruction;
 
@@ -14,11 +18,15 @@ use crate::sys::packet::Instruction;
 pub enum Class {
     /// What keeps links and leases alive.
     Control,
-    /// The rest.
+    /// Everything else.
     Data,
+    /// Of that, what has no socket behind the ingress classifier: other ethertypes than [`super::guard::DIVERTED`], and
+    /// what bears a VLAN tag.
+    Rest,
 }
 
 // Operations of classic BPF (the kernel's Documentation/networking/filter.rst).
+const LOAD_WORD: u16 = 0x20;
 const LOAD_LEN: u16 = 0x80;
 const LOAD_BYTE: u16 = 0x30;
 const LOAD_HALF: u16 = 0x28;
@@ -33,13 +41,18 @@ const RETURN: u16 = 0x06;
 const ETHERTYPE: u32 = 12;
 const PAYLOAD: u32 = 14;
 const WHOLE_FRAME: u32 = u32::MAX;
+/// An ancillary datum (SKF_AD_OFF + SKF_AD_VLAN_TAG_PRESENT): 1 when the kernel has taken a tag out.
+const TAG_PRESENT: u32 = 0xffff_f000 + 48;
 
 /// Where a jump leads.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum To {
     Next,
     Control,
+    /// Data of an ethertype that is diverted.
     Data,
+    /// Data of another one.
+    Other,
     Label(&'static str),
 }
 
@@ -63,34 +76,58 @@ impl Assembler {
         self.labels.push((name, self.code.len()));
     }
 
-    /// Resolves the jumps and adds the two endings.
-    fn finish(self, class: Class) -> Vec<Instruction> {
-        let end = self.code.len();
+    /// Resolves the jumps and adds the endings.
+    fn finish(mut self, class: Class) -> Vec<Instruction> {
+        let accept = |code: &mut Assembler, accepts: bool| {
+            code.operation(RETURN, if accepts { WHOLE_FRAME } else { 0 });
+        };
+        self.label(CONTROL);
+        accept(&mut self, class == Class::Control);
+        self.label(DATA);
+        if class == Class::Rest {
+            self.operation(LOAD_WORD, TAG_PRESENT);
+            self.branch(JUMP_EQUAL, 0, To::Label(NOTHING), To::Next);
+        }
+        self.label(OTHER);
+        accept(&mut self, class != Class::Control);
+        if class == Class::Rest {
+            self.label(NOTHING);
+            accept(&mut self, false);
+        }
+        self.resolve()
+    }
+
+    fn resolve(self) -> Vec<Instruction> {
+        let end = self.code.len() - 1;
         let place = |to: To, next: usize| match to {
             To::Next => next,
-            To::Control => end,
-            To::Data => end + 1,
-            To::Label(name) => {
-                self.labels.iter().find(|(label, _)| *label == name).map_or(end + 1, |(_, at)| *at)
-            }
+            To::Control => self.place(CONTROL),
+            To::Data => self.place(DATA),
+            To::Other => self.place(OTHER),
+            To::Label(name) => self.place(name),
         };
-        let skip =
-            |to: To, at: usize| u8::try_from(place(to, at + 1).saturating_sub(at + 1)).unwrap_or(u8::MAX);
-        let mut program: Vec<_> = (self.code.iter().enumerate())
+        let skip = |to: To, at: usize| {
+            u8::try_from(place(to, at + 1).min(end).saturating_sub(at + 1)).unwrap_or(u8::MAX)
+        };
+        (self.code.iter().enumerate())
             .map(|(at, (code, operand, holds, fails))| Instruction {
                 code: *code,
                 jump_true: skip(*holds, at),
                 jump_false: skip(*fails, at),
                 operand: *operand,
             })
-            .collect();
-        for ending in [Class::Control, Class::Data] {
-            let operand = if ending == class { WHOLE_FRAME } else { 0 };
-            program.push(Instruction { code: RETURN, jump_true: 0, jump_false: 0, operand });
-        }
-        program
+            .collect()
+    }
+
+    fn place(&self, name: &str) -> usize {
+        self.labels.iter().find(|(label, _)| *label == name).map_or(usize::MAX, |(_, at)| *at)
     }
 }
+
+const CONTROL: &str = "control";
+const DATA: &str = "data";
+const OTHER: &str = "other";
+const NOTHING: &str = "nothing";
 
 /// The program that accepts the frames of a class.
 pub fn program(class: Class) -> Vec<Instruction> {
@@ -105,13 +142,14 @@ pub fn program(class: Class) -> Vec<Instruction> {
         code.branch(JUMP_EQUAL, second, To::Control, To::Data);
     };
 
-    long_enough(&mut code, PAYLOAD);
+    code.operation(LOAD_LEN, 0);
+    code.branch(JUMP_GREATER_EQUAL, PAYLOAD, To::Next, To::Other);
     code.operation(LOAD_HALF, ETHERTYPE);
     code.branch(JUMP_EQUAL, 0x8863, To::Control, To::Next);
     code.branch(JUMP_EQUAL, 0x0806, To::Control, To::Next);
     code.branch(JUMP_EQUAL, 0x8864, To::Label("pppoe"), To::Next);
     code.branch(JUMP_EQUAL, 0x0800, To::Label("ipv4"), To::Next);
-    code.branch(JUMP_EQUAL, 0x86dd, To::Label("ipv6"), To::Data);
+    code.branch(JUMP_EQUAL, 0x86dd, To::Label("ipv6"), To::Other);
 
     code.label("pppoe");
     long_enough(&mut code, PAYLOAD + 8);
@@ -153,10 +191,12 @@ pub fn program(class: Class) -> Vec<Instruction> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::guard::DIVERTED;
     use super::*;
 
-    /// Runs a program as the kernel does; `None` when it reads beyond the frame.
-    fn run(program: &[Instruction], frame: &[u8]) -> Option<u32> {
+    /// Runs a program as the kernel does on a frame out of which it has taken a tag or not; `None` when the program reads
+    /// beyond the frame.
+    fn run(program: &[Instruction], frame: &[u8], tagged: bool) -> Option<u32> {
         let (mut a, mut x, mut at) = (0u32, 0u32, 0usize);
         let byte = |at: u32| frame.get(at as usize).copied().map(u32::from);
         let half = |at: u32| Some(byte(at)? << 8 | byte(at.checked_add(1)?)?);
@@ -166,6 +206,7 @@ mod tests {
             let mut branch = |holds: bool| at += usize::from(if holds { jump_true } else { jump_false });
             match code {
                 LOAD_LEN => a = frame.len() as u32,
+                LOAD_WORD if operand == TAG_PRESENT => a = tagged.into(),
                 LOAD_BYTE => a = byte(operand)?,
                 LOAD_HALF => a = half(operand)?,
                 LOAD_HALF_INDEXED => a = half(x + operand)?,
@@ -180,12 +221,25 @@ mod tests {
         }
     }
 
+    fn accepts(class: Class, frame: &[u8], tagged: bool) -> bool {
+        run(&program(class), frame, tagged).expect("reads beyond the frame") > 0
+    }
+
+    /// The class of a frame. Shows also that the sockets of either kind of port get it once.
     fn class(frame: &[u8]) -> Class {
-        let control = run(&program(Class::Control), frame).expect("reads beyond the frame");
-        let data = run(&program(Class::Data), frame).expect("reads beyond the frame");
-        match (control > 0, data > 0) {
-            (true, false) => Class::Control,
-            (false, true) => Class::Data,
+        for tagged in [false, true] {
+            let ethertype = frame.get(12..14).map(|octets| u16::from_be_bytes([octets[0], octets[1]]));
+            let diverted = !tagged && ethertype.is_some_and(|ethertype| DIVERTED.contains(&ethertype));
+            let sockets = [
+                accepts(Class::Control, frame, tagged),
+                accepts(Class::Rest, frame, tagged),
+                diverted && accepts(Class::Data, frame, false),
+            ];
+            assert_eq!(sockets.iter().filter(|gets| **gets).count(), 1, "{sockets:?} {frame:02x?}");
+        }
+        match [Class::Control, Class::Data].map(|class| accepts(class, frame, false)) {
+            [true, false] => Class::Control,
+            [false, true] => Class::Data,
             both => panic!("a frame reaches exactly one socket, not {both:?}"),
         }
     }

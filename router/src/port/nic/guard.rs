@@ -1,16 +1,24 @@
 //! Keeps the host's kernel from a card: a classifier at its ingress drops every frame, one at its egress every frame
 //! that does not carry our [`MARK`].
 //!
-//! Packet sockets receive before the ingress classifier. On Linux 6.6 and newer the classifiers hang on TCX links that
-//! vanish with this process, however it ends. On older kernels, and where the process may not load BPF programs (in a user
-//! namespace), they are classic BPF filters on a `clsact` queueing discipline, which stay until they are taken away.
+//! Packet sockets of every protocol receive before the ingress classifier, those of one protocol behind it. When the
+//! kernel half is to take frames at the ingress, data is received behind it, and the classifier there *diverts*: it lets
+//! IP packets and PPPoE sessions through as frames for another host, which only packet sockets take, and drops the rest.
+//! The kernel half does the same to what it does not carry, and takes the classifier's place ([`Links::set_program`]).
+//!
+//! On Linux 6.6 and newer the classifiers hang on TCX links, which vanish with this process, however it ends, or are
+//! pinned and outlive it. On older kernels, and where the process may not load BPF programs (in a user namespace), they
+//! are classic BPF filters on a `clsact` queueing discipline, which stay until they are taken away.
 
 use std::io;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd};
+use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
-use crate::sys::bpf;
+use crate::fastpath::load::pinned_or_new;
+use crate::fastpath::pins::{Pins, remove_file};
+use crate::sys::bpf::{self, Hook, Link};
 use crate::sys::netlink::{Body, Netlink};
 
 /// The mark (SO_MARK) of frames that we send: "genk".
@@ -27,7 +35,47 @@ const R0_SKB_MARK: u64 = 0x61 | 0x10 << 8 | 8 << 16;
 /// Skips two instructions when r0 is [`MARK`].
 const SKIP_2_IF_OURS: u64 = 0x15 | 2 << 16 | (MARK as u64) << 32;
 
+/// r0 = TC_ACT_OK.
+const R0_PASS: u64 = 0xb7;
+/// r0 = a 32-bit member of the context, r1, at an offset.
+const fn r0_member(offset: u64) -> u64 {
+    0x61 | 0x10 << 8 | offset << 16
+}
+/// Skips instructions when r0 is a number.
+const fn skip_if(number: u64, skipped: u64) -> u64 {
+    0x15 | skipped << 16 | number << 32
+}
+/// An ethertype as it is in `skb->protocol`.
+const fn protocol(ethertype: u16) -> u64 {
+    ethertype.to_be() as u64
+}
+/// r2 = PACKET_OTHERHOST.
+const R2_OTHER_HOST: u64 = 0xb7 | 2 << 8 | 3 << 32;
+/// r0 = bpf_skb_change_type(r1, r2).
+const CHANGE_TYPE: u64 = 0x85 | 32 << 32;
+
+/// The ethertypes of data that is received behind the classifier.
+pub const DIVERTED: [u16; 3] = [0x0800, 0x86dd, 0x8864];
+
 const DROP_ALL: [u64; 2] = [R0_DROP, EXIT];
+const DIVERT: [u64; 14] = [
+    // skb->vlan_present: what bears a tag is not diverted.
+    r0_member(20),
+    skip_if(0, 2),
+    R0_DROP,
+    EXIT,
+    // skb->protocol
+    r0_member(16),
+    skip_if(protocol(DIVERTED[0]), 4),
+    skip_if(protocol(DIVERTED[1]), 3),
+    skip_if(protocol(DIVERTED[2]), 2),
+    R0_DROP,
+    EXIT,
+    R2_OTHER_HOST,
+    CHANGE_TYPE,
+    R0_PASS,
+    EXIT,
+];
 const DROP_UNMARKED: [u64; 6] = [R0_SKB_MARK, SKIP_2_IF_OURS, R0_DROP, EXIT, R0_NEXT, EXIT];
 
 // The same in classic BPF, whose instructions are operation, two jump distances and operand.
@@ -62,24 +110,82 @@ pub struct Clsact {
     pub made: bool,
 }
 
-/// Classifiers on TCX links: dropping it takes them away.
+/// Classifiers on TCX links. Dropping it takes them away, unless they are pinned.
 #[derive(Debug)]
 pub struct Links {
-    _ingress: OwnedFd,
-    _egress: OwnedFd,
+    ingress: Link,
+    _egress: Link,
+    index: i32,
+    pins: Option<Pins>,
+    diverts: bool,
 }
 
-/// Attaches the classifiers by TCX links. `Unsupported` before Linux 6.6 and where the process may not load programs.
-pub fn attach_links(index: i32) -> io::Result<Links> {
-    let attach = |instructions: &[u64], egress| {
-        let attached = bpf::load_classifier(instructions)
-            .and_then(|program| bpf::attach_tcx(program.as_fd(), index, egress));
-        attached.map_err(|error| match error.raw_os_error() {
+impl Links {
+    /// Attaches the classifiers. Pinned ones that an earlier run left are taken over; one that diverts goes on as it is, so
+    /// that a kernel half in its place goes on carrying. `Unsupported` before Linux 6.6 and where the process may not load
+    /// programs.
+    pub fn attach(index: i32, divert: bool, pins: Option<&Pins>) -> io::Result<Links> {
+        let attach = || {
+            let egress = bpf::load_classifier(&DROP_UNMARKED)?;
+            let egress = match path(pins, index, "egress")? {
+                Some(path) => pinned_or_new(egress.as_fd(), index, Hook::Egress, &path)?,
+                None => Link::create(egress.as_fd(), index, Hook::Egress)?,
+            };
+            let own = own_program(divert)?;
+            let ingress = match path(pins, index, ingress_name(divert))? {
+                Some(path) => match Link::pinned(&path) {
+                    Ok(link) if divert && link.device()? == index => link,
+                    _ => pinned_or_new(own.as_fd(), index, Hook::Ingress, &path)?,
+                },
+                None => Link::create(own.as_fd(), index, Hook::Ingress)?,
+            };
+            if let Some(other) = path(pins, index, ingress_name(!divert))? {
+                remove_file(&other)?;
+            }
+            Ok(Links { ingress, _egress: egress, index, pins: pins.cloned(), diverts: divert })
+        };
+        attach().map_err(|error: io::Error| match error.raw_os_error() {
             Some(libc::EINVAL | libc::EPERM | libc::ENOSYS) => io::ErrorKind::Unsupported.into(),
             _ => error,
         })
-    };
-    Ok(Links { _egress: attach(&DROP_UNMARKED, true)?, _ingress: attach(&DROP_ALL, false)? })
+    }
+
+    /// Data is received behind the ingress classifier.
+    pub fn diverts(&self) -> bool {
+        self.diverts
+    }
+
+    /// Puts a program that diverts in the place of the ingress classifier; `None` puts the classifier back.
+    pub fn set_program(&mut self, program: Option<BorrowedFd<'_>>) -> io::Result<()> {
+        let Some(program) = program else {
+            return self.ingress.update(own_program(self.diverts)?.as_fd());
+        };
+        self.ingress.update(program)?;
+        if !self.diverts {
+            // It is known by its name that a link diverts.
+            if let Some(path) = path(self.pins.as_ref(), self.index, ingress_name(true))? {
+                remove_file(&path)?;
+                self.ingress.pin(&path)?;
+            }
+            if let Some(path) = path(self.pins.as_ref(), self.index, ingress_name(false))? {
+                remove_file(&path)?;
+            }
+            self.diverts = true;
+        }
+        Ok(())
+    }
+}
+
+fn own_program(divert: bool) -> io::Result<std::os::fd::OwnedFd> {
+    bpf::load_classifier(if divert { &DIVERT } else { &DROP_ALL })
+}
+
+fn ingress_name(divert: bool) -> &'static str {
+    if divert { "divert" } else { "ingress" }
+}
+
+fn path(pins: Option<&Pins>, index: i32, what: &str) -> io::Result<Option<PathBuf>> {
+    pins.map(|pins| pins.link(index, what)).transpose()
 }
 
 /// Makes the queueing discipline for [`attach_filters`].

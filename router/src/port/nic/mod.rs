@@ -1,4 +1,4 @@
-//! A network card: two packet sockets on it, and the host's kernel kept away from it.
+//! A network card: packet sockets on it, and the host's kernel kept away from it.
 //!
 //! One socket receives what keeps sessions alive (PPPoE discovery, PPP control, ARP, DHCP, neighbour discovery), the
 //! other one the rest, each by a filter in the kernel (`classify`). So a flood of data can fill only its own queue, and
@@ -7,6 +7,10 @@
 //! While the port is open the card is ours (`takeover`): the host has no address on it, and classifiers at its ingress
 //! and egress drop everything else (`guard`). Packet sockets see frames before the ingress classifier does, and what we
 //! send carries a mark that the egress classifier lets pass.
+//!
+//! Where the kernel half takes frames at the ingress (tc), they must not have been received before. Then IP packets and
+//! PPPoE sessions have sockets behind the classifier, one for each ethertype, and the first socket for data gets what
+//! is left.
 
 mod classify;
 mod guard;
@@ -21,7 +25,7 @@ use genkan_netstack::id::Mac;
 use super::slot::Slot;
 use super::{Presence, Spec, Stats, explain, fd_of, limit, link, port_mtu, vnet};
 use crate::sys::netlink::Netlink;
-use crate::sys::packet::{BURST, PacketSocket, Received};
+use crate::sys::packet::{BURST, EVERY_PROTOCOL, PacketSocket, Received};
 use crate::sys::poll::Epoll;
 use classify::Class;
 use takeover::Takeover;
@@ -38,7 +42,10 @@ const CONTROL_BUFFER: i32 = 1 << 20;
 #[derive(Debug)]
 pub struct Nic {
     control: PacketSocket,
-    data: PacketSocket,
+    /// The first one sends.
+    data: Vec<PacketSocket>,
+    /// The socket for data whose turn it is.
+    turn: usize,
     ready: Epoll,
     slots: Vec<Slot>,
     received: Box<[Received; BURST]>,
@@ -73,8 +80,7 @@ impl Nic {
             return Err(io::Error::new(io::ErrorKind::ResourceBusy, text));
         }
         // Sockets first: without the privilege for them nothing must have changed.
-        let sockets = || -> io::Result<_> { Ok((PacketSocket::new()?, PacketSocket::new()?)) };
-        let (control, data) = sockets().map_err(|error| explain("cannot open a packet socket", error))?;
+        let control = PacketSocket::new().map_err(|error| explain("cannot open a packet socket", error))?;
         let mac = spec.mac.unwrap_or(link.mac);
         if !mac.is_station() {
             let text = format!("{device} has no address of its own that a router can use; set `mac`");
@@ -82,25 +88,23 @@ impl Nic {
         }
 
         let (mut takeover, mtu_limit) = Takeover::begin(netlink, spec, &link)?;
-        for (socket, class, buffer) in
-            [(&control, Class::Control, CONTROL_BUFFER), (&data, Class::Data, DATA_BUFFER)]
-        {
-            let prepare = || {
-                socket.set_buffers(buffer, buffer)?;
-                socket.set_mark(guard::MARK)?;
-                socket.set_filter(&classify::program(class))?;
-                // The host, which would ask for its groups' frames, no longer does.
-                socket.join(link.index, spec.promiscuous || mac != link.mac)?;
-                socket.bind(link.index)
-            };
-            prepare().map_err(|error| explain(&format!("cannot receive on {device}"), error))?;
-        }
+        let everything = spec.promiscuous || mac != link.mac;
+        let sockets = || -> io::Result<_> {
+            // The host, which would ask for its groups' frames, no longer does.
+            control.join(link.index, everything)?;
+            prepare(&control, link.index, Class::Control, EVERY_PROTOCOL)?;
+            data_sockets(link.index, takeover.diverts())
+        };
+        let data = sockets().map_err(|error| explain(&format!("cannot receive on {device}"), error))?;
         let ready = Epoll::new()?;
         ready.add(fd_of(&control), 0)?;
-        ready.add(fd_of(&data), 1)?;
+        for socket in &data {
+            ready.add(fd_of(socket), 1)?;
+        }
         Ok(Nic {
             control,
             data,
+            turn: 0,
             ready,
             slots: Vec::new(),
             received: Box::new([Received::default(); BURST]),
@@ -110,6 +114,35 @@ impl Nic {
             stats: Stats::default(),
             takeover,
         })
+    }
+
+    /// Puts a program of the kernel half in the place of the classifier at the card's ingress; what it does not carry it
+    /// must divert as that one does (`guard`). `None` puts the classifier back. An error says that the card has none,
+    /// or that data cannot be received behind it.
+    pub(crate) fn set_classifier(&mut self, program: Option<BorrowedFd<'_>>) -> io::Result<()> {
+        let diverted = self.takeover.diverts();
+        if program.is_some() && !diverted {
+            // First the sockets: what both receive for a moment comes twice, but nothing is lost.
+            let data = data_sockets(self.takeover.index(), true)?;
+            for socket in &data {
+                self.ready.add(fd_of(socket), 1)?;
+            }
+            self.takeover.set_classifier(program)?;
+            self.stats.rx_kernel_drops += drops(&self.data);
+            self.data = data;
+            return Ok(());
+        }
+        self.takeover.set_classifier(program)
+    }
+
+    /// Gives the card up without putting anything back: it stays taken from the host for the next run.
+    pub(super) fn leave(self) {
+        self.takeover.leave();
+    }
+
+    /// The card's number.
+    pub(super) fn index(&self) -> i32 {
+        self.takeover.index()
     }
 
     pub(super) fn name(&self) -> &str {
@@ -138,16 +171,24 @@ impl Nic {
 
     pub(super) fn receive(&mut self, batch: &mut Batch, pool: &mut Pool, max: usize) -> io::Result<usize> {
         // Control comes first, but a flood of it leaves room for data.
-        let control = self.receive_class(Class::Control, batch, pool, max.div_ceil(2))?;
-        match self.receive_class(Class::Data, batch, pool, max.saturating_sub(control)) {
-            Err(_) if control > 0 => Ok(control),
-            data => Ok(control + data?),
+        let mut count = self.receive_from(None, batch, pool, max.div_ceil(2))?;
+        // Each socket for data is the first one in its turn, so that none starves another.
+        let sockets = self.data.len();
+        self.turn = (self.turn + 1) % sockets.max(1);
+        for socket in (self.turn..sockets).chain(0..self.turn) {
+            match self.receive_from(Some(socket), batch, pool, max.saturating_sub(count)) {
+                Ok(got) => count += got,
+                Err(_) if count > 0 => {}
+                Err(error) => return Err(error),
+            }
         }
+        Ok(count)
     }
 
-    fn receive_class(
+    /// Receives from a socket for data, or from that for control.
+    fn receive_from(
         &mut self,
-        class: Class,
+        socket: Option<usize>,
         batch: &mut Batch,
         pool: &mut Pool,
         max: usize,
@@ -158,9 +199,12 @@ impl Nic {
             while self.slots.len() < wanted {
                 self.slots.push(Slot::new(pool));
             }
-            let socket = match class {
-                Class::Control => &self.control,
-                Class::Data => &self.data,
+            let socket = match socket {
+                None => &self.control,
+                Some(index) => match self.data.get(index) {
+                    Some(socket) => socket,
+                    None => break,
+                },
             };
             let slots = self.slots.get_mut(..wanted).unwrap_or_default();
             let got = match socket.receive(slots, Slot::pieces, &mut self.received) {
@@ -197,9 +241,10 @@ impl Nic {
 
     pub(super) fn transmit(&mut self, queue: &mut Batch, pool: &mut Pool) -> io::Result<()> {
         let mut lost = None;
+        let Some(socket) = self.data.first() else { return Ok(()) };
         while !queue.is_empty() {
             let frames = queue.iter().map(|frame| (vnet::encode(frame), frame.bytes()));
-            match self.data.send(frames) {
+            match socket.send(frames) {
                 Ok(sent) => {
                     for frame in queue.drain(..sent.min(queue.len())) {
                         self.stats.sent(&frame);
@@ -232,11 +277,35 @@ impl Nic {
     }
 
     pub(super) fn stats(&mut self) -> Stats {
-        for socket in [&self.control, &self.data] {
-            self.stats.rx_kernel_drops += u64::from(socket.take_drops().unwrap_or(0));
-        }
+        self.stats.rx_kernel_drops += drops(std::iter::once(&self.control).chain(&self.data));
         self.stats
     }
+}
+
+fn drops<'a>(sockets: impl IntoIterator<Item = &'a PacketSocket>) -> u64 {
+    sockets.into_iter().map(|socket| u64::from(socket.take_drops().unwrap_or(0))).sum()
+}
+
+/// The sockets that receive data: one before the ingress classifier, or, when data is diverted, one for what is not and
+/// one behind the classifier for each ethertype that is.
+fn data_sockets(index: i32, diverted: bool) -> io::Result<Vec<PacketSocket>> {
+    let first = if diverted { Class::Rest } else { Class::Data };
+    let behind = guard::DIVERTED.iter().filter(|_| diverted).map(|ethertype| (Class::Data, *ethertype));
+    let mut sockets = Vec::new();
+    for (class, protocol) in std::iter::once((first, EVERY_PROTOCOL)).chain(behind) {
+        let socket = PacketSocket::new()?;
+        prepare(&socket, index, class, protocol)?;
+        sockets.push(socket);
+    }
+    Ok(sockets)
+}
+
+fn prepare(socket: &PacketSocket, index: i32, class: Class, protocol: u16) -> io::Result<()> {
+    let buffer = if class == Class::Control { CONTROL_BUFFER } else { DATA_BUFFER };
+    socket.set_buffers(buffer, buffer)?;
+    socket.set_mark(guard::MARK)?;
+    socket.set_filter(&classify::program(class))?;
+    socket.bind(index, protocol)
 }
 
 /// The frame in a slot as it was on the wire: with its offload state, and its VLAN tag put back.

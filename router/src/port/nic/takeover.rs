@@ -2,14 +2,16 @@
 //!
 //! What is taken (addresses, routes, MTU, flags, the IPv6 switch) is first written to a journal, `port-DEVICE.json` in the
 //! state directory, and forced to disk. Dropping a [`Takeover`] puts it back and removes the journal. A process that was
-//! killed leaves the journal behind; the next one to open the port, or [`restore`], puts the card back from it first.
-//! A journal from before the last boot describes nothing that still exists and is removed.
+//! killed leaves the journal behind, and so does [`Takeover::leave`]. The next one to open the port goes on with the card
+//! as it is, and [`restore`] puts it back. A journal from before the last boot describes nothing that still exists and is
+//! removed.
 //!
 //! A name in the abstract socket space, which belongs to the network namespace and ends with the process, keeps two
 //! processes from taking the same card.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read, Seek, Write};
+use std::os::fd::BorrowedFd;
 use std::os::linux::net::SocketAddrExt;
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::os::unix::net::{SocketAddr, UnixListener};
@@ -19,6 +21,7 @@ use serde::{Deserialize, Serialize};
 use tracing::{info, warn};
 
 use super::guard::{self, Clsact, Links};
+use crate::fastpath::pins::Pins;
 use crate::port::link::{self, Change, Link};
 use crate::port::{Presence, Spec, explain};
 use crate::sys::netlink::Netlink;
@@ -60,6 +63,8 @@ pub struct Takeover {
     /// The IPv6 switch, opened where the card is.
     ipv6: Option<File>,
     links: Option<Links>,
+    /// Nothing is put back.
+    left: bool,
     _lock: UnixListener,
 }
 
@@ -85,30 +90,43 @@ impl Takeover {
         })?;
         let in_directory = |error| explain(&format!("state directory {}", spec.state_dir.display()), error);
         fs::DirBuilder::new().recursive(true).mode(0o700).create(&spec.state_dir).map_err(in_directory)?;
-        put_back_all(&mut netlink, &spec.state_dir, Some(device)).map_err(in_directory)?;
-        let link = link::by_index(&mut netlink, link.index)?;
-
-        let raise = spec.wanted_mtu.map_or_else(Vec::new, |wanted| below(&mut netlink, &link, wanted.into()));
-        let mut ipv6 = open_switch(device);
-        let journal = Journal {
-            boot: boot()?,
-            device: device.to_owned(),
-            index: link.index,
-            up: link.flags & UP != 0,
-            no_arp: link.flags & NO_ARP != 0,
-            mtus: raise.iter().map(|link| (link.name.clone(), link.mtu)).collect(),
-            disable_ipv6: ipv6.as_mut().and_then(|switch| read_switch(switch).ok()),
-            addresses: link::addresses(&mut netlink, link.index)?,
-            routes: link::routes(&mut netlink, link.index)?,
-            clsact: None,
+        let path = journal_path(&spec.state_dir, device);
+        let (journal, ipv6, raise) = match Self::adopt(&mut netlink, &path, link).map_err(in_directory)? {
+            Some(mut journal) => {
+                let raise = too_low(&mut netlink, spec, link);
+                for link in &raise {
+                    if journal.mtus.iter().all(|(name, _)| *name != link.name) {
+                        journal.mtus.push((link.name.clone(), link.mtu));
+                    }
+                }
+                (journal, open_switch(device), raise)
+            }
+            None => {
+                put_back_file(&mut netlink, &path, true).map_err(in_directory)?;
+                let link = link::by_index(&mut netlink, link.index)?;
+                let raise = too_low(&mut netlink, spec, &link);
+                let mut ipv6 = open_switch(device);
+                let journal = Journal {
+                    boot: boot()?,
+                    device: device.to_owned(),
+                    index: link.index,
+                    up: link.flags & UP != 0,
+                    no_arp: link.flags & NO_ARP != 0,
+                    mtus: raise.iter().map(|link| (link.name.clone(), link.mtu)).collect(),
+                    disable_ipv6: ipv6.as_mut().and_then(|switch| read_switch(switch).ok()),
+                    addresses: link::addresses(&mut netlink, link.index)?,
+                    routes: link::routes(&mut netlink, link.index)?,
+                    clsact: None,
+                };
+                (journal, ipv6, raise)
+            }
         };
-        let path = spec.state_dir.join(format!("port-{device}.json"));
         journal.write(&path).map_err(in_directory)?;
         // From here on, dropping it undoes what has been done.
-        let mut takeover = Takeover { netlink, journal, path, ipv6, links: None, _lock: lock };
+        let mut takeover = Takeover { netlink, journal, path, ipv6, links: None, left: false, _lock: lock };
 
         takeover
-            .guard(tcx)
+            .guard(tcx, spec)
             .map_err(|error| explain(&format!("cannot keep the host from {device}"), error))?;
         takeover.clear().map_err(|error| explain(&format!("cannot take {device} from the host"), error))?;
         let limit = spec.wanted_mtu.and_then(|wanted| takeover.raise(&raise, wanted.into()));
@@ -119,6 +137,51 @@ impl Takeover {
             takeover.journal.routes.len()
         );
         Ok((takeover, limit))
+    }
+
+    /// The journal of a card that an earlier run has left as it had taken it, with what the host has put on it since;
+    /// `None` when there is no such run, or somebody has given the card back to the host meanwhile.
+    fn adopt(netlink: &mut Netlink, path: &Path, link: &Link) -> io::Result<Option<Journal>> {
+        let Ok(text) = fs::read(path) else { return Ok(None) };
+        let Ok(mut journal) = serde_json::from_slice::<Journal>(&text) else { return Ok(None) };
+        let same = journal.boot == boot()? && journal.device == link.name && journal.index == link.index;
+        if !same || link.flags & NO_ARP == 0 {
+            return Ok(None);
+        }
+        for address in link::addresses(netlink, link.index)? {
+            if !journal.addresses.contains(&address) {
+                journal.addresses.push(address);
+            }
+        }
+        if let Some(clsact) = journal.clsact.take() {
+            guard::detach_filters(netlink, link.index, clsact)?;
+        }
+        info!("{}: goes on as an earlier run has left it", link.name);
+        Ok(Some(journal))
+    }
+
+    /// Data is to be received behind the ingress classifier.
+    pub fn diverts(&self) -> bool {
+        self.links.as_ref().is_some_and(Links::diverts)
+    }
+
+    /// Puts a program in the place of the ingress classifier, or the classifier back.
+    pub fn set_classifier(&mut self, program: Option<BorrowedFd<'_>>) -> io::Result<()> {
+        match (&mut self.links, program) {
+            (Some(links), program) => links.set_program(program),
+            (None, None) => Ok(()),
+            (None, Some(_)) => Err(io::ErrorKind::Unsupported.into()),
+        }
+    }
+
+    /// Ends without putting anything back. What is pinned keeps the host from the card.
+    pub fn leave(mut self) {
+        self.left = true;
+    }
+
+    /// The card's number.
+    pub fn index(&self) -> i32 {
+        self.journal.index
     }
 
     /// The card's name.
@@ -137,10 +200,10 @@ impl Takeover {
     }
 
     /// Drops whatever the host would receive or send by the card.
-    fn guard(&mut self, tcx: bool) -> io::Result<()> {
+    fn guard(&mut self, tcx: bool, spec: &Spec) -> io::Result<()> {
         let index = self.journal.index;
         if tcx {
-            match guard::attach_links(index) {
+            match Links::attach(index, spec.entry.tc(), spec.pins.as_ref()) {
                 Ok(links) => {
                     self.links = Some(links);
                     return Ok(());
@@ -189,7 +252,11 @@ impl Takeover {
 
 impl Drop for Takeover {
     fn drop(&mut self) {
+        if self.left {
+            return;
+        }
         self.links = None;
+        unpin(&self.path, self.journal.index);
         let index = self.journal.index;
         // It may have been renamed, or may have gone and come back with another number.
         let link = link::by_index(&mut self.netlink, index)
@@ -254,49 +321,72 @@ impl Journal {
     }
 }
 
-/// Puts back the cards that killed processes have left behind, and returns their names. Cards that a living process
-/// holds are left alone. `state_dir` need not exist.
-pub fn restore(state_dir: &Path) -> io::Result<Vec<String>> {
-    put_back_all(&mut Netlink::open()?, state_dir, None)
-}
-
-/// Puts back the cards of the journals in `state_dir` that nobody holds, and `held`, which the caller holds.
-fn put_back_all(netlink: &mut Netlink, state_dir: &Path, held: Option<&str>) -> io::Result<Vec<String>> {
+/// Puts back the cards that earlier runs have left behind, but those in `keep`, and returns their names. Cards that a
+/// living process holds are left alone. `state_dir` need not exist.
+pub fn restore(state_dir: &Path, keep: &[&str]) -> io::Result<Vec<String>> {
     let entries = match fs::read_dir(state_dir) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
         entries => entries?,
     };
+    let kept: Vec<PathBuf> = keep.iter().map(|device| journal_path(state_dir, device)).collect();
+    let mut netlink = Netlink::open()?;
     let mut restored = Vec::new();
     for entry in entries {
         let path = entry?.path();
         let is_journal = path.extension().is_some_and(|extension| extension == "json")
             && path.file_name().is_some_and(|name| name.to_string_lossy().starts_with("port-"));
-        if !is_journal {
-            continue;
+        if is_journal && !kept.contains(&path) {
+            restored.extend(put_back_file(&mut netlink, &path, false)?);
         }
-        let journal: Journal = match serde_json::from_slice(&fs::read(&path)?) {
-            Ok(journal) => journal,
-            Err(error) => {
-                warn!("{} is damaged and cannot put a card back: {error}", path.display());
-                fs::remove_file(&path)?;
-                continue;
-            }
-        };
-        if journal.boot != boot()? {
-            fs::remove_file(&path)?;
-            continue;
-        }
-        // A card that is not here may be in another namespace, or come back.
-        let Ok(link) = link::by_name(netlink, &journal.device) else { continue };
-        let lock = if held == Some(journal.device.as_str()) { None } else { Some(lock(link.index)) };
-        if lock.as_ref().is_some_and(Result::is_err) {
-            continue;
-        }
-        journal.put_back(netlink, link.index, open_switch(&journal.device).as_mut());
-        fs::remove_file(&path)?;
-        restored.push(journal.device);
     }
     Ok(restored)
+}
+
+/// Puts a card back from its journal, which need not exist, unless a living process holds it. The caller may hold it.
+fn put_back_file(netlink: &mut Netlink, path: &Path, held: bool) -> io::Result<Option<String>> {
+    let text = match fs::read(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        text => text?,
+    };
+    let journal: Journal = match serde_json::from_slice(&text) {
+        Ok(journal) => journal,
+        Err(error) => {
+            warn!("{} is damaged and cannot put a card back: {error}", path.display());
+            fs::remove_file(path)?;
+            return Ok(None);
+        }
+    };
+    if journal.boot != boot()? {
+        fs::remove_file(path)?;
+        return Ok(None);
+    }
+    // A card that is not here may be in another namespace, or come back.
+    let Ok(link) = link::by_name(netlink, &journal.device) else { return Ok(None) };
+    let lock = if held { None } else { Some(lock(link.index)) };
+    if lock.as_ref().is_some_and(Result::is_err) {
+        return Ok(None);
+    }
+    unpin(path, journal.index);
+    journal.put_back(netlink, link.index, open_switch(&journal.device).as_mut());
+    fs::remove_file(path)?;
+    Ok(Some(journal.device))
+}
+
+fn journal_path(state_dir: &Path, device: &str) -> PathBuf {
+    state_dir.join(format!("port-{device}.json"))
+}
+
+/// Takes away the pinned links to a card whose journal is at `path`.
+fn unpin(path: &Path, index: i32) {
+    let Some(pins) = path.parent().and_then(Pins::find) else { return };
+    if let Err(error) = pins.remove_links(index) {
+        warn!("what is pinned for device {index} cannot be taken away: {error}");
+    }
+}
+
+/// The card and the devices below it whose MTU is to be raised.
+fn too_low(netlink: &mut Netlink, spec: &Spec, link: &Link) -> Vec<Link> {
+    spec.wanted_mtu.map_or_else(Vec::new, |wanted| below(netlink, link, wanted.into()))
 }
 
 /// Holds a card for this process until it is dropped.
@@ -351,6 +441,7 @@ mod tests {
     use std::process::Command;
 
     use super::*;
+    use crate::fastpath::plan::Entry;
     use crate::port::Device;
     use crate::sys::netns;
 
@@ -399,6 +490,8 @@ mod tests {
                 wanted_mtu: None,
                 promiscuous: false,
                 state_dir: self.state.clone(),
+                entry: Entry::None,
+                pins: None,
             }
         }
 
@@ -475,9 +568,9 @@ mod tests {
         std::mem::forget(lab.take(false));
         assert!(!lab.answers());
         let restored = netns::run(&lab.host, || {
-            put_back_all(&mut Netlink::open().unwrap(), &lab.state, Some("eth0")).unwrap()
+            put_back_file(&mut Netlink::open().unwrap(), &lab.journal(), true).unwrap()
         });
-        assert_eq!(restored.unwrap(), ["eth0"]);
+        assert_eq!(restored.unwrap().as_deref(), Some("eth0"));
         assert_eq!(lab.host("tc qdisc show dev eth0 clsact"), "");
         assert!(lab.answers() && !lab.journal().exists());
     }
@@ -495,7 +588,7 @@ mod tests {
             .replace("true", "false");
         for text in [&earlier, &journal[..journal.len() / 2], ""] {
             fs::write(lab.journal(), text).unwrap();
-            let restored = netns::run(&lab.host, || restore(&lab.state)).unwrap().unwrap();
+            let restored = netns::run(&lab.host, || restore(&lab.state, &[])).unwrap().unwrap();
             assert_eq!(restored, Vec::<String>::new());
             assert_eq!(lab.host("ip -o -4 addr show dev eth0; ip -o link show dev eth0"), before);
             assert!(!lab.journal().exists(), "it is of no use any more");

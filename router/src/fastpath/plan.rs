@@ -1,0 +1,289 @@
+//! By which door frames of a port reach the kernel half, and why: decided before anything is touched.
+//!
+//! A card's frames are taken by its driver (native XDP, never the generic mode, which is slower than none) or a little
+//! later, at its ingress (tc, by TCX). XDP sees no large segments: attached to a veth it takes its peer's segmentation
+//! away, so a veth gets tc. A tap's frames leave the host at the tap's egress, so its door is there. XDP cannot send to
+//! a tap or to a card without XDP; so when there is one, a card with XDP has both doors.
+//!
+//! What the kernel says without being disturbed decides; attaching may still fail, and then
+//! [`super::load::Kernel::attach`] goes on with what is left.
+
+use std::fmt;
+
+use genkan_config::schema::{Config, Device, FastPath};
+use serde::Serialize;
+
+use crate::port::card_xdp;
+use crate::sys::bpf;
+use crate::sys::ethtool::{self, Queues};
+
+/// By what frames of a port enter the kernel half.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Entry {
+    /// Not at all: everything goes to user space.
+    #[default]
+    None,
+    /// The driver of a card.
+    Xdp,
+    /// The ingress of a card, the egress of a tap.
+    Tc,
+    /// The driver of a card, then its ingress.
+    Both,
+}
+
+impl Entry {
+    /// There is an XDP program.
+    pub fn xdp(self) -> bool {
+        matches!(self, Entry::Xdp | Entry::Both)
+    }
+
+    /// There is a tc program.
+    pub fn tc(self) -> bool {
+        matches!(self, Entry::Tc | Entry::Both)
+    }
+}
+
+impl fmt::Display for Entry {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Entry::None => "user space",
+            Entry::Xdp => "XDP",
+            Entry::Tc => "tc",
+            Entry::Both => "XDP and tc",
+        })
+    }
+}
+
+/// What was decided for a port.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Planned {
+    /// The port's name in the configuration.
+    pub port: String,
+    /// Its device.
+    pub device: String,
+    /// The door.
+    pub entry: Entry,
+    /// Why that one, in a sentence's words.
+    pub why: String,
+}
+
+impl fmt::Display for Planned {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Planned { port, device, entry, why } = self;
+        write!(f, "port {port} ({device}): {entry}: {why}")
+    }
+}
+
+/// What the machine can do.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Machine {
+    /// Why it takes no BPF programs from this process.
+    pub refuses: Option<String>,
+    /// It has TCX.
+    pub tcx: bool,
+    /// Its processors.
+    pub processors: u32,
+}
+
+impl Machine {
+    /// This one. Nothing is changed.
+    pub fn look() -> Machine {
+        // r0 = 0; exit.
+        let refuses = bpf::load_classifier(&[0xb7, 0x95]).err().map(|error| match error.raw_os_error() {
+            Some(libc::EPERM | libc::EACCES) => {
+                "this process may not load BPF programs (it needs root, or CAP_BPF and CAP_NET_ADMIN)"
+                    .to_owned()
+            }
+            Some(libc::ENOSYS) => "this kernel has no BPF".to_owned(),
+            _ => format!("this kernel takes no BPF programs ({error})"),
+        });
+        let processors = aya::util::nr_cpus().map_or(1, |count| u32::try_from(count).unwrap_or(u32::MAX));
+        Machine { refuses, tcx: bpf::has_tcx().is_ok(), processors }
+    }
+}
+
+/// What is known of a port before it is opened.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Facts {
+    /// Its name.
+    pub port: String,
+    /// Its device.
+    pub device: String,
+    /// Its frames bear VLAN tags.
+    pub vlan: bool,
+    /// The card's; `None`: it is a tap.
+    pub card: Option<Card>,
+}
+
+/// What is known of a card.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Card {
+    /// The name of its driver; `None` when there is no such card.
+    pub driver: Option<String>,
+    /// The driver runs XDP programs; `None`: the kernel is too old (before Linux 6.3) to say.
+    pub xdp: Option<bool>,
+    /// Its queues, when it says.
+    pub queues: Option<Queues>,
+}
+
+/// The doors of a configuration's ports on this machine, in its order.
+pub fn plan(config: &Config) -> Vec<Planned> {
+    let facts: Vec<Facts> = (config.ports.iter())
+        .map(|port| {
+            let (device, card) = match &port.device {
+                Device::Nic(device) => (device, Some(look_at(device))),
+                Device::Tap(device) => (device, None),
+            };
+            Facts { port: port.name.clone(), device: device.clone(), vlan: port.vlan.is_some(), card }
+        })
+        .collect();
+    decide(config.fast_path, &Machine::look(), &facts)
+}
+
+fn look_at(device: &str) -> Card {
+    Card { driver: ethtool::driver(device).ok(), xdp: card_xdp(device), queues: ethtool::queues(device).ok() }
+}
+
+/// The same of any machine.
+pub fn decide(mode: FastPath, machine: &Machine, ports: &[Facts]) -> Vec<Planned> {
+    let mut planned: Vec<Planned> = (ports.iter())
+        .map(|facts| {
+            let (entry, why) = door(mode, machine, facts);
+            Planned { port: facts.port.clone(), device: facts.device.clone(), entry, why }
+        })
+        .collect();
+    let other =
+        planned.iter().find(|planned| planned.entry == Entry::Tc).map(|planned| planned.device.clone());
+    if let Some(other) = other {
+        for planned in planned.iter_mut().filter(|planned| planned.entry == Entry::Xdp) {
+            planned.entry = Entry::Both;
+            planned.why += &format!("; tc carries what goes to {other}, where XDP cannot send");
+        }
+    }
+    planned
+}
+
+fn door(mode: FastPath, machine: &Machine, facts: &Facts) -> (Entry, String) {
+    if mode == FastPath::Off {
+        return (Entry::None, "the configuration says `mode = \"off\"`".into());
+    }
+    if let Some(refuses) = &machine.refuses {
+        return (Entry::None, refuses.clone());
+    }
+    if facts.vlan {
+        return (Entry::None, "the kernel path takes no frames with VLAN tags".into());
+    }
+    let tc = |why: String| match machine.tcx {
+        true => (Entry::Tc, why),
+        false => (Entry::None, format!("{why}, and this kernel has no TCX (Linux 6.6)")),
+    };
+    let Some(card) = &facts.card else {
+        return tc("a tap, whose frames leave the host at its egress".into());
+    };
+    let Some(driver) = &card.driver else {
+        return (Entry::None, format!("there is no card {}", facts.device));
+    };
+    if card.xdp == Some(false) {
+        return tc(format!("its driver ({driver}) has no native XDP"));
+    }
+    if mode == FastPath::Xdp {
+        return (Entry::Xdp, "the configuration says `mode = \"xdp\"`".into());
+    }
+    if driver == "veth" {
+        return tc("a veth, whose peer would send no large segments to XDP".into());
+    }
+    if let Some(queues) = card.queues.filter(|_| driver == "virtio_net")
+        && queues.used.saturating_add(machine.processors) > queues.most
+    {
+        let Queues { used, most } = queues;
+        let processors = machine.processors;
+        return tc(format!(
+            "XDP needs a queue of its own for each of {processors} processors; {used} of {most} are in use"
+        ));
+    }
+    (Entry::Xdp, format!("its driver ({driver}) has native XDP"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn machine() -> Machine {
+        Machine { refuses: None, tcx: true, processors: 2 }
+    }
+
+    fn card(device: &str, driver: &str) -> Facts {
+        let card = Card { driver: Some(driver.into()), xdp: Some(true), queues: None };
+        Facts { port: format!("{device}-port"), device: device.into(), vlan: false, card: Some(card) }
+    }
+
+    fn tap() -> Facts {
+        Facts { card: None, ..card("tap0", "") }
+    }
+
+    fn entries(mode: FastPath, machine: &Machine, ports: &[Facts]) -> Vec<Entry> {
+        decide(mode, machine, ports).iter().map(|planned| planned.entry).collect()
+    }
+
+    #[test]
+    fn each_kind_of_device_has_its_door() {
+        let ports = [card("eth0", "ixgbe"), card("eth1", "mlx5_core")];
+        assert_eq!(entries(FastPath::Auto, &machine(), &ports), [Entry::Xdp, Entry::Xdp]);
+        let ports = [card("eth0", "ixgbe"), card("v0", "veth"), tap()];
+        assert_eq!(entries(FastPath::Auto, &machine(), &ports), [Entry::Both, Entry::Tc, Entry::Tc]);
+        assert_eq!(entries(FastPath::Xdp, &machine(), &ports), [Entry::Both, Entry::Both, Entry::Tc]);
+        assert_eq!(entries(FastPath::Off, &machine(), &ports), [Entry::None; 3]);
+        let both = decide(FastPath::Auto, &machine(), &ports).remove(0);
+        assert_eq!(
+            both.to_string(),
+            "port eth0-port (eth0): XDP and tc: its driver (ixgbe) has native XDP; tc carries what goes to v0, where \
+             XDP cannot send"
+        );
+    }
+
+    #[test]
+    fn a_driver_without_native_xdp_gets_no_generic_one() {
+        let mut port = card("eth0", "e1000");
+        port.card.as_mut().unwrap().xdp = Some(false);
+        let planned = decide(FastPath::Xdp, &machine(), std::slice::from_ref(&port)).remove(0);
+        assert_eq!(
+            (planned.entry, planned.why.as_str()),
+            (Entry::Tc, "its driver (e1000) has no native XDP")
+        );
+        // A kernel that does not say is tried.
+        port.card.as_mut().unwrap().xdp = None;
+        assert_eq!(entries(FastPath::Auto, &machine(), &[port]), [Entry::Xdp]);
+    }
+
+    /// Lesson: native XDP refused on virtio with too few queues. Check first, explain, fall back.
+    #[test]
+    fn a_virtio_card_needs_a_spare_queue_for_each_processor() {
+        let mut port = card("eth0", "virtio_net");
+        for (used, most, entry) in [(1, 1, Entry::Tc), (2, 3, Entry::Tc), (2, 4, Entry::Xdp)] {
+            port.card.as_mut().unwrap().queues = Some(Queues { used, most });
+            let planned = decide(FastPath::Auto, &machine(), std::slice::from_ref(&port)).remove(0);
+            assert_eq!(planned.entry, entry, "{planned}");
+            assert!(entry == Entry::Xdp || planned.why.contains(&format!("{used} of {most} are in use")));
+        }
+    }
+
+    #[test]
+    fn what_cannot_be_had_leaves_user_space_and_says_why() {
+        let old = Machine { tcx: false, ..machine() };
+        let ports = [card("eth0", "ixgbe"), card("v0", "veth"), tap()];
+        assert_eq!(entries(FastPath::Auto, &old, &ports), [Entry::Xdp, Entry::None, Entry::None]);
+        assert!(decide(FastPath::Auto, &old, &ports)[1].why.ends_with("no TCX (Linux 6.6)"));
+        let poor = Machine { refuses: Some("no privilege".into()), ..machine() };
+        assert!(
+            decide(FastPath::Xdp, &poor, &ports)
+                .iter()
+                .all(|p| p.entry == Entry::None && p.why == "no privilege")
+        );
+        let tagged = Facts { vlan: true, ..card("eth0", "ixgbe") };
+        assert!(decide(FastPath::Xdp, &machine(), &[tagged])[0].why.contains("VLAN"));
+        let mut missing = card("eth7", "");
+        missing.card = Some(Card::default());
+        assert_eq!(decide(FastPath::Auto, &machine(), &[missing])[0].why, "there is no card eth7");
+    }
+}
