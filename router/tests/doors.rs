@@ -2,12 +2,12 @@
 //! what comes to user space behind it. In network namespaces; as root.
 
 use std::path::Path;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use genkan::fastpath::layout::{self, VERDICTS};
 use genkan::fastpath::load::{self, Kernel, Left, Options, Sizes};
 use genkan::fastpath::pins::Pins;
-use genkan::fastpath::plan::{self, Entry};
+use genkan::fastpath::plan::{self, Entry, Planned};
 use genkan::poll::Epoll;
 use genkan::port::{self, Port, Spec};
 use genkan_config::Config;
@@ -304,6 +304,64 @@ fn a_crash_at_any_moment_leaves_something_that_the_next_run_repairs() {
     assert!(answers(&peer));
     assert!(Left::open(&state.0).is_none());
     load::flush(&state.0).unwrap();
+}
+
+#[test]
+fn a_run_without_a_kernel_half_ends_what_the_last_one_left() {
+    let [host, peer] = host_and_peer("without");
+    let [state, other] = [Directory::new("without"), Directory::new("without-peer")];
+    let mut sender = peer.open(&nic("p0", &other));
+    let planned = |entry| {
+        let planned = Planned { port: "eth0".into(), device: "eth0".into(), entry, why: String::new() };
+        let mut specs = [nic("eth0", &state)];
+        let pins = load::prepare(&[planned], &mut specs, &state.0);
+        let [spec] = specs;
+        assert_eq!((spec.entry, spec.pins.as_ref()), (entry, pins.as_ref()));
+        (host.open(&spec), pins)
+    };
+    for given_up in [true, false] {
+        let (mut port, pins) = planned(Entry::Both);
+        let (kernel, _) = attach(&host, pins.as_ref(), &mut [(&mut port, Entry::Both)]);
+        host.run(|| {
+            kernel.leave();
+            port.leave();
+        });
+        // The host has a new address that comes back with the others.
+        host.sh(&format!("ip addr add 10.0.0.{}/24 dev eth0", if given_up { 8 } else { 9 }));
+        let mut port = if given_up {
+            let (mut port, _) = planned(Entry::Both);
+            load::give_up(std::iter::once(&mut port), &state.0);
+            port
+        } else {
+            planned(Entry::None).0
+        };
+        assert_eq!(folder(&state), NONE);
+        // The kernel takes off what is not pinned any more a moment later.
+        let start = Instant::now();
+        while host.sh("ip link show eth0").contains("xdp") {
+            assert!(start.elapsed() < Duration::from_secs(5), "the program stays");
+        }
+        assert_eq!(lost_or_repeated(&mut sender, &mut port), NONE);
+        assert!(!answers(&peer));
+        host.run(|| drop(port));
+    }
+    drop(sender);
+    let shown = host.sh("ip addr show eth0");
+    assert!(
+        ["10.0.0.1/24", "10.0.0.8/24", "10.0.0.9/24"].iter().all(|address| shown.contains(address)),
+        "{shown}"
+    );
+    assert!(answers(&peer));
+}
+
+#[test]
+fn a_device_in_another_namespace_has_no_door() {
+    let [host, elsewhere] = ["host", "else"].map(|n| Namespace::new(&format!("elsewhere-{n}")));
+    let state = Directory::new("elsewhere");
+    let mut port = elsewhere.open(&Spec { entry: Entry::Tc, ..tap("tap0", true, &state) });
+    let (_kernel, attached) = attach(&host, None, &mut [(&mut port, Entry::Tc)]);
+    assert_eq!(attached[0].entry, Entry::None);
+    assert!(attached[0].why.as_ref().unwrap().contains("another network namespace"));
 }
 
 #[test]

@@ -8,6 +8,7 @@
 use std::path::PathBuf;
 use std::process::Command;
 
+use genkan::fastpath::load::{Kernel, Options, Sizes};
 use genkan::netns;
 use genkan::port::{Device, Port, Spec};
 
@@ -54,4 +55,11 @@ fn in_a_network_of_its_own() {
         };
         drop(netns::run(namespace, || Port::open(&spec)).unwrap().unwrap());
     }
+    // No kernel half, and a sentence that says why.
+    let refuses = genkan::fastpath::plan::Machine::look().refuses.unwrap();
+    assert!(refuses.contains("may not load BPF programs"), "{refuses}");
+    let sizes = Sizes { flows4: 16, flows6: 16, links: 1, adjacencies: 1, sessions: 1, samples: 4096 };
+    let options = Options { seed: [1, 2], sample_mask: 0 };
+    let error = Kernel::load(&sizes, &options, None).map(drop).unwrap_err();
+    assert!(error.contains("may not load BPF programs"), "{error}");
 }

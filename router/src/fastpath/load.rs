@@ -22,11 +22,11 @@ use super::layout::{
     Adjacency, Flow4, Flow6, Link as LinkRecord, PORT_SLOTS, Port as PortRecord, QUEUES, SessionKey, VERDICTS,
 };
 use super::mirror;
-use super::pins::{Pins, remove_file};
-use super::plan::Entry;
+use super::pins::{FILE_SYSTEM, Pins, remove_file};
+use super::plan::{Entry, Planned};
 use super::table::buckets;
 use super::{OBJECT, SharedMemory, adopt};
-use crate::port::Port;
+use crate::port::{Port, Spec};
 use crate::sys::bpf::{self, Hook, Link};
 
 /// The maps of the kernel half.
@@ -220,6 +220,10 @@ impl Kernel {
         let Some(index) = port.index() else {
             return Attached { entry: Entry::None, why: Some("there is no device".into()) };
         };
+        if !port.is_here() {
+            let why = "its device is in another network namespace".to_owned();
+            return Attached { entry: Entry::None, why: Some(why) };
+        }
         if self.pins.is_none() || self.attached.get(&number).is_some_and(|old| old.index != index) {
             self.detach(number);
         }
@@ -493,6 +497,41 @@ impl Left {
 /// when there is nothing. Cards and taps are put back by [`crate::port::restore`].
 pub fn flush(state_dir: &Path) -> io::Result<()> {
     Pins::find(state_dir).map_or(Ok(()), |pins| pins.remove())
+}
+
+/// Tells the ports that are to be opened what is planned for them, and where to pin what is to outlive this process; the
+/// result is where the maps go, `None` when they cannot outlive it. Where nothing is planned, what an earlier run left is
+/// taken away.
+pub fn prepare(plan: &[Planned], specs: &mut [Spec], state_dir: &Path) -> Option<Pins> {
+    if plan.iter().all(|planned| planned.entry == Entry::None) {
+        if let Err(error) = flush(state_dir) {
+            warn!("what an earlier run left in the kernel cannot be taken away: {error}");
+        }
+        return None;
+    }
+    let pins = Pins::make(state_dir)
+        .inspect_err(|error| warn!("the kernel path will not outlive the program: {FILE_SYSTEM}: {error}"))
+        .ok();
+    for (spec, planned) in specs.iter_mut().zip(plan) {
+        spec.entry = planned.entry;
+        spec.pins = pins.clone();
+    }
+    pins
+}
+
+/// Everything goes to user space: what an earlier run left at the open ports is taken off, and its maps go. For when the
+/// kernel half cannot be loaded.
+pub fn give_up<'a>(ports: impl Iterator<Item = &'a mut Port>, state_dir: &Path) {
+    for port in ports {
+        if let Port::Nic(nic) = port
+            && let Err(error) = nic.set_classifier(None)
+        {
+            warn!("what an earlier run left at a card's ingress cannot be taken away: {error}");
+        }
+    }
+    if let Err(error) = flush(state_dir) {
+        warn!("what an earlier run left in the kernel cannot be taken away: {error}");
+    }
 }
 
 /// The link pinned at `path`, if it is still one to this device, with the program exchanged; otherwise a new one, pinned

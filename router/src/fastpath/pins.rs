@@ -15,7 +15,8 @@ use std::path::{Path, PathBuf};
 use super::layout::LAYOUT;
 use crate::sys::bpf;
 
-const FILE_SYSTEM: &str = "/sys/fs/bpf";
+/// Where the BPF file system is.
+pub const FILE_SYSTEM: &str = "/sys/fs/bpf";
 const FOLDER: &str = "genkan";
 const LINKS: &str = "links";
 const CURRENT: &str = "current";

@@ -202,6 +202,12 @@ impl Port {
         }
     }
 
+    /// The device is in this thread's network namespace, under its number and name.
+    pub fn is_here(&self) -> bool {
+        let here = |index| link::by_index(&mut Netlink::open()?, index);
+        self.index().is_some_and(|index| here(index).is_ok_and(|link| link.name == self.name()))
+    }
+
     /// The name of the device, or of the file that is read.
     pub fn name(&self) -> &str {
         each!(self, port => port.name())
