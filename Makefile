@@ -5,7 +5,7 @@
 #   make build    target/release/genkan
 #   make bench    measures, and writes tests/bench/RESULTS.md
 #   make fuzz     each fuzz target for FUZZ_SECONDS seconds
-#   make soak     LIVES simulated lives, and ten years of nightly redials
+#   make soak     LIVES simulated lives, ten years of nightly redials, FRAMES frames through the kernel half and the core
 #   make requirements   which lines of the requirements list have a test
 #   make lint doc deny fmt
 
@@ -19,8 +19,11 @@ CARGO ?= cargo
 SUDO := $(shell [ "$$(id -u)" = 0 ] || echo sudo -E)
 # Seconds for each fuzz target: a few in `make test`, as many as you like by hand.
 FUZZ_SECONDS ?= 600
-# Lives that `make soak` has the simulation live.
+# Lives that `make soak` has the simulation live, and frames that it compares both halves of the kernel path by.
 LIVES ?= 100000
+FRAMES ?= 100000000
+# Has cargo run tests as root.
+RUN_AS_ROOT := $(if $(SUDO),--config "target.'cfg(all())'.runner = '$(SUDO)'")
 
 # The head of this file.
 help:
@@ -58,12 +61,13 @@ demo: setup-demo build
 test: setup-test build
 	@tests/guest/build.sh target/guest
 	@$(SUDO) true || { echo "make test: labs need root, and sudo does not give it" >&2; exit 1; }
-	$(CARGO) test --workspace --no-fail-fast $(if $(SUDO),--config "target.'cfg(all())'.runner = '$(SUDO)'"); \
+	$(CARGO) test --workspace --no-fail-fast $(RUN_AS_ROOT); \
 		status=$$?; $(SUDO) target/debug/genkan-lab sweep; exit $$status
 	@$(MAKE) --no-print-directory fuzz FUZZ_SECONDS=5
 
 soak: build
 	GENKAN_LIVES=$(LIVES) GENKAN_NIGHTS=3650 $(CARGO) test --release --package genkan-tests --test lives --test lives6
+	GENKAN_FRAMES=$(FRAMES) $(CARGO) test --release --package genkan --test equivalence $(RUN_AS_ROOT)
 
 bench: setup-bench build
 	$(CARGO) bench --package genkan-tests --bench core

@@ -27,7 +27,7 @@ use super::plan::{Entry, Planned};
 use super::table::buckets;
 use super::{OBJECT, SharedMemory, adopt};
 use crate::port::{Port, Spec};
-use crate::sys::bpf::{self, Hook, Link};
+use crate::sys::bpf::{self, Arrival, Hook, Link, Ran};
 
 /// The maps of the kernel half.
 const MAPS: [&str; 13] = [
@@ -292,6 +292,21 @@ impl Kernel {
         let program =
             self.programs.program(name).ok_or_else(|| format!("the kernel half has no program `{name}`"))?;
         program.fd().map(|fd| fd.as_fd()).map_err(|error| error.to_string())
+    }
+
+    /// Lets XDP send by a device that is port `number`'s. [`Kernel::attach`] does so for a port with XDP.
+    pub fn set_exit(&mut self, number: u16, device: u32) -> io::Result<()> {
+        self.exits.set(number.into(), device, None, 0).map_err(io::Error::other)
+    }
+
+    /// What it would make of a frame that came in by a device of this network namespace: it is written to `after`. Flows
+    /// and links count it.
+    pub fn rehearse(&self, arrival: Arrival, frame: &[u8], after: &mut [u8]) -> io::Result<Ran> {
+        let name = match arrival {
+            Arrival::Xdp(_) => XDP,
+            Arrival::Classifier(_) => INGRESS,
+        };
+        bpf::run(self.program(name).map_err(io::Error::other)?, arrival, frame, after, 1)
     }
 
     /// Takes the programs off a port whose device is gone.
