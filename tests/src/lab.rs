@@ -10,6 +10,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use rustix::fs::{FlockOperation, flock};
 
 use crate::netns::{Namespace, sweep, text};
+use crate::pins;
 
 /// The host on the far side.
 pub const WEB: Ipv4Addr = Ipv4Addr::new(203, 0, 113, 80);
@@ -57,9 +58,10 @@ impl Lab {
         let lock = File::create("/run/genkan-test.lock").expect("root can write to /run");
         flock(&lock, FlockOperation::LockExclusive).expect("a file can be locked");
         sweep();
+        pins::sweep();
         let number = NEXT.fetch_add(1, Ordering::Relaxed);
         // Short: a control socket's path has at most 107 octets.
-        let folder = PathBuf::from(format!("/run/genkan-test-{}-{number}", std::process::id()));
+        let folder = PathBuf::from(format!("{}{}-{number}", pins::FOLDERS, std::process::id()));
         fs::create_dir_all(&folder).expect("root can write to /run");
         let _ = fs::remove_dir_all(target().join("lab-logs").join(name));
         Lab { name: name.into(), folder, _lock: lock }
@@ -135,6 +137,7 @@ impl Lab {
 impl Drop for Lab {
     fn drop(&mut self) {
         let _ = fs::remove_dir_all(&self.folder);
+        pins::sweep();
         let logs = target().join("lab-logs").join(&self.name);
         if std::thread::panicking() {
             eprintln!("--- logs of this test are in {}", logs.display());

@@ -22,6 +22,7 @@ pub mod lab;
 pub mod netns;
 pub mod packet_path;
 pub mod peers;
+pub mod pins;
 pub mod recording;
 pub mod requirements;
 pub mod street;

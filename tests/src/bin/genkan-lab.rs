@@ -1,6 +1,6 @@
 //! What the Makefile wants of the labs besides tests.
 
-use genkan_tests::{guest, netns};
+use genkan_tests::{guest, netns, pins};
 
 const USAGE: &str = "usage: genkan-lab sweep   end the guest and remove what tests have left behind";
 
@@ -8,6 +8,7 @@ fn main() {
     match std::env::args().nth(1).as_deref() {
         Some("sweep") => {
             netns::sweep();
+            pins::sweep();
             guest::end();
         }
         _ => {
