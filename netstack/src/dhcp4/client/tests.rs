@@ -388,6 +388,68 @@ fn rfc2131_init_reboot_asks_for_the_address_of_the_last_life() {
     assert_eq!(bench.sent().requested(), None, "nor again what was refused");
 }
 
+/// What the state file holds of a client that is bound since the time 1000 s or so.
+fn kept() -> (Remembered, Lease) {
+    let mut bench = Bench::new();
+    let discover = bench.next();
+    bench.put(&discover.answer(MessageType::Offer, ip(5))).unwrap();
+    let request = bench.sent();
+    bench.put(&request.answer(MessageType::Ack, ip(5))).unwrap();
+    for _ in 0..5 {
+        bench.wait(10);
+        bench.client.transmit.clear();
+    }
+    let text = serde_json::to_string(&bench.client.remembered()).unwrap();
+    let remembered: Remembered = serde_json::from_str::<Option<_>>(&text).unwrap().unwrap();
+    (remembered, bench.client.lease().unwrap().clone())
+}
+
+/// RFC 2131 §3.2, §4.4.2: the address is used on, and meanwhile asked for as after a reboot.
+#[test]
+fn rfc2131_a_lease_of_the_last_run_goes_on_at_once_and_is_confirmed_meanwhile() {
+    let (remembered, lease) = kept();
+    let mut bench = Bench::after(Some(remembered.clone()));
+    assert_eq!(bench.client.lease(), Some(&lease), "before anything was asked");
+    assert_eq!(bench.events(), [Event::Kept(lease.clone())]);
+    assert_eq!(bench.client.remembered(), Some(remembered.clone()));
+    let request = bench.sent();
+    let asked = (request.kind(), request.requested(), request.server());
+    assert_eq!(asked, (MessageType::Request, Some(ip(5)), None));
+    assert_eq!(request.message.ciaddr(), Ipv4Addr::UNSPECIFIED);
+    bench.wait(1);
+    bench.put(&request.answer(MessageType::Ack, ip(5))).unwrap();
+    assert!(matches!(bench.events()[..], [Event::Renewed(_)]));
+    assert_eq!((bench.client.status().phase, bench.client.lease().map(Lease::address)), ("up", Some(ip(5))));
+
+    // Nobody answers: the lease runs on, and is extended at its time.
+    let mut bench = Bench::after(Some(remembered.clone()));
+    bench.events();
+    for _ in 0..REBOOTS {
+        assert_eq!(bench.sent().requested(), Some(ip(5)));
+        bench.wait(20);
+    }
+    assert_eq!(bench.client.lease(), Some(&lease));
+    assert_eq!(bench.client.status().phase, "up");
+    assert_eq!(bench.client.poll_timeout(), Some(lease.renews));
+
+    // A server says that it is not ours: it is given up at once.
+    let mut bench = Bench::after(Some(remembered.clone()));
+    bench.events();
+    let request = bench.sent();
+    bench.put(&request.answer(MessageType::Nak, ip(5))).unwrap();
+    assert!(matches!(bench.events()[..], [Event::Refused { .. }]));
+    assert_eq!((bench.client.lease(), bench.client.remembered()), (None, None));
+
+    // Another card's lease, and one that has ended, do not go on.
+    let mut spoilt = remembered.clone();
+    spoilt.kept.as_mut().unwrap().mac = SERVER_MAC;
+    assert_eq!(Bench::after(Some(spoilt)).client.lease(), None);
+    let mut spoilt = remembered.clone();
+    spoilt.kept.as_mut().unwrap().lease.expires = Instant::from_secs(1000);
+    assert_eq!(Bench::after(Some(spoilt)).client.lease(), None);
+    assert_eq!(Bench::after(Some(Remembered { kept: None, ..remembered })).client.lease(), None);
+}
+
 #[test]
 fn answers_that_are_not_for_us_or_make_no_sense_are_ignored() {
     let spoilt: [&dyn Fn(&mut Message); 10] = [

@@ -1,5 +1,6 @@
 //! Tests of whole links: against handcrafted packets, and against each other in virtual time.
 
+mod adoption;
 mod authentication;
 mod handcrafted;
 mod ipv6cp;
