@@ -26,7 +26,9 @@ pub struct Status {
     pub nat: NatStatus,
     /// The DNS forwarder.
     pub dns: dns::Counters,
-    /// Every frame's fate.
+    /// What the kernel half has carried, by all interfaces.
+    pub kernel: Usage,
+    /// Every frame's fate, but of those that the kernel half has carried.
     pub frames: Ledger,
     /// Frames that wait at this moment: fragments, and packets for a neighbour that is being asked for.
     pub frames_held: usize,
@@ -78,6 +80,8 @@ pub struct WanStatus {
     pub ipv6: Option<WanIpv6Status>,
     /// What it has carried.
     pub usage: Usage,
+    /// What of that the kernel half has.
+    pub kernel: Usage,
 }
 
 /// The DHCP lease of an uplink's address.
@@ -251,6 +255,8 @@ pub struct SubscriberStatus {
     pub prefixes: Vec<Ipv6Cidr>,
     /// What the session has carried.
     pub usage: Usage,
+    /// What of that the kernel half has.
+    pub kernel: Usage,
 }
 
 /// Translation.

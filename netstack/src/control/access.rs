@@ -186,7 +186,7 @@ impl Access {
     pub(super) fn status(
         &self,
         ports: &[String],
-        usage: impl Fn(SubscriberId) -> Usage,
+        usage: impl Fn(SubscriberId) -> (Usage, Usage),
     ) -> ConcentratorStatus {
         let ipv6 = |subscriber| self.ipv6.as_ref()?.of(subscriber);
         ConcentratorStatus {
@@ -195,14 +195,19 @@ impl Access {
             sessions: self
                 .concentrator
                 .sessions()
-                .map(|session| SubscriberStatus {
-                    user: session.user,
-                    session_id: session.session,
-                    mac: session.peer,
-                    address: session.address,
-                    link_local: session.link_local,
-                    prefixes: ipv6(session.subscriber).map_or_else(Vec::new, |ipv6| ipv6.delegated.clone()),
-                    usage: usage(session.subscriber),
+                .map(|session| {
+                    let (usage, kernel) = usage(session.subscriber);
+                    SubscriberStatus {
+                        user: session.user,
+                        session_id: session.session,
+                        mac: session.peer,
+                        address: session.address,
+                        link_local: session.link_local,
+                        prefixes: ipv6(session.subscriber)
+                            .map_or_else(Vec::new, |ipv6| ipv6.delegated.clone()),
+                        usage,
+                        kernel,
+                    }
                 })
                 .collect(),
         }

@@ -336,7 +336,8 @@ impl Control {
                     let ipv6 = self.ipv6.wan_status(now, id, forwarder.epoch6(id));
                     let status = uplink.status(now, ports, forwarder.epoch(id), usage(SessionOwner::Wan(id)));
                     let up = status.up || ipv6.as_ref().is_some_and(|ipv6| ipv6.up);
-                    WanStatus { up, ipv6, ..status }
+                    let kernel = forwarder.usage_in_kernel(SessionOwner::Wan(id)).unwrap_or_default();
+                    WanStatus { up, ipv6, kernel, ..status }
                 })
                 .collect(),
             lans: (0u16..)
@@ -347,10 +348,16 @@ impl Control {
             concentrators: self
                 .access
                 .iter()
-                .map(|access| access.status(ports, |subscriber| usage(SessionOwner::Subscriber(subscriber))))
+                .map(|access| {
+                    access.status(ports, |subscriber| {
+                        let owner = SessionOwner::Subscriber(subscriber);
+                        (usage(owner), forwarder.usage_in_kernel(owner).unwrap_or_default())
+                    })
+                })
                 .collect(),
             nat: NatStatus { flows: forwarder.flow_count(), mappings: forwarder.mapping_count() },
             dns: self.services.dns_status(),
+            kernel: forwarder.kernel_usage(),
             frames: ledger.clone(),
             frames_held: forwarder.held(),
         }
