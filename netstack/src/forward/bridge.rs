@@ -15,6 +15,9 @@ use crate::time::{Duration, Instant};
 /// Time after which a silent station is forgotten (802.1D-2004 table 7-5).
 pub const AGEING: Duration = Duration::from_secs(300);
 
+/// Least time between two sweeps, for stations that fall silent one by one.
+const SWEEP: Duration = Duration::from_secs(1);
+
 /// Most stations in the table.
 pub const STATIONS: usize = 4096;
 
@@ -120,21 +123,22 @@ impl Bridge {
         self.next_sweep
     }
 
-    /// Forgets stations that have been silent.
-    pub fn handle_timeout(&mut self, now: Instant) {
+    /// Forgets stations that have been silent: `forgotten` hears of each.
+    pub fn handle_timeout(&mut self, now: Instant, mut forgotten: impl FnMut(Mac)) {
         if self.next_sweep.is_none_or(|at| at > now) {
             return;
         }
         let mut oldest: Option<Instant> = None;
-        self.stations.retain(|_, station| {
+        self.stations.retain(|address, station| {
             let keep = now.since(station.seen) < AGEING;
             if keep {
                 oldest = Some(oldest.map_or(station.seen, |oldest| oldest.min(station.seen)));
+            } else {
+                forgotten(*address);
             }
             keep
         });
-        // Not more often than once in a while, even if they end one by one.
-        self.next_sweep = oldest.map(|seen| (seen + AGEING).max(now + AGEING / 10));
+        self.next_sweep = oldest.map(|seen| (seen + AGEING).max(now + SWEEP));
     }
 }
 
@@ -203,12 +207,12 @@ mod tests {
         assert_eq!(bridge.poll_timeout(), Some(Instant::from_secs(300)));
         assert_eq!(bridge.decide(Instant::from_secs(299), station(1), A), Decision::Port(B));
         assert_eq!(bridge.decide(Instant::from_secs(300), station(1), A), Decision::Flood);
-        bridge.handle_timeout(Instant::from_secs(299));
+        bridge.handle_timeout(Instant::from_secs(299), |_| ());
         assert_eq!(bridge.len(), 2);
-        bridge.handle_timeout(Instant::from_secs(300));
+        bridge.handle_timeout(Instant::from_secs(300), |_| ());
         assert_eq!(bridge.len(), 1);
         assert_eq!(bridge.poll_timeout(), Some(Instant::from_secs(500)));
-        bridge.handle_timeout(Instant::from_secs(500));
+        bridge.handle_timeout(Instant::from_secs(500), |_| ());
         assert!(bridge.is_empty());
         assert_eq!(bridge.poll_timeout(), None);
     }

@@ -15,6 +15,7 @@ use crate::forward::hit::Moment;
 use crate::forward::key::FlowKey;
 use crate::forward::link::Carrier;
 use crate::forward::message::{Session, SessionOwner, Usage};
+use crate::forward::neighbour::Neighbourhood;
 use crate::forward::offload::{Carried, Ends, FlowHandle, NextHop, Offload, OffloadedFlow};
 use crate::forward::{Forwarder, Ingress};
 use crate::id::{Family, Interface, LanId, Mac, PortId, Segment};
@@ -54,6 +55,14 @@ impl Offloads {
     /// Another station has an address, or none.
     pub fn tell_changed(&mut self, segment: Segment, address: IpAddr, station: Option<Mac>) {
         self.tell(Offload::StationChanged { segment, address, station });
+    }
+
+    /// Nobody knows behind which port a station is any more: nor where its addresses are.
+    pub fn tell_silent(&mut self, segment: Segment, station: Mac, neighbours: &Neighbourhood) {
+        if self.on {
+            let of_station = neighbours.stations().filter(|(_, mac)| *mac == station);
+            of_station.for_each(|(address, _)| self.tell_changed(segment, address, None));
+        }
     }
 
     /// What a family has on an interface is another.
@@ -161,6 +170,25 @@ impl Forwarder {
             }
             Some(handed) => *handed = Handed::BARRED,
             None => {}
+        }
+    }
+
+    /// Another station has an address now. On a bridge that is of use while it is known where it is.
+    pub(super) fn tell_station(&mut self, now: Instant, segment: Segment, address: IpAddr, station: Mac) {
+        let bridge = match segment {
+            Segment::Lan(lan) => {
+                self.lans.get(lan.index()).filter(|state| state.ports.len() > 1).map(|state| (lan, state))
+            }
+            Segment::Wan(_) => None,
+        };
+        let port = bridge.map(|(lan, state)| (lan, state.bridge.port(now, station)));
+        match port {
+            None => self.offloads.tell_changed(segment, address, Some(station)),
+            Some((_, None)) => self.offloads.tell_changed(segment, address, None),
+            Some((lan, Some(port))) => {
+                self.offloads.tell_changed(segment, address, Some(station));
+                self.offloads.tell_moved(lan, station, port);
+            }
         }
     }
 

@@ -380,7 +380,7 @@ impl Forwarder {
                 let before = neighbours.known(address);
                 let waiting = neighbours.found(cx.now, address, mac);
                 if before.is_some_and(|before| before != mac) {
-                    self.offloads.tell_changed(segment, address, Some(mac));
+                    self.tell_station(cx.now, segment, address, mac);
                 }
                 for frame in waiting {
                     match segment {
@@ -459,7 +459,9 @@ impl Forwarder {
         self.reassembler.handle_timeout(now, egress);
         let offloads = &mut self.offloads;
         for (id, lan) in (0u16..).map(LanId).zip(&mut self.lans) {
-            lan.bridge.handle_timeout(now);
+            let neighbours = &lan.neighbours;
+            lan.bridge
+                .handle_timeout(now, |station| offloads.tell_silent(Segment::Lan(id), station, neighbours));
             let lost = |address| offloads.tell_changed(Segment::Lan(id), address, None);
             lan.neighbours.handle_timeout(now, egress, lost);
         }

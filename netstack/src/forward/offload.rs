@@ -105,7 +105,7 @@ pub enum Offload {
         /// The family.
         family: Family,
     },
-    /// Another station has the address now; `None`: it is not known who does.
+    /// Another station has the address now; `None`: it is not known who does, or behind which port the station is.
     StationChanged {
         /// Where.
         segment: Segment,

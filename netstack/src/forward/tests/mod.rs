@@ -5,8 +5,10 @@ mod net;
 mod packet;
 
 mod fragments;
+mod handover;
 mod hit;
 mod icmp;
+mod kernel;
 mod lan;
 mod offload;
 mod policy;

@@ -10,6 +10,7 @@ use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use super::ipv6::net::{At6, mac_of6};
 use super::ipv6::packet::Read6;
 use super::packet::{Packet, Read};
+use crate::forward::offload::{FlowHandle, OffloadedFlow};
 use crate::forward::{Forwarder, Ipv4Segment, PuntKind, Resolve, Session, SessionOwner, Update, WanIpv4};
 use crate::frame::{Batch, Egress, Frame, Offload, vlan};
 use crate::id::{Interface, Ipv4Cidr, LanId, Mac, PortId, SubscriberId, WanId};
@@ -306,6 +307,12 @@ impl Net {
         let mut cx = Cx { now: self.now, rng: &mut self.rng };
         self.forwarder.apply(&mut cx, update, &mut self.egress);
         self.collect(VecDeque::new())
+    }
+
+    /// Takes over a flow of an earlier run.
+    pub fn adopt(&mut self, flow: &OffloadedFlow) -> Option<FlowHandle> {
+        let mut cx = Cx { now: self.now, rng: &mut self.rng };
+        self.forwarder.adopt_flow(&mut cx, flow)
     }
 
     fn session_up(&mut self, owner: SessionOwner) {
