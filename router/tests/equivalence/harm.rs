@@ -8,6 +8,9 @@ use crate::world::{PORTS, Seed};
 /// The kernel runs no program over less than an Ethernet header and an octet.
 const LEAST: usize = 15;
 
+/// Octets of the most headers that there are: Ethernet, PPPoE, IPv6 and TCP.
+const HEADERS: usize = 82;
+
 /// The frame cut at every octet, and with padding behind it.
 pub fn each_cut(frame: &[u8]) -> impl Iterator<Item = Vec<u8>> {
     (LEAST..frame.len() + 20).map(|len| {
@@ -22,6 +25,21 @@ pub fn each_bit(frame: &[u8]) -> impl Iterator<Item = Vec<u8>> {
     (0..frame.len() * 8).map(|bit| {
         let mut frame = frame.to_vec();
         frame[bit / 8] ^= 1 << (bit % 8);
+        frame
+    })
+}
+
+/// Values that something is said of somewhere in a header.
+const VALUES: [u8; 14] = [0, 1, 2, 5, 6, 17, 20, 58, 68, 129, 0x45, 0x46, 0x60, 0xff];
+
+/// The frame with each of these in the place of each octet of its headers, and of two; an IPv4 header's checksum is right.
+pub fn each_value(frame: &[u8]) -> impl Iterator<Item = Vec<u8>> {
+    let places = 0..frame.len().min(HEADERS) - 1;
+    let values = places.flat_map(|at| VALUES.map(|value| (at, value)));
+    values.flat_map(|(at, value)| [1, 2].map(|len| (at..at + len, value))).map(|(range, value)| {
+        let mut frame = frame.to_vec();
+        frame[range].fill(value);
+        mend(&mut frame);
         frame
     })
 }
@@ -61,7 +79,7 @@ impl<'a> Harm<'a> {
         match below(rng, 10) {
             // Another octet, anywhere or in the headers.
             0 | 1 => frame[below(rng, len)] = rng.next_u32() as u8,
-            2 | 3 => frame[below(rng, len.min(82))] = rng.next_u32() as u8,
+            2 | 3 => frame[below(rng, len.min(HEADERS))] = rng.next_u32() as u8,
             // Another length, by a little, where there are lengths.
             4 => {
                 let at = [16, 18, 24, 38, 58, 46][below(rng, 6)];
@@ -69,11 +87,7 @@ impl<'a> Harm<'a> {
                     *octet = octet.wrapping_add(rng.next_u32() as u8 % 7).wrapping_sub(3);
                 }
             }
-            // The values that something is said of.
-            5 => {
-                let octets = [0, 1, 2, 6, 17, 20, 58, 128, 129, 0x45, 0x46, 0x60, 0x80, 0xff];
-                frame[below(rng, len)] = octets[below(rng, octets.len())];
-            }
+            5 => frame[below(rng, len.min(HEADERS))] = VALUES[below(rng, VALUES.len())],
             // Cut, or longer.
             6 => frame.truncate(below(rng, len).max(LEAST)),
             7 => frame.resize(len + below(rng, 64), rng.next_u32() as u8),

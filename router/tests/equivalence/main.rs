@@ -4,7 +4,7 @@
 //! of them. Flows of every kind are established; then frames run through the kernel half by BPF_PROG_RUN, by XDP and by the
 //! classifier. What it carries is given to the Forwarder, too: out must come the same octets by the same port. What it does
 //! not carry must be as it was. The frames are those of the flows (`packet.rs`), whole, cut at every octet, with every bit
-//! turned, and harmed at random in several ways (`harm.rs`); of this life of the sessions, and of earlier ones.
+//! turned, with telling values in every octet of their headers, and harmed at random (`harm.rs`); of this life of the sessions, and of earlier ones.
 //!
 //! `GENKAN_FRAMES` asks for more frames than a million. It needs root.
 
@@ -17,7 +17,7 @@ use genkan_netstack::rng::{Rng, SeededRng};
 use crate::harm::Harm;
 use crate::world::{Entry, Namespace, Seed, Uplink, World};
 
-/// Frames of a life of the sessions, besides those that are cut or have a bit turned.
+/// Frames of a life of the sessions that are harmed at random.
 const LIFE: u64 = 100_000;
 
 fn frames() -> u64 {
@@ -66,7 +66,8 @@ fn lives(uplink: Uplink, frames: u64, first: u64) -> Tally {
             let seeds = world.establish(&mut rng);
             all_carried(&mut world, &seeds);
             for seed in &seeds {
-                for frame in harm::each_cut(&seed.frame).chain(harm::each_bit(&seed.frame)) {
+                let frames = harm::each_cut(&seed.frame).chain(harm::each_bit(&seed.frame));
+                for frame in frames.chain(harm::each_value(&seed.frame)) {
                     tally.compare(&mut world, seed.port, &frame);
                 }
             }

@@ -116,6 +116,12 @@ impl Packet {
         (protocol, header, checksum)
     }
 
+    /// Where the transport's checksum is in a frame.
+    pub fn checksum_at(&self) -> usize {
+        let front = if self.session.is_some() { 22 } else { 14 };
+        front + if self.source.0.is_ipv4() { 20 } else { 40 } + self.transport().2
+    }
+
     /// Reads a frame that this made, and a router changed.
     pub fn read(frame: &[u8]) -> Packet {
         let is_session = frame[12..14] == [0x88, 0x64];

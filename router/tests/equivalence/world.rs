@@ -297,7 +297,12 @@ impl World {
                     };
                     let family = if source.is_ipv4() { "IPv4" } else { "IPv6" };
                     let [there, back] = self.converse(&format!("{kind:?} {name} by {family}"), port, packet);
-                    seeds.extend([there, back]);
+                    for seed in [there, back] {
+                        if kind == Kind::Udp && source.is_ipv4() {
+                            seeds.extend(self.odd_checksums(&seed));
+                        }
+                        seeds.push(seed);
+                    }
                 }
             }
         }
@@ -323,6 +328,23 @@ impl World {
             seeds = Some([seed(port, there), seed(exit, answer)]);
         }
         seeds.unwrap()
+    }
+
+    /// The same without a checksum (RFC 768), and with the one that an update would make 0 of.
+    fn odd_checksums(&mut self, seed: &Seed) -> [Seed; 2] {
+        let (_, out) = self.only(&seed.name, seed.port, &seed.frame);
+        let checksum = |frame: &[u8]| {
+            let at = Packet::read(frame).checksum_at();
+            u32::from(!u16::from_be_bytes([frame[at], frame[at + 1]]))
+        };
+        // The sum changes by the same, whatever it is: from this one to 0xffff.
+        let sum = (checksum(&seed.frame) + 0xffff - checksum(&out)) % 0xffff;
+        [("none", 0), ("that becomes 0", !(sum as u16))].map(|(what, checksum)| {
+            let at = Packet::read(&seed.frame).checksum_at();
+            let mut frame = seed.frame.clone();
+            frame[at..at + 2].copy_from_slice(&checksum.to_be_bytes());
+            Seed { name: format!("{}, checksum {what}", seed.name), port: seed.port, frame }
+        })
     }
 
     /// Gives the Forwarder a frame; what leaves, and by which port.
