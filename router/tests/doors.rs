@@ -312,7 +312,8 @@ fn a_run_without_a_kernel_half_ends_what_the_last_one_left() {
     let [state, other] = [Directory::new("without"), Directory::new("without-peer")];
     let mut sender = peer.open(&nic("p0", &other));
     let planned = |entry| {
-        let planned = Planned { port: "eth0".into(), device: "eth0".into(), entry, why: String::new() };
+        let planned =
+            Planned { port: "eth0".into(), device: "eth0".into(), entry, why: String::new(), denied: false };
         let mut specs = [nic("eth0", &state)];
         let pins = load::prepare(&[planned], &mut specs, &state.0);
         let [spec] = specs;

@@ -518,6 +518,9 @@ pub fn flush(state_dir: &Path) -> io::Result<()> {
 /// result is where the maps go, `None` when they cannot outlive it. Where nothing is planned, what an earlier run left is
 /// taken away.
 pub fn prepare(plan: &[Planned], specs: &mut [Spec], state_dir: &Path) -> Option<Pins> {
+    for Planned { port, why, .. } in plan.iter().filter(|planned| planned.denied) {
+        warn!("port {port}: there is no XDP: {why}");
+    }
     if plan.iter().all(|planned| planned.entry == Entry::None) {
         if let Err(error) = flush(state_dir) {
             warn!("what an earlier run left in the kernel cannot be taken away: {error}");

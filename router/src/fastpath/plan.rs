@@ -66,11 +66,13 @@ pub struct Planned {
     pub entry: Entry,
     /// Why that one, in a sentence's words.
     pub why: String,
+    /// It is a card, the configuration asks for XDP, and it cannot have it.
+    pub denied: bool,
 }
 
 impl fmt::Display for Planned {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Planned { port, device, entry, why } = self;
+        let Planned { port, device, entry, why, .. } = self;
         write!(f, "port {port} ({device}): {entry}: {why}")
     }
 }
@@ -150,7 +152,8 @@ pub fn decide(mode: FastPath, machine: &Machine, ports: &[Facts]) -> Vec<Planned
     let mut planned: Vec<Planned> = (ports.iter())
         .map(|facts| {
             let (entry, why) = door(mode, machine, facts);
-            Planned { port: facts.port.clone(), device: facts.device.clone(), entry, why }
+            let denied = mode == FastPath::Xdp && facts.card.is_some() && !entry.xdp();
+            Planned { port: facts.port.clone(), device: facts.device.clone(), entry, why, denied }
         })
         .collect();
     let other =
@@ -251,6 +254,8 @@ mod tests {
             (planned.entry, planned.why.as_str()),
             (Entry::Tc, "its driver (e1000) has no native XDP")
         );
+        assert!(planned.denied && !decide(FastPath::Auto, &machine(), std::slice::from_ref(&port))[0].denied);
+        assert!(!decide(FastPath::Xdp, &machine(), &[tap()])[0].denied, "a tap never has XDP");
         // A kernel that does not say is tried.
         port.card.as_mut().unwrap().xdp = None;
         assert_eq!(entries(FastPath::Auto, &machine(), &[port]), [Entry::Xdp]);
