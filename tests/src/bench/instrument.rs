@@ -150,6 +150,11 @@ pub struct Outcome {
 }
 
 impl Outcome {
+    /// Frames that did not arrive.
+    pub fn lost(&self) -> u64 {
+        self.sent.saturating_sub(self.received)
+    }
+
     /// Frames that arrived in a second.
     pub fn rate(&self) -> f64 {
         self.received as f64 / self.elapsed.as_secs_f64()
@@ -225,12 +230,14 @@ impl Instrument {
         (outside.address, u16::from_be_bytes(outside.port))
     }
 
-    /// Forgets the outsides.
-    pub fn forget(&mut self) {
+    /// Makes frames down go to these addresses and ports, one for each socket.
+    pub fn answer_as(&mut self, outside: impl Fn(u32) -> ([u8; 4], u16)) {
         let map = self.bpf.map_mut("outsides").expect("it is there");
         let mut map: Array<_, Outside> = must("use a map", map.try_into());
         for socket in 0..SOCKETS {
-            must("forget", map.set(socket, Outside::default(), 0));
+            let (address, port) = outside(socket);
+            let outside = Outside { address, port: port.to_be_bytes(), padding: 0 };
+            must("write an outside", map.set(socket, outside, 0));
         }
     }
 
@@ -435,6 +442,6 @@ pub fn on_first_processor<T: Send>(work: impl FnOnce() -> T + Send) -> T {
 }
 
 #[track_caller]
-fn must<T, E: Display>(what: &str, result: Result<T, E>) -> T {
+pub(super) fn must<T, E: Display>(what: &str, result: Result<T, E>) -> T {
     result.unwrap_or_else(|error| panic!("cannot {what}: {error}"))
 }

@@ -3,6 +3,7 @@
 //! A [`Part`] builds its routers, measures them in turns ([`stats`]) and gives a [`Report`]: rows of the table of goals, and
 //! text. `src/bin/bench.rs` runs each part in a process of its own, so that one that fails or hangs costs its own rows only.
 
+pub mod alone;
 pub mod bulk;
 pub mod core;
 pub mod delay;

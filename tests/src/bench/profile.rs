@@ -1,6 +1,8 @@
 //! Where the time goes: `perf` with the processor's clock, as test machines have no counters.
 
+use std::collections::HashMap;
 use std::fmt::Write as _;
+use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
@@ -25,7 +27,14 @@ pub fn of(line: &mut Line, title: &str, load: Load) -> String {
     let Ok(mut recorder) = recorder else {
         return format!("\n{title}: `perf` is not installed, so there is no profile.\n");
     };
-    on_first_processor(|| line.instrument.run(load, Duration::from_millis(1200)));
+    // It takes its time to start and to end.
+    for _ in 0..40 {
+        on_first_processor(|| line.instrument.run(load, Duration::from_millis(250)));
+        if !matches!(recorder.try_wait(), Ok(None)) {
+            break;
+        }
+    }
+    let _ = recorder.kill();
     let _ = recorder.wait();
     let report = Command::new("perf")
         .args([
@@ -42,6 +51,7 @@ pub fn of(line: &mut Line, title: &str, load: Load) -> String {
         .arg(&data)
         .stdin(Stdio::null())
         .output();
+    let hottest = hottest(&data);
     let _ = std::fs::remove_file(&data);
     let said = report.map(|output| String::from_utf8_lossy(&output.stdout).into_owned()).unwrap_or_default();
     let mut text = format!(
@@ -52,5 +62,32 @@ pub fn of(line: &mut Line, title: &str, load: Load) -> String {
         let symbol = symbol.trim().trim_start_matches("[k]").split("  ").next().unwrap_or_default().trim();
         let _ = writeln!(text, "- {share} % `{symbol}`");
     }
-    text
+    text + &hottest
+}
+
+/// A sentence about the address at which most samples are, if these are many: an instruction that waits for memory.
+fn hottest(data: &Path) -> String {
+    let script = Command::new("perf")
+        .args(["script", "--fields", "ip,sym", "--comms", "bench,ksoftirqd/0", "-i"])
+        .arg(data)
+        .stdin(Stdio::null())
+        .output();
+    let said = script.map(|output| String::from_utf8_lossy(&output.stdout).into_owned()).unwrap_or_default();
+    let mut counts = HashMap::new();
+    for line in said.lines().map(str::trim).filter(|line| !line.is_empty()) {
+        *counts.entry(line).or_insert(0_u32) += 1;
+    }
+    let all: u32 = counts.values().sum();
+    let Some((place, count)) = counts.into_iter().max_by_key(|(_, count)| *count) else {
+        return String::new();
+    };
+    let share = 100.0 * f64::from(count) / f64::from(all);
+    if share < 10.0 {
+        return String::new();
+    }
+    let symbol = place.split_whitespace().nth(1).unwrap_or_default();
+    format!(
+        "\n{share:.0} % of all samples are at one and the same instruction, of `{symbol}`: a load that waits for memory which \
+         the caches do not hold, or whose page they do not know.\n"
+    )
 }

@@ -2,14 +2,13 @@
 
 use std::fmt::Write as _;
 
-use aya::programs::{ProgramFd, loaded_programs};
+use aya::programs::{ProgramFd, Xdp};
 
-use super::genkan::Dialled;
-use super::instrument::{Instrument, Way, on_first_processor};
-use super::peers::{Line, Peer};
+use super::alone::Alone;
+use super::instrument::{Instrument, Way, must, on_first_processor};
 use super::rates::flat_out;
 use super::stats::Rounds;
-use super::{Report, Row, attempt};
+use super::{Report, Row};
 use crate::lab::Lab;
 use crate::netns::Namespace;
 
@@ -39,7 +38,7 @@ struct Times {
 
 /// Measures.
 pub fn measure() -> Report {
-    let lab = Lab::new("bench-program");
+    let _lab = Lab::new("bench-program");
     let mut report = Report {
         text: format!(
             "BPF_PROG_RUN without live frames, {ROUNDS} rounds of {REPEAT} packets over {FLOWS} flows. A program in front writes \
@@ -49,57 +48,34 @@ pub fn measure() -> Report {
         ),
         ..Report::default()
     };
-    let dialled = attempt(|| {
-        let mut dialled = Dialled::new(&lab, 1 << 17);
-        let programs = ["lan0", "wan0"].map(|device| program(dialled.attached(device)));
-        on_first_processor(|| dialled.line.establish(FLOWS, 1e5));
-        (dialled, programs)
-    });
-    let (mut line, programs, _dialled);
-    match dialled {
-        Ok((dialled, found)) => {
-            line = dialled.line;
-            programs = Ok(found);
-            _dialled = (dialled.genkan, dialled.isp, dialled.provider);
-        }
-        Err(error) => {
-            // The reference is measured all the same.
-            line = Line::of(Peer::Forwarding);
-            on_first_processor(|| line.establish(FLOWS, 1e5));
-            programs = Err(error);
-        }
-    }
-    for (index, (way, device, name)) in
-        [(Way::Up, "lan0", "LAN → PPPoE"), (Way::Down, "wan0", "PPPoE → LAN")].into_iter().enumerate()
+    let Alone { line, programs } = &mut Alone::new(FLOWS);
+    let program: &Xdp =
+        must("use the kernel half", programs.program("genkan_xdp").expect("it is there").try_into());
+    let program = must("use the kernel half", program.fd());
+    for (way, device, name, number) in
+        [(Way::Up, "lan0", "LAN → PPPoE", "4 up"), (Way::Down, "wan0", "PPPoE → LAN", "4 down")]
     {
-        // The plain router's other device is called differently; the reference does not look at it.
-        let device = if programs.is_ok() { device } else { "lan0" };
-        let device = line.router.fact(device, "ifindex").parse().expect("a device's number");
+        let device = must("read a device's number", line.router.fact(device, "ifindex").parse());
         line.instrument.fill_reference(way, FLOWS);
         let mut course = Course { instrument: &mut line.instrument, router: &line.router, way, device };
-        let times =
-            on_first_processor(|| course.times(programs.as_ref().ok().map(|programs| &programs[index])));
+        let times = on_first_processor(|| course.times(program));
         let _ = writeln!(report.text, "| {name} | {} | {} |", times.reference, times.genkan);
-        let number = ["4 up", "4 down"][index];
-        report.rows.push(match &programs {
-            Ok(_) => Row::new(number, times.genkan.to(&times.reference), times.again.to(&times.reference)),
-            Err(error) => Row::failed(number, error),
-        });
+        let rows = [&times.genkan, &times.again].map(|rounds| rounds.to(&times.reference));
+        let [measured, control] = rows;
+        report.rows.push(Row::new(number, measured, control));
     }
     report
 }
 
 impl Course<'_> {
-    fn times(&mut self, genkan: Option<&ProgramFd>) -> Times {
+    fn times(&mut self, genkan: &ProgramFd) -> Times {
         let (nothing, reference) = (self.instrument.own("nothing"), self.instrument.own("reference"));
         let mut times = Times::default();
         for _ in 0..ROUNDS {
             let base = self.time(&nothing);
             times.reference.0.push(self.time(&reference) - base);
             times.again.0.push(self.time(&reference) - base);
-            if let Some(genkan) = genkan {
-                times.genkan.0.push(self.time(genkan) - base);
-            }
+            times.genkan.0.push(self.time(genkan) - base);
         }
         times
     }
@@ -111,11 +87,4 @@ impl Course<'_> {
         assert_eq!(said, XDP_REDIRECT, "the program has not carried the last packet");
         time
     }
-}
-
-/// A program of the machine, by its number.
-fn program(number: u32) -> ProgramFd {
-    let found = loaded_programs().filter_map(Result::ok).find(|program| program.id() == number);
-    let found = found.unwrap_or_else(|| panic!("there is no program {number}"));
-    found.fd().unwrap_or_else(|error| panic!("cannot use program {number}: {error}"))
 }

@@ -44,7 +44,7 @@ pub fn measure() -> Report {
     ] {
         eprintln!("{name}");
         let outcome = run(&lab, &mut dialled, end);
-        let lost = outcome.sent.saturating_sub(outcome.received);
+        let lost = outcome.lost();
         let _ = writeln!(report.text, "| {name} | {} | {lost} |", outcome.sent);
         if let Some(number) = number {
             report.rows.push(Row::counted(number, lost as f64));
