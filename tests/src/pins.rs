@@ -13,13 +13,20 @@ pub const FOLDERS: &str = "/run/genkan-test-";
 pub fn sweep() {
     for entry in fs::read_dir(PINS).into_iter().flatten().flatten() {
         let Some(state) = entry.file_name().to_str().and_then(state_folder) else { continue };
-        let Some(rest) = state.to_str().and_then(|state| state.strip_prefix(FOLDERS)) else { continue };
+        let Some(rest) = of_a_test(&state) else { continue };
         let owner = rest.split('-').next().unwrap_or_default();
         let dead = owner.parse::<u32>().is_ok_and(|process| !alive(process));
         if dead || !Path::new(&state).exists() {
             let _ = fs::remove_dir_all(entry.path());
         }
     }
+}
+
+/// What follows the beginning of the name of a test's folder: the number of its process first.
+fn of_a_test(state: &Path) -> Option<&str> {
+    let temporary = std::env::temp_dir().join("genkan-");
+    let state = state.to_str()?;
+    state.strip_prefix(FOLDERS).or_else(|| state.strip_prefix(temporary.to_str()?))
 }
 
 /// The state folder that a folder of pins is named after.
@@ -44,5 +51,8 @@ mod tests {
         assert_eq!(state_folder(name), Some("/run/genkan-test-12-0/router.state".into()));
         assert_eq!(state_folder("var-lib-genkan"), Some("/var/lib/genkan".into()));
         assert_eq!(state_folder("a%2"), None);
+        assert_eq!(of_a_test(Path::new("/run/genkan-test-12-0/router.state")), Some("12-0/router.state"));
+        assert_eq!(of_a_test(&std::env::temp_dir().join("genkan-12-crash")), Some("12-crash"));
+        assert_eq!(of_a_test(Path::new("/var/lib/genkan")), None);
     }
 }
