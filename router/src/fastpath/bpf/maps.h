@@ -112,4 +112,12 @@ struct {
     __uint(max_entries, 1 << 20);
 } samples SEC(".maps");
 
+/* Where a sample is put together. */
+struct {
+    __uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
+    __uint(max_entries, 1);
+    __type(key, __u32);
+    __type(value, struct sample);
+} scratch SEC(".maps");
+
 #endif

@@ -12,10 +12,12 @@ static __always_inline bool is_sampled(const struct port *port, const struct way
     return port->sampled && (way->course->packets & sample_mask) == 0;
 }
 
-/* Room for a sample; none when user space is behind. */
+/* A sample to be filled in. It is not made in the ring itself: Linux 6.1 loses count of what was taken there and has to be
+ * given back on every way out. */
 static __always_inline struct sample *new_sample(__u32 ingress_ifindex, const struct packet *packet, const struct way *way)
 {
-    struct sample *sample = bpf_ringbuf_reserve(&samples, sizeof(*sample), 0);
+    __u32 first = 0;
+    struct sample *sample = bpf_map_lookup_elem(&scratch, &first);
 
     if (sample) {
         sample->ingress_ifindex = ingress_ifindex;
@@ -26,15 +28,19 @@ static __always_inline struct sample *new_sample(__u32 ingress_ifindex, const st
     return sample;
 }
 
-/* Octets of a frame that are copied, so that the verifier sees the limits. */
+/* Shows it to user space; not when that is behind. */
+static __always_inline void show(struct sample *sample)
+{
+    bpf_ringbuf_output(&samples, sample, sizeof(*sample), 0);
+}
+
+/* Octets of a frame that are copied: from 1 to SAMPLE, in a way that every verifier can follow. */
 static __always_inline __u32 copied(__u32 length)
 {
     __u32 most = length > SAMPLE ? SAMPLE : length;
 
     asm volatile("" : "+r"(most));
-    if (most > SAMPLE)
-        most = SAMPLE;
-    return most ? most : 1;
+    return ((most - 1) & (SAMPLE - 1)) + 1;
 }
 
 /* Copies the frame of XDP. It lies in one piece, and Linux 5.15 has no other way to copy it. */

@@ -104,23 +104,21 @@ static __always_inline enum verdict carry_tc(struct __sk_buff *skb, const struct
             sample->before_length = copy_tc(skb, sample->before);
     }
 
-    verdict = NO_ROOM;
     if (way.length > packet.front && bpf_skb_change_head(skb, ENCAPSULATION - ETHERNET, 0))
-        goto failed;
-    verdict = REDIRECT_FAILED;
+        return NO_ROOM;
     if (way.length < packet.front && !pop_pppoe(skb, &packet))
-        goto failed;
+        return REDIRECT_FAILED;
     /* Padding stays behind. */
     if (length != packet.front + packet.total && bpf_skb_change_tail(skb, way.length + packet.total, 0))
-        goto failed;
+        return REDIRECT_FAILED;
     if (packet.version == IPV4 && !follow(skb, way.length + checksum, &packet, &way))
-        goto failed;
+        return REDIRECT_FAILED;
 
     data = (void *)(long)skb->data;
     end = (void *)(long)skb->data_end;
     ip = encapsulate(data, end, &packet, &way);
     if (!ip)
-        goto failed;
+        return REDIRECT_FAILED;
     if (packet.version == IPV4) {
         rewrite_header4(ip, &way);
         rewrite_ports(ip + IPV4_HEADER, &packet, &way);
@@ -129,16 +127,11 @@ static __always_inline enum verdict carry_tc(struct __sk_buff *skb, const struct
     }
     if (sample) {
         sample->after_length = copy_tc(skb, sample->after);
-        bpf_ringbuf_submit(sample, 0);
+        show(sample);
     }
     count_carried(&packet, &way);
     redirect_tc(skb, &way);
     return CARRIED;
-
-failed:
-    if (sample)
-        bpf_ringbuf_discard(sample, 0);
-    return verdict;
 }
 
 /* What becomes of a frame, which is counted. */

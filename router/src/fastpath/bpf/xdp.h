@@ -39,39 +39,32 @@ static __always_inline enum verdict carry_xdp(struct xdp_md *ctx, const struct p
         if (sample)
             sample->before_length = copy_xdp(ctx, sample->before);
     }
-    verdict = NO_ROOM;
     if (way.length != packet.front && bpf_xdp_adjust_head(ctx, (int)packet.front - (int)way.length))
-        goto failed;
-    verdict = REDIRECT_FAILED;
+        return NO_ROOM;
     /* Padding stays behind. */
     excess = length - packet.front - packet.total;
     if (excess && bpf_xdp_adjust_tail(ctx, -(int)excess))
-        goto failed;
+        return REDIRECT_FAILED;
 
     data = (void *)(long)ctx->data;
     end = (void *)(long)ctx->data_end;
     ip = encapsulate(data, end, &packet, &way);
     if (!ip)
-        goto failed;
+        return REDIRECT_FAILED;
     if (packet.version == IPV4) {
         rewrite_header4(ip, &way);
         rewrite_ports(ip + IPV4_HEADER, &packet, &way);
         if (!rewrite_checksum(ip + IPV4_HEADER, end, &packet, &way))
-            goto failed;
+            return REDIRECT_FAILED;
     } else {
         rewrite_header6(ip);
     }
     if (sample) {
         sample->after_length = copy_xdp(ctx, sample->after);
-        bpf_ringbuf_submit(sample, 0);
+        show(sample);
     }
     count_carried(&packet, &way);
     return CARRIED;
-
-failed:
-    if (sample)
-        bpf_ringbuf_discard(sample, 0);
-    return verdict;
 }
 
 SEC("xdp")

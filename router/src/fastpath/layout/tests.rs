@@ -110,16 +110,14 @@ fn structures_are_laid_out_alike() {
     assert_eq!(in_c["bucket"], (BUCKET * 4, vec![("entries".into(), 0)]));
 }
 
-/// The object says nothing of it: no map has it as its value.
 #[test]
 fn a_sample_is_two_frames_behind_six_numbers() {
-    let (_, members) = HEADER.split_once("struct sample {\n").unwrap();
-    let (members, _) = members.split_once("};").unwrap();
-    let members: Vec<_> = members.lines().filter_map(|line| Some(line.trim().split_once(';')?.0)).collect();
-    let numbers = ["ingress_ifindex", "egress_ifindex", "before_length", "after_length", "flow", "version"];
-    let numbers = numbers.map(|name| format!("__u32 {name}"));
-    let frames = ["before", "after"].map(|name| format!("__u8 {name}[SAMPLE]"));
-    assert_eq!(members, [&numbers[..], &frames].concat());
+    let (size, members) = &structures()["sample"];
+    let names = ["ingress_ifindex", "egress_ifindex", "before_length", "after_length", "flow", "version"];
+    let numbers = names.iter().enumerate().map(|(index, name)| (name.to_string(), index * 4));
+    let frames = [("before".to_owned(), 24), ("after".to_owned(), 24 + SAMPLE)];
+    assert_eq!(*members, numbers.chain(frames).collect::<Vec<_>>());
+    assert_eq!(*size, 24 + 2 * SAMPLE);
 }
 
 /// The numbers that `layout.h` defines.
