@@ -1,6 +1,9 @@
 //! A house and its ISP, the line between them laid and both gateways running.
 
+use std::fs;
 use std::time::Duration;
+
+use serde_json::Value;
 
 use crate::client6::Client6;
 use crate::gateway::{Genkan, Wan};
@@ -42,6 +45,21 @@ impl Street {
     #[track_caller]
     pub fn wait_up(&self) -> Wan {
         self.gateway.wait_up("isp", Duration::from_secs(20))
+    }
+
+    /// As if the machine had been started anew since the gateway was killed: its next run dials.
+    ///
+    /// # Panics
+    ///
+    /// When the state file is none.
+    #[track_caller]
+    pub fn boot_anew(&self) {
+        let file = self.lab.folder().join("router.state/state.json");
+        // A gateway that was killed early has written none.
+        let Ok(text) = fs::read_to_string(&file) else { return };
+        let mut state: Value = serde_json::from_str(&text).expect("it is JSON");
+        state["boot"] = "00000000-0000-4000-8000-000000000000".into();
+        fs::write(&file, state.to_string()).expect("the lab's folder can be written");
     }
 
     /// Runs the gateway again, after it has been killed or has ended. Its state folder is kept.

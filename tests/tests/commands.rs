@@ -361,6 +361,7 @@ fn tr124_wan_ppp_6_a_capture_has_no_secrets_and_every_length() {
         let mut street = Street::new("capture-secrets", Dial::default(), terms, "");
         street.wait_up();
         street.gateway.kill();
+        street.boot_anew();
         let at_isp = Recording::start(&street.lab, &street.isp, "isp", &["--at", "access0"]);
         street = street.restart();
         street.wait_up();

@@ -69,6 +69,7 @@ fn life(method: Authentication) {
     let mut street = Street::new(&format!("secrets-{method}"), Dial::default(), terms, "");
     street.wait_up();
     street.gateway.kill();
+    street.boot_anew();
     let at_isp = Recording::start(&street.lab, &street.isp, "isp", &[]);
     let mut street = street.restart();
     let at_gateway = Recording::start(&street.lab, &street.gateway, "gateway", &[]);

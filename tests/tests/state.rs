@@ -36,15 +36,6 @@ fn state_file(street: &Street) -> PathBuf {
     street.lab.folder().join("router.state/state.json")
 }
 
-/// As if the machine had been started anew since the state file was written.
-fn boot_anew(street: &Street) {
-    let file = state_file(street);
-    let text = fs::read_to_string(&file).expect("a state file");
-    let mut state: Value = serde_json::from_str(&text).expect("it is JSON");
-    state["boot"] = "00000000-0000-4000-8000-000000000000".into();
-    fs::write(&file, state.to_string()).expect("the lab's folder can be written");
-}
-
 /// The ISP hears nothing but data and Echo-Requests: the session, the address and the flows of the hosts are what they were.
 #[test]
 fn after_kill_9_the_session_goes_on_and_the_isp_notices_nothing() {
@@ -105,7 +96,7 @@ fn after_a_power_failure_the_remembered_session_is_ended_first_and_leases_are_st
         if whole { Ok(()) } else { Err(state) }
     });
     street.gateway.kill();
-    boot_anew(&street);
+    street.boot_anew();
 
     let recording = Recording::start(&street.lab, &street.isp, "isp", &["--at", "access0"]);
     let street = street.restart();
