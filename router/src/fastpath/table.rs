@@ -17,6 +17,10 @@ use super::layout::{self, BUCKET, Course, Flow4, Flow6, Key4, Key6, NUMBER_BITS}
 pub trait Memory {
     /// Octets.
     fn len(&self) -> usize;
+    /// True when there are none.
+    fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
     /// The number at an octet offset that is a multiple of four; 0 beyond the end.
     fn load(&self, offset: usize) -> u32;
     /// Stores there; nothing beyond the end.
@@ -329,7 +333,7 @@ mod tests {
                 return None;
             }
             let flow: Flow4 = load(flows, number as usize * size_of::<Flow4>());
-            (flow.sequence % 2 == 0 && flow.key == *key).then_some(flow)
+            (flow.sequence.is_multiple_of(2) && flow.key == *key).then_some(flow)
         })
     }
 

@@ -114,7 +114,7 @@ fn downward() -> OffloadedFlow {
 fn adjacency_of(mirror: &Mirror<InMemory>, number: u32) -> Option<Adjacency> {
     let flow = mirror.flows4.read(number)?;
     let adjacency: Adjacency = table::load(mirror.maps.adjacencies(), place(flow.course.adjacency));
-    (adjacency.sequence % 2 == 0).then_some(adjacency)
+    adjacency.sequence.is_multiple_of(2).then_some(adjacency)
 }
 
 #[test]
