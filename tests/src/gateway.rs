@@ -101,8 +101,11 @@ impl Genkan {
         let file =
             File::options().create(true).append(true).open(&log).expect("the build folder can be written");
         let program = program();
-        let child = namespace
-            .command(&program.display().to_string())
+        // Not by `ip netns exec`, which gives its program a /sys of its own: what that pins in /sys/fs/bpf ends with it.
+        let child = Command::new("nsenter")
+            .arg(format!("--net=/run/netns/{}", namespace.name()))
+            .arg("--")
+            .arg(&program)
             .arg("run")
             .arg(&config)
             .env("RUST_LOG", std::env::var("RUST_LOG").unwrap_or_else(|_| "trace".into()))
