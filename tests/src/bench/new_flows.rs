@@ -8,7 +8,7 @@ use super::instrument::{Load, Way, on_first_processor};
 use super::peers::{Line, Peer, Room};
 use super::rates::flat_out;
 use super::stats::Rounds;
-use super::{Report, Row};
+use super::{Report, Row, profile};
 use crate::lab::Lab;
 
 const ROUNDS: usize = 5;
@@ -54,5 +54,8 @@ pub fn measure() -> Report {
         text,
         "\nOffered to genkan: {offered} thousand a second; the generator keeps one of the two processors."
     );
+    let process = genkan.genkan().process();
+    let load = flat_out(Way::Up, u32::MAX);
+    text += &profile::of_process(&mut genkan.line, "the process of genkan", load, process);
     Report { rows: vec![Row::new("10", ours.to(&nft), again.to(&nft))], text }
 }

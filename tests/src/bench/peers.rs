@@ -50,7 +50,10 @@ impl Line {
         instrument.aim(Way::Up, &desk, "eth0", towards(&router, "lan0"));
         instrument.aim(Way::Down, &far, "eth0", towards(&router, "core0"));
         match peer {
-            Peer::Masquerade | Peer::Forwarding => route(&router, peer),
+            Peer::Masquerade | Peer::Forwarding => {
+                route(&router, peer);
+                instrument.attach("pass", &router, "core0");
+            }
             Peer::Redirect => {
                 instrument.cross(Way::Up, &router, "core0");
                 instrument.cross(Way::Down, &router, "lan0");

@@ -15,9 +15,20 @@ const LINES: usize = 14;
 
 /// A list in Markdown of where the first processor is while a load runs; without `perf`, a sentence.
 pub fn of(line: &mut Line, title: &str, load: Load) -> String {
+    record(line, title, load, &["-e", "cpu-clock:k", "-C", "0"], &["--comms", "bench,ksoftirqd/0"])
+}
+
+/// The same of a process, with what the kernel does for it.
+pub fn of_process(line: &mut Line, title: &str, load: Load, process: u32) -> String {
+    record(line, title, load, &["-e", "cpu-clock", "-p", &process.to_string()], &[])
+}
+
+fn record(line: &mut Line, title: &str, load: Load, what: &[&str], who: &[&str]) -> String {
     let data = lab::target().join("bench-perf.data");
     let recorder = Command::new("perf")
-        .args(["record", "--quiet", "-e", "cpu-clock:k", "-F", "1999", "-C", "0", "-o"])
+        .args(["record", "--quiet", "-F", "1999"])
+        .args(what)
+        .arg("-o")
         .arg(&data)
         .args(["--", "sleep", "0.8"])
         .stdin(Stdio::null())
@@ -37,38 +48,37 @@ pub fn of(line: &mut Line, title: &str, load: Load) -> String {
     let _ = recorder.kill();
     let _ = recorder.wait();
     let report = Command::new("perf")
-        .args([
-            "report",
-            "--stdio",
-            "--quiet",
-            "--no-children",
-            "--sort",
-            "symbol",
-            "--comms",
-            "bench,ksoftirqd/0",
-            "-i",
-        ])
+        .args(["report", "--stdio", "--quiet", "--no-children", "--sort", "symbol"])
+        .args(who)
+        .arg("-i")
         .arg(&data)
         .stdin(Stdio::null())
         .output();
-    let hottest = hottest(&data);
+    let hottest = hottest(&data, who);
     let _ = std::fs::remove_file(&data);
     let said = report.map(|output| String::from_utf8_lossy(&output.stdout).into_owned()).unwrap_or_default();
-    let mut text = format!(
-        "\nWhere the time goes, {title} (`perf`, processor's clock, all of the first processor):\n\n"
-    );
+    let mut text = format!("\nWhere the time goes, {title} (`perf`, processor's clock):\n\n");
     for found in said.lines().map(str::trim).filter(|line| line.contains('%')).take(LINES) {
         let (share, symbol) = found.split_once('%').unwrap_or((found, ""));
-        let symbol = symbol.trim().trim_start_matches("[k]").split("  ").next().unwrap_or_default().trim();
+        let symbol = symbol
+            .trim()
+            .trim_start_matches("[k]")
+            .trim_start_matches("[.]")
+            .split("  ")
+            .next()
+            .unwrap_or_default()
+            .trim();
         let _ = writeln!(text, "- {share} % `{symbol}`");
     }
     text + &hottest
 }
 
 /// A sentence about the address at which most samples are, if these are many: an instruction that waits for memory.
-fn hottest(data: &Path) -> String {
+fn hottest(data: &Path, who: &[&str]) -> String {
     let script = Command::new("perf")
-        .args(["script", "--fields", "ip,sym", "--comms", "bench,ksoftirqd/0", "-i"])
+        .args(["script", "--fields", "ip,sym"])
+        .args(who)
+        .arg("-i")
         .arg(data)
         .stdin(Stdio::null())
         .output();

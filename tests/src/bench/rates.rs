@@ -143,6 +143,6 @@ fn report(courses: &[Course], error: Option<String>) -> Report {
 /// How many of the packets the kernel half says it has carried.
 fn carried(dialled: &mut Dialled) -> String {
     let status = dialled.genkan().status().unwrap_or_default();
-    let said = &status["fast_path"];
-    if said.is_null() { String::new() } else { format!("\n`genkan status` afterwards: `{said}`\n") }
+    let (carried, punted) = (&status["fast_path"]["carried"], &status["fast_path"]["punted"]);
+    format!("\n`genkan status` afterwards: carried in the kernel {carried}, left to user space `{punted}`.\n")
 }
