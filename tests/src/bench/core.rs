@@ -77,7 +77,7 @@ fn collected(way: &str, size: usize, flows: usize, batches: usize, inside: bool)
     let mut valgrind = Command::new("valgrind");
     valgrind.args(["--tool=callgrind", "--callgrind-out-file=/dev/null"]).stdin(Stdio::null());
     if inside {
-        valgrind.arg("--toggle-collect=*Forwarder*receive*");
+        valgrind.arg("--toggle-collect=*::Forwarder::receive");
     }
     let output = valgrind
         .arg(&program)

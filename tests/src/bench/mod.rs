@@ -175,9 +175,9 @@ pub const PARTS: [Part; 8] = [
     part("program", "The kernel half's program alone", &["4 up", "4 down"], 60, program::measure),
     part("core", "The core alone", &["5"], 150, core::measure),
     part("new-flows", "New flows", &["10"], 60, new_flows::measure),
-    part("memory", "Memory of flows", &["11"], 60, memory::measure),
+    part("memory", "Memory of flows", &["11"], 150, memory::measure),
     part("delay", "Round trips under load", &["13 p50", "13 p99.9"], 60, delay::measure),
-    part("restart", "Restarts", &["14 kill", "14 stop"], 60, restart::measure),
+    part("restart", "Restarts", &["14 kill", "14 stop"], 90, restart::measure),
     part("bulk", "Bulk TCP through the lab", &[], 90, bulk::measure),
 ];
 
