@@ -29,6 +29,15 @@ pub struct PortStatus {
     pub stats: Stats,
 }
 
+/// What has become of a port in trouble.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Change {
+    /// Its device is gone.
+    pub lost: bool,
+    /// It has a device again.
+    pub opened: bool,
+}
+
 /// A port and what the data thread knows of it.
 pub(crate) struct Line {
     /// How to open it again. The router keeps its address on it.
@@ -106,8 +115,10 @@ impl Line {
     }
 
     /// Looks after a port in trouble: gives up one whose device is gone, and opens it when there is a device again.
-    pub fn look_after(&mut self, epoll: &Epoll) {
-        let Some(port) = &mut self.port else { return self.open(epoll) };
+    pub fn look_after(&mut self, epoll: &Epoll) -> Change {
+        let Some(port) = &mut self.port else {
+            return Change { lost: false, opened: self.open(epoll) };
+        };
         match port.presence() {
             Presence::Gone => {
                 self.before.add(port.stats());
@@ -116,7 +127,7 @@ impl Line {
                 let text = format!("{device} is gone; the port works again when it is back");
                 warn!("port {}: {text}", self.spec.name);
                 self.trouble = Some(text);
-                self.open(epoll);
+                Change { lost: true, opened: self.open(epoll) }
             }
             presence => {
                 // It may be in the set already.
@@ -125,11 +136,24 @@ impl Line {
                 if presence == Presence::Up {
                     self.recovered();
                 }
+                Change::default()
             }
         }
     }
 
-    fn open(&mut self, epoll: &Epoll) {
+    /// The port, while it has one.
+    pub fn port(&mut self) -> Option<&mut Port> {
+        self.port.as_mut()
+    }
+
+    /// Lets the device go on without us.
+    pub fn leave(self) {
+        if let Some(port) = self.port {
+            port.leave();
+        }
+    }
+
+    fn open(&mut self, epoll: &Epoll) -> bool {
         let opened = Port::open(&self.spec).and_then(|port| {
             epoll.add(port.fd(), self.token)?;
             Ok(port)
@@ -140,6 +164,7 @@ impl Line {
                 self.port = Some(port);
                 self.ready = true;
                 self.recovered();
+                return true;
             }
             Err(error) if error.kind() == io::ErrorKind::NotFound => {}
             Err(error) => {
@@ -150,6 +175,7 @@ impl Line {
                 }
             }
         }
+        false
     }
 
     fn fail(&mut self, error: &io::Error) {

@@ -21,6 +21,7 @@ use tracing::error;
 
 use crate::capture::{Direction, Recorder, Tap};
 use crate::clock::{self, Clock};
+use crate::fastpath::{FastPath, FastPathStatus};
 use crate::line::{Line, PortStatus};
 use crate::log::EventLog;
 use crate::port::{Port, Spec};
@@ -48,8 +49,17 @@ pub enum Command {
     Status(oneshot::Sender<RunningStatus>),
     /// Show every frame to one more listener.
     Record(Tap),
-    /// End every session and return.
-    Stop,
+    /// Return, and say so when everything is done.
+    Stop(End, oneshot::Sender<()>),
+}
+
+/// What is to become of sessions, flows and devices when the gateway ends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum End {
+    /// Sessions are ended in good order, devices given back.
+    Flush,
+    /// Everything goes on as far as it can without the program, for the next run to take up.
+    Leave,
 }
 
 /// The status of a running program: the gateway's and the ports'.
@@ -64,6 +74,8 @@ pub struct RunningStatus {
     pub gateway: Status,
     /// The ports, in the configuration's order.
     pub ports: Vec<PortStatus>,
+    /// The kernel path.
+    pub fast_path: FastPathStatus,
 }
 
 /// Reaches the data thread from elsewhere.
@@ -97,6 +109,8 @@ pub struct Worker {
     recorder: Recorder,
     log: EventLog,
     state: StateWriter,
+    /// Without a kernel path: what is to be said of that.
+    fast_path: Result<FastPath, FastPathStatus>,
 }
 
 impl Worker {
@@ -106,6 +120,7 @@ impl Worker {
         ports: Vec<(Spec, Port)>,
         clock: Clock,
         state: StateWriter,
+        fast_path: Result<FastPath, FastPathStatus>,
     ) -> io::Result<(Self, Handle)> {
         let epoll = Epoll::new()?;
         let wake = Arc::new(EventFd::new()?);
@@ -119,7 +134,9 @@ impl Worker {
         let recorder = Recorder::default();
         let look = clock.now();
         let log = EventLog::default();
-        Ok((Worker { gateway, lines, look, clock, epoll, wake, commands, recorder, log, state }, handle))
+        let worker =
+            Worker { gateway, lines, look, clock, epoll, wake, commands, recorder, log, state, fast_path };
+        Ok((worker, handle))
     }
 
     /// Runs until it is told to stop, then ends every session and gives the ports back.
@@ -136,8 +153,10 @@ impl Worker {
                     if token == WAKE {
                         self.wake.clear();
                         while let Ok(command) = self.commands.try_recv() {
-                            if self.obey(command) {
-                                self.stop();
+                            if let Some((end, done)) = self.obey(command) {
+                                self.stop(end);
+                                // Whoever asked may have gone.
+                                let _ = done.send(());
                                 return Ok(());
                             }
                         }
@@ -156,6 +175,9 @@ impl Worker {
             if self.gateway.poll_timeout().is_some_and(|due| due <= now) {
                 self.gateway.handle_timeout(now);
             }
+            if let Ok(fast_path) = &mut self.fast_path {
+                fast_path.look(now, &mut self.gateway);
+            }
             self.transmit();
             self.look_after_ports(now);
             self.report();
@@ -167,8 +189,17 @@ impl Worker {
         if now < self.look || !self.lines.iter().any(Line::in_trouble) {
             return;
         }
-        for line in self.lines.iter_mut().filter(|line| line.in_trouble()) {
-            line.look_after(&self.epoll);
+        for (number, line) in (0..).zip(&mut self.lines).filter(|(_, line)| line.in_trouble()) {
+            let change = line.look_after(&self.epoll);
+            let Ok(fast_path) = &mut self.fast_path else { continue };
+            if change.lost {
+                fast_path.port_lost(number);
+            }
+            if change.opened
+                && let Some(port) = line.port()
+            {
+                fast_path.port_opened(number, port);
+            }
         }
         self.look = now + LOOK_AFTER_PORTS;
     }
@@ -176,7 +207,9 @@ impl Worker {
     /// How long there is nothing to do.
     fn idle_time(&self) -> Option<Duration> {
         let look = self.lines.iter().any(Line::in_trouble).then_some(self.look);
-        let deadline = earliest(self.gateway.poll_timeout(), look).map(|deadline| self.clock.until(deadline));
+        let sweep = self.fast_path.as_ref().ok().map(FastPath::poll_timeout);
+        let deadline = earliest(earliest(self.gateway.poll_timeout(), look), sweep);
+        let deadline = deadline.map(|deadline| self.clock.until(deadline));
         if self.lines.iter().any(|line| line.refused > 0) {
             Some(deadline.unwrap_or(RETRY_TRANSMIT).min(RETRY_TRANSMIT))
         } else {
@@ -196,6 +229,9 @@ impl Worker {
             }
         }
         self.gateway.receive(self.clock.now(), PortId(id), batch);
+        if let Ok(fast_path) = &mut self.fast_path {
+            fast_path.follow(&mut self.gateway);
+        }
         self.transmit();
     }
 
@@ -215,8 +251,8 @@ impl Worker {
         }
     }
 
-    /// True when the command is to stop.
-    fn obey(&mut self, command: Command) -> bool {
+    /// Does what is asked; a command to stop is the caller's.
+    fn obey(&mut self, command: Command) -> Option<(End, oneshot::Sender<()>)> {
         match command {
             Command::Status(reply) => {
                 let status = self.status();
@@ -224,9 +260,9 @@ impl Worker {
                 let _ = reply.send(status);
             }
             Command::Record(tap) => self.recorder.add(tap),
-            Command::Stop => return true,
+            Command::Stop(end, done) => return Some((end, done)),
         }
-        false
+        None
     }
 
     fn status(&mut self) -> RunningStatus {
@@ -236,6 +272,10 @@ impl Worker {
             uptime_s: now.as_secs(),
             gateway: self.gateway.status(now),
             ports: self.lines.iter_mut().map(Line::status).collect(),
+            fast_path: match &mut self.fast_path {
+                Ok(fast_path) => fast_path.status(),
+                Err(status) => status.clone(),
+            },
         }
     }
 
@@ -252,8 +292,10 @@ impl Worker {
         }
     }
 
-    fn stop(mut self) {
-        self.gateway.shut_down(self.clock.now());
+    fn stop(mut self, end: End) {
+        if end == End::Flush {
+            self.gateway.shut_down(self.clock.now());
+        }
         self.transmit();
         // The peers' good-byes are behind what a full device has refused: it gets a moment.
         let patience = self.clock.now() + PATIENCE_AT_THE_END;
@@ -274,5 +316,11 @@ impl Worker {
             error!("{internal} frames were dropped for want of a buffer or a port: a fault of the router");
         }
         self.state.write(self.gateway.state(), self.clock.now());
+        if end == End::Leave {
+            self.lines.into_iter().for_each(Line::leave);
+            if let Ok(fast_path) = self.fast_path {
+                fast_path.leave();
+            }
+        }
     }
 }

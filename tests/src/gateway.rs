@@ -64,6 +64,27 @@ pub fn program() -> PathBuf {
     path
 }
 
+/// The kernel path of gateways whose configuration does not say: GENKAN_FAST_PATH, or `auto`. Every lab passes with every
+/// mode.
+pub fn fast_path_mode() -> String {
+    std::env::var("GENKAN_FAST_PATH").unwrap_or_else(|_| "auto".into())
+}
+
+/// The kernel path, as `genkan status --json` tells of it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FastPath {
+    /// Packets carried in the kernel.
+    pub carried: u64,
+    /// Directions of flows that are handed over.
+    pub directions: u64,
+    /// Samples of which user space would have made the same, and something else.
+    pub same: u64,
+    /// See above.
+    pub different: u64,
+    /// The whole object, for messages.
+    pub all: String,
+}
+
 impl Genkan {
     /// Writes `config`, with a `[system]` table before it, and runs it in `namespace`. Returns once the control socket
     /// answers.
@@ -82,7 +103,12 @@ impl Genkan {
             control.display().to_string(),
         );
         fs::create_dir_all(&state).expect("the lab's folder can be written");
-        fs::write(&path, system + config).expect("the lab's folder can be written");
+        let mode = fast_path_mode();
+        let fast_path = match config.contains("[fast-path]") {
+            true => String::new(),
+            false => format!("[fast-path]\nmode = \"{mode}\"\n\n"),
+        };
+        fs::write(&path, system + &fast_path + config).expect("the lab's folder can be written");
         fs::copy(&path, lab.logs().join(format!("{role}.toml"))).expect("the build folder can be written");
         Genkan::run(lab, namespace, role, path)
     }
@@ -181,6 +207,23 @@ impl Genkan {
             Ok(found) if found.state == "up" => Ok(found),
             Ok(found) => Err(format!("{}\n--- the end of its log\n{}", found.all, tail(&self.log()))),
             Err(error) => Err(format!("{error}\n--- the end of its log\n{}", tail(&self.log()))),
+        })
+    }
+
+    /// The kernel path; an error when there is none.
+    pub fn fast_path(&self) -> Result<FastPath, String> {
+        let status = self.status()?;
+        let fast_path = &status["fast_path"];
+        if let Some(why) = fast_path["off"].as_str() {
+            return Err(format!("there is no kernel path: {why}"));
+        }
+        let number = |value: &Value| value.as_u64().unwrap_or(0);
+        Ok(FastPath {
+            carried: number(&fast_path["carried"]),
+            directions: number(&fast_path["directions"]),
+            same: number(&fast_path["samples"]["same"]),
+            different: number(&fast_path["samples"]["different"]),
+            all: fast_path.to_string(),
         })
     }
 

@@ -14,6 +14,7 @@ pub mod capture_file;
 pub mod client;
 pub mod client6;
 pub mod ethernet_isp;
+pub mod fast_path;
 pub mod gateway;
 pub mod guest;
 pub mod household;

@@ -193,6 +193,14 @@ pub fn sweep() {
             remove(name);
         }
     }
+    // What the programs of such tests have left in the kernel: folders named after theirs.
+    for folder in std::fs::read_dir("/sys/fs/bpf/genkan").into_iter().flatten().flatten() {
+        let name = folder.file_name().to_string_lossy().into_owned();
+        let owner = name.strip_prefix("run-genkan%2dtest%2d").and_then(|rest| rest.split('%').next());
+        if owner.and_then(|owner| owner.parse::<u32>().ok()).is_some_and(|process| !alive(process)) {
+            let _ = std::fs::remove_dir_all(folder.path());
+        }
+    }
 }
 
 /// Whether a process of this number exists.

@@ -5,6 +5,7 @@ mod check;
 mod demo;
 mod run;
 mod status;
+mod stop;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -26,6 +27,7 @@ First steps:
   genkan check gateway.toml              every error of a configuration at once, with line and suggestion
   sudo genkan run gateway.toml           put the LAN online; Ctrl-C ends the sessions in good order
   sudo genkan status gateway.toml        is the line up, with which address, who has a lease
+  sudo genkan stop gateway.toml          end the program, not the sessions: the next run takes them up
   sudo genkan capture gateway.toml --at wan0 --filter 'pppoes' --write line.pcapng
 
 A command that talks to a running gateway finds its control socket in the same FILE.
@@ -57,6 +59,15 @@ enum Command {
         #[arg(long)]
         json: bool,
     },
+    /// End the running gateway; its sessions and the kernel path go on for the next run
+    #[command(long_about = stop::ABOUT)]
+    Stop {
+        /// The configuration of the gateway
+        file: PathBuf,
+        /// End the sessions and take everything away, also after a crash
+        #[arg(long)]
+        flush: bool,
+    },
     /// Capture frames at the running gateway's ports, secrets redacted
     #[command(long_about = capture::ABOUT)]
     Capture(capture::Arguments),
@@ -71,6 +82,7 @@ pub fn main() -> ExitCode {
         Command::Run { file } => run::run(&file),
         Command::Check { file, explain_fast_path } => check::check(&file, explain_fast_path),
         Command::Status { file, json } => status::status(&file, json),
+        Command::Stop { file, flush } => stop::stop(&file, flush),
         Command::Capture(arguments) => capture::capture(&arguments),
         Command::Demo(arguments) => demo::demo(&arguments),
     }

@@ -8,6 +8,8 @@ use std::time::Duration;
 
 use genkan_config::{Config, Loaded, Report};
 use genkan_netstack::gateway::Gateway;
+use genkan_netstack::settings::Settings;
+use genkan_netstack::time::Instant;
 use tokio::runtime::Runtime;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::oneshot;
@@ -18,10 +20,13 @@ use tracing_subscriber::EnvFilter;
 use super::{failed, load};
 use crate::clock::Clock;
 use crate::control::Server;
-use crate::port::{self, Port};
+use crate::fastpath::pins::Pins;
+use crate::fastpath::plan::{self, Entry, Planned};
+use crate::fastpath::{FastPath, FastPathStatus};
+use crate::port::{self, Port, Spec};
 use crate::settings::{PortFacts, settings, specs};
 use crate::state::{self, StateWriter};
-use crate::worker::{Command, Handle, Worker};
+use crate::worker::{Command, End, Handle, Worker};
 
 pub(super) const ABOUT: &str = "\
 Run the gateway that FILE describes, in the foreground, until SIGTERM or Ctrl-C. Then every PPPoE session is ended in \
@@ -119,7 +124,18 @@ fn start(loaded: &Loaded) -> Result<Running, String> {
     let state = StateWriter::start(&config.system.state_dir).map_err(|error| {
         format!("{}: cannot use the state directory: {error}", config.system.state_dir.display())
     })?;
-    let specs = specs(&config);
+    let plan = plan::plan(&config);
+    let pins = match plan.iter().any(|planned| planned.entry != Entry::None) {
+        true => Pins::make(&config.system.state_dir)
+            .inspect_err(|error| warn!("the kernel path will not outlive the program: {error}"))
+            .ok(),
+        false => None,
+    };
+    let mut specs = specs(&config);
+    for (spec, planned) in specs.iter_mut().zip(&plan) {
+        spec.entry = planned.entry;
+        spec.pins.clone_from(&pins);
+    }
     let devices: Vec<String> = specs.iter().map(|spec| spec.device.name()).collect();
     let devices: Vec<&str> = devices.iter().map(String::as_str).collect();
     match port::restore(&config.system.state_dir, &devices) {
@@ -144,10 +160,36 @@ fn start(loaded: &Loaded) -> Result<Running, String> {
     let now = clock.now();
     let remembered = state::load(&config.system.state_dir, now);
     let seed = random_seed().map_err(|error| format!("the kernel gives no randomness: {error}"))?;
-    let gateway = Gateway::new(&settings(&config, &facts), &remembered, seed, now);
-    let (worker, handle) = Worker::new(gateway, ports, clock, state)
+    let settings = settings(&config, &facts);
+    let mut gateway = Gateway::new(&settings, &remembered, seed, now);
+    let fast_path = fast_path(&config, &settings, (&plan, pins), &mut ports, &mut gateway, now);
+    let (worker, handle) = Worker::new(gateway, ports, clock, state, fast_path)
         .map_err(|error| format!("cannot wait for the ports: {error}"))?;
     Ok(Running { worker, handle, server, config })
+}
+
+/// Starts the kernel path where there is to be one; otherwise says why there is none.
+fn fast_path(
+    config: &Config,
+    settings: &Settings,
+    (plan, pins): (&[Planned], Option<Pins>),
+    ports: &mut [(Spec, Port)],
+    gateway: &mut Gateway,
+    now: Instant,
+) -> Result<FastPath, FastPathStatus> {
+    let off = match plan.iter().find(|planned| planned.entry != Entry::None) {
+        Some(_) => match FastPath::start(config, settings, (plan, pins), ports, gateway, now) {
+            Ok(fast_path) => return Ok(fast_path),
+            Err(error) => {
+                warn!("there is no kernel path, everything is forwarded in user space: {error}");
+                error
+            }
+        },
+        None => "no port has an entry".into(),
+    };
+    gateway.set_offload(false);
+    ports.iter_mut().for_each(|(_, port)| port.without_entry());
+    Err(FastPathStatus::off(off, plan))
 }
 
 fn random_seed() -> io::Result<[u8; 32]> {
@@ -191,7 +233,8 @@ fn serve(runtime: &Runtime, signals: Signals, file: &Path, running: Running) -> 
     // Nobody else is let in.
     drop(server);
     let result = ended.unwrap_or_else(|| {
-        if handle.send(Command::Stop).is_err() {
+        let (done, _) = oneshot::channel();
+        if handle.send(Command::Stop(End::Flush, done)).is_err() {
             error!("the data thread had ended already");
         }
         runtime.block_on(end)

@@ -94,7 +94,36 @@ pub(super) fn render(status: &Value) -> String {
         }
         _ => out.push_str("dropped none\n"),
     }
+    render_fast_path(&mut out, &status["fast_path"]);
     out
+}
+
+/// The kernel path: what each port has, what was carried, and why not more.
+fn render_fast_path(out: &mut String, fast_path: &Value) {
+    if fast_path.is_null() {
+        return;
+    }
+    match fast_path["off"].as_str() {
+        Some(why) => {
+            let _ = writeln!(out, "\nkernel path: none, {why}");
+        }
+        None => {
+            let room = list(&fast_path["room"]).iter().map(count).sum::<u64>();
+            let samples = &fast_path["samples"];
+            let _ = writeln!(
+                out,
+                "\nkernel path: {} packets carried; {} directions of flows handed over, room for {room}; {} samples \
+                 the same as in user space, {} different",
+                fast_path["carried"], fast_path["directions"], samples["same"], samples["different"]
+            );
+        }
+    }
+    for port in list(&fast_path["ports"]) {
+        let _ = writeln!(out, "{:<9} {}: {}", text(&port["port"]), text(&port["entry"]), text(&port["why"]));
+    }
+    for (reason, punted) in fast_path["punted"].as_object().into_iter().flatten() {
+        let _ = writeln!(out, "to user space {:>10}  {reason}", count(punted));
+    }
 }
 
 fn render_wan(out: &mut String, wan: &Value) {

@@ -52,6 +52,14 @@ impl fmt::Display for ClientError {
     }
 }
 
+impl ClientError {
+    /// True when no gateway is there to be asked.
+    pub fn is_absent(&self) -> bool {
+        matches!(self, ClientError::Unreachable { error, .. }
+            if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused))
+    }
+}
+
 impl std::error::Error for ClientError {}
 
 impl From<io::Error> for ClientError {
@@ -84,6 +92,19 @@ pub fn status(path: &Path) -> Result<serde_json::Value, ClientError> {
         (Reply::Status(status), _) => Ok(status),
         _ => Err(ClientError::Refused("the gateway answered something else".into())),
     }
+}
+
+/// Has the gateway at `path` end, and waits until it has.
+pub fn stop(path: &Path, flush: bool) -> Result<(), ClientError> {
+    match ask(path, &Request::Stop { flush })? {
+        (Reply::Stopped, _) => {}
+        _ => return Err(ClientError::Refused("the gateway answered something else".into())),
+    }
+    // The next one must not find it on its socket.
+    while UnixStream::connect(path).is_ok() {
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    Ok(())
 }
 
 /// Asks the gateway at `path` for a capture; what can be read from the result is a pcapng file.

@@ -6,7 +6,7 @@
 mod client;
 mod server;
 
-pub use client::{ClientError, capture, status};
+pub use client::{ClientError, capture, status, stop};
 pub use server::Server;
 
 use serde::{Deserialize, Serialize};
@@ -24,6 +24,11 @@ pub enum Request {
         /// A libpcap expression; empty means every frame.
         filter: String,
     },
+    /// End.
+    Stop {
+        /// End every session in good order and take everything away; otherwise leave it for the next run to go on with.
+        flush: bool,
+    },
 }
 
 /// The server's first line.
@@ -34,6 +39,8 @@ pub enum Reply {
     Status(serde_json::Value),
     /// The capture file follows.
     Capture,
+    /// It has ended.
+    Stopped,
     /// Why the request was refused, for a person to read.
     Error(String),
 }

@@ -15,7 +15,7 @@ use tracing::warn;
 
 use super::{Reply, Request};
 use crate::capture::{Filter, Interface, Listener, Selection, Writer};
-use crate::worker::{Command, Handle};
+use crate::worker::{Command, End, Handle};
 
 /// Longest request line, in octets.
 const LONGEST_REQUEST: u64 = 64 * 1024;
@@ -106,6 +106,16 @@ async fn answer(stream: UnixStream, handle: &Handle, ports: &[String]) -> io::Re
             let sent = handle.send(Command::Status(sender));
             let reply = match (sent, receiver.await) {
                 (Ok(()), Ok(status)) => Reply::Status(serde_json::to_value(status)?),
+                _ => Reply::Error("the gateway is stopping".into()),
+            };
+            say(&mut write, &reply).await
+        }
+        Ok(Request::Stop { flush }) => {
+            let (sender, receiver) = oneshot::channel();
+            let end = if flush { End::Flush } else { End::Leave };
+            let sent = handle.send(Command::Stop(end, sender));
+            let reply = match (sent, receiver.await) {
+                (Ok(()), Ok(())) => Reply::Stopped,
                 _ => Reply::Error("the gateway is stopping".into()),
             };
             say(&mut write, &reply).await

@@ -243,5 +243,23 @@ pub const VERDICTS: [&str; 22] = [
 /// Most octets of a frame in a sample.
 pub const SAMPLE: usize = 2048;
 
+/// The head of a sample; behind it are the frame before and after, [`SAMPLE`] octets each.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Pod, Zeroable)]
+#[repr(C)]
+pub struct SampleHead {
+    /// See `bpf/layout.h`.
+    pub ingress_ifindex: u32,
+    /// See `bpf/layout.h`.
+    pub egress_ifindex: u32,
+    /// See `bpf/layout.h`.
+    pub before_length: u32,
+    /// See `bpf/layout.h`.
+    pub after_length: u32,
+    /// See `bpf/layout.h`.
+    pub flow: u32,
+    /// See `bpf/layout.h`.
+    pub version: u32,
+}
+
 #[cfg(test)]
 mod tests;

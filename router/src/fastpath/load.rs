@@ -253,11 +253,8 @@ impl Kernel {
                 entry = if links.is_empty() { Entry::None } else { Entry::Xdp };
             }
         }
-        if let Port::Nic(nic) = port
-            && !entry.tc()
-            && let Err(error) = nic.set_classifier(None)
-        {
-            warn!("device {index}: the kernel half stays at its ingress: {error}");
+        if !entry.tc() {
+            port.without_entry();
         }
         self.attached.insert(number, Attachment { index, links });
         Attached { entry, why }

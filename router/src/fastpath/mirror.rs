@@ -160,6 +160,16 @@ impl<M: Maps> Mirror<M> {
         &mut self.maps
     }
 
+    /// The maps alone.
+    pub fn into_maps(self) -> M {
+        self.maps
+    }
+
+    /// Number of directions that there is room for, of IPv4 and of IPv6.
+    pub fn room(&self) -> [u32; 2] {
+        [self.flows4.capacity(), self.flows6.capacity()]
+    }
+
     /// Number of directions that are handed over, of both families.
     pub fn len(&self) -> usize {
         self.flows4.len() + self.flows6.len()

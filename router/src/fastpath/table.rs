@@ -99,16 +99,18 @@ pub struct Table<R, M> {
     flows: M,
     index: M,
     seed: [u64; 2],
-    /// Number of records used, each with its packets at the last [`Table::carried`].
-    seen: Vec<Option<u32>>,
-    used: usize,
+    /// Packets of each record at the last [`Table::carried`].
+    seen: Vec<u32>,
+    /// Which records are in use, a bit each.
+    used: Vec<u64>,
+    len: usize,
     _record: PhantomData<R>,
 }
 
 impl<R: Record, M: Memory> Table<R, M> {
     /// A table in memory that is all zeros. `index` has a power of two of buckets.
     pub fn new(flows: M, index: M, seed: [u64; 2]) -> Self {
-        Table { flows, index, seed, seen: Vec::new(), used: 0, _record: PhantomData }
+        Table { flows, index, seed, seen: Vec::new(), used: Vec::new(), len: 0, _record: PhantomData }
     }
 
     /// The memory of the records.
@@ -124,12 +126,12 @@ impl<R: Record, M: Memory> Table<R, M> {
 
     /// Number of records in use.
     pub fn len(&self) -> usize {
-        self.used
+        self.len
     }
 
     /// True when no record is in use.
     pub fn is_empty(&self) -> bool {
-        self.used == 0
+        self.len == 0
     }
 
     /// One more than the highest number that was ever used.
@@ -139,7 +141,7 @@ impl<R: Record, M: Memory> Table<R, M> {
 
     /// True when record `number` is in use.
     pub fn has(&self, number: u32) -> bool {
-        self.seen.get(number as usize).is_some_and(Option::is_some)
+        self.used.get(number as usize / 64).is_some_and(|word| word >> (number % 64) & 1 == 1)
     }
 
     /// Writes record `number`, whose sequence does not matter, in place of what is there. False when there is no room: then
@@ -156,19 +158,26 @@ impl<R: Record, M: Memory> Table<R, M> {
         }
         let index = number as usize;
         if index >= self.seen.len() {
-            self.seen.resize(index + 1, None);
+            self.seen.resize(index + 1, 0);
+            self.used.resize(index / 64 + 1, 0);
         }
-        if let Some(seen) = self.seen.get_mut(index) {
-            *seen = Some(0);
+        if let (Some(seen), Some(word)) = (self.seen.get_mut(index), self.used.get_mut(index / 64)) {
+            *seen = 0;
+            *word |= 1 << (number % 64);
         }
-        self.used += 1;
+        self.len += 1;
         true
     }
 
     /// Takes record `number` out and says what it was; nothing when it is unused.
     pub fn remove(&mut self, number: u32) -> Option<R> {
-        self.seen.get_mut(number as usize)?.take()?;
-        self.used -= 1;
+        if !self.has(number) {
+            return None;
+        }
+        if let Some(word) = self.used.get_mut(number as usize / 64) {
+            *word &= !(1 << (number % 64));
+        }
+        self.len -= 1;
         let record = self.read(number)?;
         self.leave(number, &record.key());
         close(&self.flows, self.offset(number));
@@ -184,7 +193,10 @@ impl<R: Record, M: Memory> Table<R, M> {
     /// were none.
     pub fn carried(&mut self, number: u32) -> Option<(u32, Course)> {
         let at = self.offset(number) + R::COURSE;
-        let seen = self.seen.get_mut(number as usize)?.as_mut()?;
+        if !self.has(number) {
+            return None;
+        }
+        let seen = self.seen.get_mut(number as usize)?;
         let packets = self.flows.load(at + std::mem::offset_of!(Course, packets));
         let new = packets.wrapping_sub(*seen);
         if new == 0 {

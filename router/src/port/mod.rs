@@ -21,9 +21,11 @@ use std::path::{Path, PathBuf};
 use genkan_netstack::frame::{Batch, Frame, Pool};
 use genkan_netstack::id::Mac;
 use serde::Serialize;
+use tracing::warn;
 
 use crate::fastpath::pins::Pins;
 use crate::fastpath::plan::Entry;
+use crate::sys::ethtool;
 use crate::sys::netlink::Netlink;
 
 pub use nic::Nic;
@@ -190,6 +192,25 @@ impl Port {
             Port::Tap(tap) => tap.leave(),
             Port::Nic(nic) => nic.leave(),
             Port::Pcap(_) => {}
+        }
+    }
+
+    /// There is no kernel half after all: its frames all come to us.
+    pub fn without_entry(&mut self) {
+        if let Port::Nic(nic) = self
+            && let Err(error) = nic.set_classifier(None)
+        {
+            warn!("{}: {error}", nic.name());
+        }
+    }
+
+    /// The device completes a partial checksum wherever in the frame it is, as virtual ones do. Other cards may look for an
+    /// IP header first.
+    pub fn completes_checksums(&self) -> bool {
+        match self {
+            Port::Tap(_) => true,
+            Port::Nic(nic) => matches!(ethtool::driver(nic.name()).as_deref(), Ok("veth" | "virtio_net")),
+            Port::Pcap(_) => false,
         }
     }
 
