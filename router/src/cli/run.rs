@@ -22,7 +22,7 @@ use crate::clock::Clock;
 use crate::control::Server;
 use crate::fastpath::pins::Pins;
 use crate::fastpath::plan::{self, Entry, Planned};
-use crate::fastpath::{FastPath, FastPathStatus};
+use crate::fastpath::{self, FastPath, FastPathStatus};
 use crate::port::{self, Port, Spec};
 use crate::settings::{PortFacts, settings, specs};
 use crate::state::{self, StateWriter};
@@ -125,17 +125,8 @@ fn start(loaded: &Loaded) -> Result<Running, String> {
         format!("{}: cannot use the state directory: {error}", config.system.state_dir.display())
     })?;
     let plan = plan::plan(&config);
-    let pins = match plan.iter().any(|planned| planned.entry != Entry::None) {
-        true => Pins::make(&config.system.state_dir)
-            .inspect_err(|error| warn!("the kernel path will not outlive the program: {error}"))
-            .ok(),
-        false => None,
-    };
     let mut specs = specs(&config);
-    for (spec, planned) in specs.iter_mut().zip(&plan) {
-        spec.entry = planned.entry;
-        spec.pins.clone_from(&pins);
-    }
+    let pins = fastpath::load::prepare(&plan, &mut specs, &config.system.state_dir);
     let devices: Vec<String> = specs.iter().map(|spec| spec.device.name()).collect();
     let devices: Vec<&str> = devices.iter().map(String::as_str).collect();
     match port::restore(&config.system.state_dir, &devices) {
@@ -188,7 +179,7 @@ fn fast_path(
         None => "no port has an entry".into(),
     };
     gateway.set_offload(false);
-    ports.iter_mut().for_each(|(_, port)| port.without_entry());
+    fastpath::load::give_up(ports.iter_mut().map(|(_, port)| port), &config.system.state_dir);
     Err(FastPathStatus::off(off, plan))
 }
 

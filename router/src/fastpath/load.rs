@@ -538,11 +538,7 @@ pub fn prepare(plan: &[Planned], specs: &mut [Spec], state_dir: &Path) -> Option
 /// kernel half cannot be loaded.
 pub fn give_up<'a>(ports: impl Iterator<Item = &'a mut Port>, state_dir: &Path) {
     for port in ports {
-        if let Port::Nic(nic) = port
-            && let Err(error) = nic.set_classifier(None)
-        {
-            warn!("what an earlier run left at a card's ingress cannot be taken away: {error}");
-        }
+        port.without_entry();
     }
     if let Err(error) = flush(state_dir) {
         warn!("what an earlier run left in the kernel cannot be taken away: {error}");

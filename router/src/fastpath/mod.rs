@@ -227,6 +227,7 @@ impl FastPath {
         let Some(status) = self.ports.get_mut(usize::from(number)) else { return };
         status.entry = entry;
         if let Some(why) = why {
+            warn!("port {}: {why}", status.port);
             status.why = why;
         }
         info!("port {}: established traffic enters the kernel path by {entry}: {}", status.port, status.why);
