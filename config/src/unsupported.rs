@@ -19,13 +19,6 @@ pub(crate) fn warn(root: &Table) {
             later(rule.span_of(key), "VPNs are not supported", "this rule matches nothing");
         }
     }
-    for fast_path in one(root, "fast-path").filter(|t| t.str("mode") == Some("xdp")) {
-        later(
-            fast_path.span_of("mode"),
-            "the kernel path is not supported",
-            "everything is forwarded in user space",
-        );
-    }
     for capture in one(root, "capture") {
         let off = match capture.entries.get("ring").map(|ring| ring.get_ref()) {
             None => true,
