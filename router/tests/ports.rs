@@ -24,6 +24,8 @@ use genkan_netstack::settings::{self, Vlan};
 use genkan_netstack::state::State;
 
 mod lab;
+#[path = "ports/xdp.rs"]
+mod xdp;
 
 use lab::{Directory, Namespace, nic, spec, tap, wire};
 

@@ -26,7 +26,7 @@ use super::pins::{FILE_SYSTEM, Pins, remove_file};
 use super::plan::{Entry, Planned};
 use super::table::buckets;
 use super::{OBJECT, SharedMemory, adopt};
-use crate::port::{Port, Spec};
+use crate::port::{Miss, Port, Spec};
 use crate::sys::bpf::{self, Arrival, Hook, Link, Ran};
 
 /// The maps of the kernel half.
@@ -121,6 +121,7 @@ pub struct Kernel {
 struct Attachment {
     index: i32,
     links: Vec<(Link, Option<PathBuf>)>,
+    miss: Option<Miss>,
 }
 
 impl Kernel {
@@ -256,8 +257,27 @@ impl Kernel {
         if !entry.tc() {
             port.without_entry();
         }
-        self.attached.insert(number, Attachment { index, links });
+        let miss = entry.xdp().then(|| self.choose_miss(number, port));
+        self.attached.insert(number, Attachment { index, links, miss });
         Attached { entry, why }
+    }
+
+    /// By which way the frames of a port come that XDP does not carry; `None`: there is no XDP.
+    pub fn miss(&self, number: u16) -> Option<&Miss> {
+        self.attached.get(&number)?.miss.as_ref()
+    }
+
+    fn choose_miss(&mut self, number: u16, port: &mut Port) -> Miss {
+        let miss = port.choose_miss();
+        for (queue, socket) in (0..).zip(port.xdp_sockets()) {
+            if let Err(error) = self.set_socket(number, queue, socket) {
+                // Nothing comes by it then; the kernel half finds no socket and passes frames on to the packet socket.
+                return Miss::PacketSocket(format!(
+                    "the kernel half does not take the AF_XDP sockets ({error})"
+                ));
+            }
+        }
+        miss
     }
 
     /// Puts the ingress program on a card, where its guard is.

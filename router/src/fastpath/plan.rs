@@ -199,7 +199,7 @@ fn door(mode: FastPath, machine: &Machine, facts: &Facts) -> (Entry, String) {
     if let Some(queues) = card.queues.filter(|_| driver == "virtio_net")
         && queues.used.saturating_add(machine.processors) > queues.most
     {
-        let Queues { used, most } = queues;
+        let Queues { used, most, .. } = queues;
         let processors = machine.processors;
         return tc(format!(
             "XDP needs a queue of its own for each of {processors} processors; {used} of {most} are in use"
@@ -266,7 +266,7 @@ mod tests {
     fn a_virtio_card_needs_a_spare_queue_for_each_processor() {
         let mut port = card("eth0", "virtio_net");
         for (used, most, entry) in [(1, 1, Entry::Tc), (2, 3, Entry::Tc), (2, 4, Entry::Xdp)] {
-            port.card.as_mut().unwrap().queues = Some(Queues { used, most });
+            port.card.as_mut().unwrap().queues = Some(Queues { used, most, receive: used });
             let planned = decide(FastPath::Auto, &machine(), std::slice::from_ref(&port)).remove(0);
             assert_eq!(planned.entry, entry, "{planned}");
             assert!(entry == Entry::Xdp || planned.why.contains(&format!("{used} of {most} are in use")));

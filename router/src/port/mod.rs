@@ -107,6 +107,16 @@ pub enum Presence {
     Gone,
 }
 
+/// By which way frames that the kernel half does not carry, and that are not control, reach the program. Control has the
+/// packet socket of its own in any case, and everything is sent by packet sockets.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Miss {
+    /// By AF_XDP sockets, one for each of this number of receive queues.
+    AfXdp(usize),
+    /// By a packet socket, and why not by AF_XDP.
+    PacketSocket(String),
+}
+
 /// What has passed a port. A large segment counts as one frame.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
 pub struct Stats {
@@ -284,6 +294,33 @@ impl Port {
             Port::Nic(nic) => nic.presence(),
             Port::Pcap(_) => Presence::Up,
         }
+    }
+
+    /// Chooses the way of frames that an XDP program on the device does not carry: AF_XDP where it can be had. The program
+    /// finds the sockets ([`Port::xdp_sockets`]) by its map.
+    pub fn choose_miss(&mut self) -> Miss {
+        let Port::Nic(nic) = self else {
+            return Miss::PacketSocket(format!("{} is not a network card", self.name()));
+        };
+        match nic.incomplete() {
+            None => self.open_xdp_sockets().map_or_else(|e| Miss::PacketSocket(e.to_string()), Miss::AfXdp),
+            Some(reason) => Miss::PacketSocket(reason),
+        }
+    }
+
+    /// Opens an AF_XDP socket on each receive queue, when they are not open, whatever the driver does about checksums:
+    /// what they receive is taken to be complete. Returns how many there are.
+    pub fn open_xdp_sockets(&mut self) -> io::Result<usize> {
+        match self {
+            Port::Nic(nic) => nic.open_xdp_sockets(),
+            Port::Tap(_) | Port::Pcap(_) => Err(io::ErrorKind::Unsupported.into()),
+        }
+    }
+
+    /// The open AF_XDP sockets. The first one is that of receive queue 0, and so on.
+    pub fn xdp_sockets(&self) -> impl Iterator<Item = BorrowedFd<'_>> {
+        let nic = if let Port::Nic(nic) = self { Some(nic) } else { None };
+        nic.into_iter().flat_map(|nic| nic.xdp_sockets())
     }
 
     /// What has passed so far.

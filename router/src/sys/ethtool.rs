@@ -12,13 +12,15 @@ const GCHANNELS: u32 = 0x3c;
 /// Octets of the largest structure asked for (`struct ethtool_drvinfo` has 196).
 const ROOM: usize = 64;
 
-/// The queues of a card that both receive and send.
+/// The queues of a card.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Queues {
-    /// In use.
+    /// In use, of those that both receive and send.
     pub used: u32,
-    /// That the card has.
+    /// That the card has, of those.
     pub most: u32,
+    /// In use, of all that receive.
+    pub receive: u32,
 }
 
 /// The name of a device's driver.
@@ -33,7 +35,7 @@ pub fn driver(device: &str) -> io::Result<String> {
 pub fn queues(device: &str) -> io::Result<Queues> {
     // The command; most receive, send, other and combined queues; then the same in use.
     let answer = ask(device, GCHANNELS)?;
-    Ok(Queues { used: answer[8], most: answer[4] })
+    Ok(Queues { used: answer[8], most: answer[4], receive: answer[5].saturating_add(answer[8]) })
 }
 
 fn ask(device: &str, command: u32) -> io::Result<[u32; ROOM]> {

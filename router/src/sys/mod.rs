@@ -1,9 +1,9 @@
 //! The only unsafe code of the project: system calls, each behind a safe function.
 //!
-//! A file holds the calls of one kernel facility and nothing that decides: [`packet`] and [`tun`] move frames,
-//! [`netlink`], [`ethtool`] and [`bpf`] ask and configure a card, [`shared`] is memory that the kernel writes, too, [`poll`] waits, [`netns`]
-//! changes the network namespace. Functions take and return borrowed or owned file descriptors, slices and `io::Result`,
-//! so that no caller needs to be careful.
+//! A file holds the calls of one kernel facility and nothing that decides: [`packet`], [`xsk`] and [`tun`] move frames,
+//! [`netlink`], [`ethtool`] and [`bpf`] ask and configure a card, [`shared`] is memory that the kernel writes, too,
+//! [`poll`] waits, [`netns`] changes the network namespace. Functions take and return borrowed or owned file descriptors,
+//! slices and `io::Result`, so that no caller needs to be careful.
 
 pub mod bpf;
 pub mod ethtool;
@@ -13,6 +13,7 @@ pub mod packet;
 pub mod poll;
 pub mod shared;
 pub mod tun;
+pub mod xsk;
 
 use std::io;
 use std::mem::size_of;

@@ -1,4 +1,5 @@
-//! Memory that this program and the kernel both write: a BPF array map (BPF_F_MMAPABLE) seen as octets.
+//! Memory that this program and the kernel both write, a BPF array map (BPF_F_MMAPABLE) or a ring of an AF_XDP socket, seen
+//! as octets.
 //!
 //! Every access is one atomic load or store of a naturally aligned number, so that neither side ever sees half of one.
 //! Loads acquire and stores release: stores are seen in their order by whoever loads in the opposite one, as a sequence
@@ -27,10 +28,15 @@ unsafe impl Sync for SharedMemory {}
 impl SharedMemory {
     /// Maps the first `len` octets of a map, which must have them and have been made with BPF_F_MMAPABLE.
     pub fn map(fd: BorrowedFd<'_>, len: usize) -> io::Result<Self> {
+        Self::map_at(fd, 0, len)
+    }
+
+    /// Maps `len` octets from an offset on, which is how an AF_XDP socket tells its rings apart.
+    pub fn map_at(fd: BorrowedFd<'_>, offset: libc::off_t, len: usize) -> io::Result<Self> {
         let protection = libc::PROT_READ | libc::PROT_WRITE;
+        let (flags, fd) = (libc::MAP_SHARED, fd.as_raw_fd());
         // SAFETY: a new mapping at an address of the kernel's choice touches no memory of ours.
-        let start =
-            unsafe { libc::mmap(std::ptr::null_mut(), len, protection, libc::MAP_SHARED, fd.as_raw_fd(), 0) };
+        let start = unsafe { libc::mmap(std::ptr::null_mut(), len, protection, flags, fd, offset) };
         if start == libc::MAP_FAILED {
             return Err(io::Error::last_os_error());
         }

@@ -15,6 +15,7 @@
 mod classify;
 mod guard;
 mod takeover;
+mod xsk;
 
 use std::io;
 use std::os::fd::BorrowedFd;
@@ -44,7 +45,9 @@ pub struct Nic {
     control: PacketSocket,
     /// The first one sends.
     data: Vec<PacketSocket>,
-    /// The socket for data whose turn it is.
+    /// What the kernel half hands over itself.
+    xdp: Option<xsk::Queues>,
+    /// The socket for data whose turn it is; behind the last one it is that of `xdp`.
     turn: usize,
     ready: Epoll,
     slots: Vec<Slot>,
@@ -104,6 +107,7 @@ impl Nic {
         Ok(Nic {
             control,
             data,
+            xdp: None,
             turn: 0,
             ready,
             slots: Vec::new(),
@@ -173,16 +177,43 @@ impl Nic {
         // Control comes first, but a flood of it leaves room for data.
         let mut count = self.receive_from(None, batch, pool, max.div_ceil(2))?;
         // Each socket for data is the first one in its turn, so that none starves another.
-        let sockets = self.data.len();
+        let sockets = self.data.len() + usize::from(self.xdp.is_some());
         self.turn = (self.turn + 1) % sockets.max(1);
         for socket in (self.turn..sockets).chain(0..self.turn) {
-            match self.receive_from(Some(socket), batch, pool, max.saturating_sub(count)) {
+            let left = max.saturating_sub(count);
+            if let Some(xdp) = self.xdp.as_mut().filter(|_| socket == self.data.len()) {
+                count += xdp.receive(batch, pool, &mut self.stats, left);
+                continue;
+            }
+            match self.receive_from(Some(socket), batch, pool, left) {
                 Ok(got) => count += got,
                 Err(_) if count > 0 => {}
                 Err(error) => return Err(error),
             }
         }
         Ok(count)
+    }
+
+    /// Opens the card's AF_XDP sockets, when they are not open. Returns how many there are.
+    pub(super) fn open_xdp_sockets(&mut self) -> io::Result<usize> {
+        if self.xdp.is_none() {
+            let queues = xsk::Queues::open(self.takeover.device(), self.takeover.index(), self.mtu)?;
+            for socket in queues.sockets() {
+                self.ready.add(socket, 2)?;
+            }
+            self.xdp = Some(queues);
+        }
+        Ok(self.xdp_sockets().count())
+    }
+
+    /// The card's AF_XDP sockets, by the number of their receive queue.
+    pub(super) fn xdp_sockets(&self) -> impl Iterator<Item = BorrowedFd<'_>> {
+        self.xdp.iter().flat_map(xsk::Queues::sockets)
+    }
+
+    /// Why frames that the card hands to an XDP program lack their checksum; `None` when they have it.
+    pub(super) fn incomplete(&self) -> Option<String> {
+        xsk::incomplete(self.takeover.device())
     }
 
     /// Receives from a socket for data, or from that for control.
@@ -278,6 +309,7 @@ impl Nic {
 
     pub(super) fn stats(&mut self) -> Stats {
         self.stats.rx_kernel_drops += drops(std::iter::once(&self.control).chain(&self.data));
+        self.stats.rx_kernel_drops += self.xdp.as_mut().map_or(0, xsk::Queues::take_drops);
         self.stats
     }
 }
