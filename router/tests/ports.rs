@@ -239,7 +239,7 @@ fn the_hosts_kernel_is_silent_on_a_taken_card_and_has_it_back_afterwards() {
     host.sh("ip addr add 10.1.0.1/24 dev eth1; sysctl -qw net.ipv4.ip_forward=1");
     other.sh("ip addr add 10.1.0.2/24 dev o0; ip route add default via 10.1.0.1");
     peer.sh("ip route add 10.1.0.0/24 via 10.0.0.1");
-    let before = picture(&host);
+    let before = settle(&host, |picture| picture.matches("local fe80").count() == 2);
     assert!(answers(&peer, "10.0.0.1") && answers(&peer, "2001:db8::1") && answers(&peer, "10.1.0.2"));
     let host_mac =
         peer.sh("ip -o neigh show 10.0.0.1 | sed 's/.*lladdr \\([^ ]*\\).*/\\1/'").trim().to_owned();
