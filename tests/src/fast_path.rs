@@ -33,7 +33,7 @@ pub fn empty(gateway: &Genkan, map: &str) {
     }
 }
 
-/// The source addresses of the IPv4 packets that come in by a device in PPPoE.
+/// The source addresses of the IPv4 packets that leave by a device in PPPoE.
 #[derive(Debug)]
 pub struct Sources {
     file: PathBuf,
@@ -46,7 +46,7 @@ impl Sources {
     pub fn start(lab: &Lab, namespace: &Namespace, device: &str) -> Sources {
         let file = lab.folder().join("sources.pcap");
         let mut command = namespace.command("tcpdump");
-        command.args(["-i", device, "-Q", "in", "-s", "64", "-U", "-w"]).arg(&file).arg("pppoes");
+        command.args(["-i", device, "-Q", "out", "-s", "64", "-U", "-w"]).arg(&file).arg("pppoes");
         command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
         let tcpdump = command.spawn().expect("tcpdump can be run");
         wait_for("tcpdump to write", Duration::from_secs(10), || {

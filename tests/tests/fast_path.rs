@@ -158,7 +158,7 @@ fn a_redial_under_traffic_lets_no_packet_leave_with_the_old_address() {
             let now = gateway.fast_path()?;
             if now.carried > before + 500 { Ok(()) } else { Err(now.all) }
         });
-        let capture = genkan_tests::fast_path::Sources::start(&lab, &provider.namespace, "access0");
+        let capture = genkan_tests::fast_path::Sources::start(&lab, &house.router, "wan0");
         isp.end();
         let isp = provider.start(&lab, Terms { pool: "100.65.0.0/16", ..Terms::default() });
         let new = wait_for("the new address", Duration::from_secs(60), || {
