@@ -110,7 +110,7 @@ pub struct Worker {
     log: EventLog,
     state: StateWriter,
     /// Without a kernel path: what is to be said of that.
-    fast_path: Result<FastPath, FastPathStatus>,
+    fast_path: Result<FastPath, Box<FastPathStatus>>,
 }
 
 impl Worker {
@@ -120,7 +120,7 @@ impl Worker {
         ports: Vec<(Spec, Port)>,
         clock: Clock,
         state: StateWriter,
-        fast_path: Result<FastPath, FastPathStatus>,
+        fast_path: Result<FastPath, Box<FastPathStatus>>,
     ) -> io::Result<(Self, Handle)> {
         let epoll = Epoll::new()?;
         let wake = Arc::new(EventFd::new()?);
@@ -274,7 +274,7 @@ impl Worker {
             ports: self.lines.iter_mut().map(Line::status).collect(),
             fast_path: match &mut self.fast_path {
                 Ok(fast_path) => fast_path.status(),
-                Err(status) => status.clone(),
+                Err(status) => (**status).clone(),
             },
         }
     }

@@ -167,7 +167,7 @@ fn fast_path(
     ports: &mut [(Spec, Port)],
     gateway: &mut Gateway,
     now: Instant,
-) -> Result<FastPath, FastPathStatus> {
+) -> Result<FastPath, Box<FastPathStatus>> {
     let off = match plan.iter().find(|planned| planned.entry != Entry::None) {
         Some(_) => match FastPath::start(config, settings, (plan, pins), ports, gateway, now) {
             Ok(fast_path) => return Ok(fast_path),
@@ -180,7 +180,7 @@ fn fast_path(
     };
     gateway.set_offload(false);
     fastpath::load::give_up(ports.iter_mut().map(|(_, port)| port), &config.system.state_dir);
-    Err(FastPathStatus::off(off, plan))
+    Err(Box::new(FastPathStatus::off(off, plan)))
 }
 
 fn random_seed() -> io::Result<[u8; 32]> {
