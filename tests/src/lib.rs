@@ -5,7 +5,7 @@
 //! [`gateway::Genkan`] (the program under test), an [`internet::Internet`] and the [`client`]'s transfers.
 //! [`guest::Guest`] is a virtual machine with Debian's kernel, pppd and pppoe-server. A [`watch::Watch`] looks at every
 //! frame that reaches a place and checks lengths and checksums. Everything ends when it is dropped, also in a panic.
-//! [`bench`] is what `make bench` measures with.
+//! `bench` is what `make bench` measures with.
 //!
 //! A lab needs root, and the guest needs QEMU. A test that cannot have them fails and says so; none is skipped.
 

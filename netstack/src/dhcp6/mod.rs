@@ -1,7 +1,7 @@
 //! DHCPv6 (RFC 8415): how a router gets a prefix from its ISP, and tells its own hosts what they need.
 //!
-//! How it works: [`message`], [`option`], [`domain`] and [`duid`] take messages apart and put them together. [`client`] asks on an
-//! uplink, [`retransmit`] says when to ask again, [`reconfigure`] knows a server that wakes the client up. [`exchange`] is what
+//! How it works: `message`, `option`, `domain` and `duid` take messages apart and put them together. [`client`] asks on an
+//! uplink, `retransmit` says when to ask again, `reconfigure` knows a server that wakes the client up. `exchange` is what
 //! every server does alike with what a client sends; [`server`] serves a LAN's hosts, [`delegate`] gives prefixes to the
 //! subscribers of a concentrator.
 //!

@@ -1,6 +1,6 @@
 //! What the Forwarder and the kernel half say to each other.
 //!
-//! The kernel half carries a direction of a flow once the short way ([`super::hit`]) has: then every question about it has
+//! The kernel half carries a direction of a flow once the short way (`super::hit`) has: then every question about it has
 //! been answered, and [`Offload::Flow`] is the answers. A driver that has a kernel half takes [`Offload`]s out after each
 //! call, in order, and acts on them before the next frame; one without never switches them on.
 //!

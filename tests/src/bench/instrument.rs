@@ -1,6 +1,6 @@
 //! The instrument: a generator and sinks, as BPF programs of our own (`bpf/`).
 //!
-//! The generator is an XDP program that BPF_PROG_RUN runs with live frames, [`BATCH`] at a time: it writes each frame whole,
+//! The generator is an XDP program that BPF_PROG_RUN runs with live frames, `BATCH` at a time: it writes each frame whole,
 //! and redirects it into a cable's end, out of whose other end it comes in the router. The sinks are XDP programs at both far
 //! ends: they count and drop the test's frames, and pass everything else on. All of it, and a router in the kernel too, runs
 //! on the generator's processor, one batch after the other; so nothing is lost on the way, and rates of two routers differ

@@ -1,7 +1,7 @@
 //! The DHCPv4 client of a plain uplink (RFC 2131, options RFC 2132).
 //!
-//! How it works: [`message`] writes what is asked and reads what is answered; the client goes through the states of RFC
-//! 2131 §4.4, figure 5, each of which is a variant of [`State`] with what it knows.
+//! How it works: `message` writes what is asked and reads what is answered; the client goes through the states of RFC
+//! 2131 §4.4, figure 5, each of which is a variant of `State` with what it knows.
 //!
 //! 1. A moment after the start, so that a street that gets its power back does not ask at once, it asks for the address
 //!    of its last life (INIT-REBOOT), or for any (INIT, SELECTING). Questions are repeated after 4, 8, 16, 32 and then

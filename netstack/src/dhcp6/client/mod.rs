@@ -5,8 +5,8 @@
 //! it renews with that server, at T2 it rebinds with any, and when the last lease ends it solicits anew. What else servers tell
 //! comes with the leases, or by Information-request when there are none to ask for.
 //!
-//! One message is under way at a time, and it has its own [`Transaction`]; Information-request and Decline are apart from it, for
-//! they do not touch what is leased. [`leases`] keeps what is leased, [`write`] makes the messages, [`hear`] reads the
+//! One message is under way at a time, and it has its own `Transaction`; Information-request and Decline are apart from it, for
+//! they do not touch what is leased. `leases` keeps what is leased, `write` makes the messages, `hear` reads the
 //! answers.
 //!
 //! Nothing is released when the link goes down or the router stops: leases are remembered, and confirmed later (RFC 9096
