@@ -176,6 +176,7 @@ impl Worker {
                 self.gateway.handle_timeout(now);
             }
             if let Ok(fast_path) = &mut self.fast_path {
+                fast_path.pause(!self.recorder.is_idle());
                 fast_path.look(now, &mut self.gateway);
             }
             self.transmit();

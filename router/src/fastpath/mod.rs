@@ -79,6 +79,8 @@ pub struct FastPath {
     samples: Samples,
     /// Directions that could not be handed over.
     refused: u64,
+    /// Somebody wants to see every frame.
+    paused: bool,
     cursor: u32,
     next_sweep: Instant,
     carried: Vec<Carried>,
@@ -158,6 +160,7 @@ impl FastPath {
             links,
             samples: Samples::default(),
             refused: 0,
+            paused: false,
             cursor: 0,
             next_sweep: now + SWEEP,
             carried: Vec::new(),
@@ -206,7 +209,7 @@ impl FastPath {
         if wanted == Entry::None {
             return;
         }
-        if let Err(error) = self.mirror.maps().set_port(record) {
+        if let Err(error) = self.mirror.maps().set_port(&shown(record, self.paused)) {
             if let Some(status) = self.ports.get_mut(usize::from(number)) {
                 status.why = error;
             }
@@ -244,6 +247,21 @@ impl FastPath {
         self.devices.retain(|_, port| port.0 != number);
         self.mirror.set_device(PortId(number), None);
         self.mirror.maps().detach(number);
+    }
+
+    /// While a capture runs everything goes through user space, where frames are shown. Flows stay handed over.
+    pub fn pause(&mut self, paused: bool) {
+        if self.paused == paused {
+            return;
+        }
+        self.paused = paused;
+        for (_, port) in self.devices.clone() {
+            let Some(record) = self.records.get(port.index()) else { continue };
+            let record = shown(record, paused);
+            if let Err(error) = self.mirror.maps().set_port(&record) {
+                warn!("the kernel path does not heed that a capture begins or ends: {error}");
+            }
+        }
     }
 
     /// Does what the gateway has to say since the last call.
@@ -324,6 +342,14 @@ impl FastPathStatus {
             why: planned.why.clone(),
         });
         FastPathStatus { off: Some(why), ports: ports.collect(), ..FastPathStatus::default() }
+    }
+}
+
+/// A port as the kernel half sees it: while it is paused, no frame is its.
+fn shown(record: &PortRecord, paused: bool) -> PortRecord {
+    match paused {
+        true => PortRecord { link: NO_LINK, pppoe: 0, ..*record },
+        false => *record,
     }
 }
 
