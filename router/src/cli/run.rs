@@ -26,6 +26,7 @@ use crate::fastpath::{self, FastPath, FastPathStatus};
 use crate::port::{self, Port, Spec};
 use crate::settings::{PortFacts, settings, specs};
 use crate::state::{self, StateWriter};
+use crate::sys::random;
 use crate::worker::{Command, End, Handle, Worker};
 
 pub(super) const ABOUT: &str = "\
@@ -150,7 +151,7 @@ fn start(loaded: &Loaded) -> Result<Running, String> {
     }
     let now = clock.now();
     let remembered = state::load(&config.system.state_dir, now);
-    let seed = random_seed().map_err(|error| format!("the kernel gives no randomness: {error}"))?;
+    let seed = random().map_err(|error| format!("the kernel gives no randomness: {error}"))?;
     let settings = settings(&config, &facts);
     let mut gateway = Gateway::new(&settings, &remembered, seed, now);
     let fast_path = fast_path(&config, &settings, (&plan, pins), &mut ports, &mut gateway, now);
@@ -168,25 +169,20 @@ fn fast_path(
     gateway: &mut Gateway,
     now: Instant,
 ) -> Result<FastPath, Box<FastPathStatus>> {
-    let off = match plan.iter().find(|planned| planned.entry != Entry::None) {
-        Some(_) => match FastPath::start(config, settings, (plan, pins), ports, gateway, now) {
+    let off = if plan.iter().any(|planned| planned.entry != Entry::None) {
+        match FastPath::start(config, settings, (plan, pins), ports, gateway, now) {
             Ok(fast_path) => return Ok(fast_path),
             Err(error) => {
                 warn!("there is no kernel path, everything is forwarded in user space: {error}");
                 error
             }
-        },
-        None => "no port has an entry".into(),
+        }
+    } else {
+        "no port has an entry".into()
     };
     gateway.set_offload(false);
     fastpath::load::give_up(ports.iter_mut().map(|(_, port)| port), &config.system.state_dir);
     Err(Box::new(FastPathStatus::off(off, plan)))
-}
-
-fn random_seed() -> io::Result<[u8; 32]> {
-    let mut seed = [0; 32];
-    rustix::rand::getrandom(&mut seed, rustix::rand::GetRandomFlags::empty())?;
-    Ok(seed)
 }
 
 /// How long clients may take for what they are still to get when the gateway has stopped.

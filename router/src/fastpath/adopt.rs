@@ -4,8 +4,10 @@
 //! known again, or no longer carried, is left out.
 
 use std::collections::HashMap;
+use std::hash::Hasher as _;
 use std::net::IpAddr;
 
+use fnv::FnvHasher;
 use genkan_netstack::forward::offload::{Ends, FlowHandle, NextHop, OffloadedFlow};
 use genkan_netstack::id::{Family, Interface, Mac, PortId};
 
@@ -38,10 +40,11 @@ pub struct Names {
 
 /// The identity of an interface: of its kind and name in the configuration (FNV-1a, 64 bits).
 pub fn identity(kind: &str, name: &str) -> u64 {
-    let octets = kind.bytes().chain([b'.']).chain(name.bytes());
-    octets.fold(0xcbf2_9ce4_8422_2325, |hash, octet| {
-        (hash ^ u64::from(octet)).wrapping_mul(0x0000_0100_0000_01b3)
-    })
+    let mut hash = FnvHasher::default();
+    for part in [kind, ".", name] {
+        hash.write(part.as_bytes());
+    }
+    hash.finish()
 }
 
 /// The directions of flows that are carried by what an earlier run left. Two of one flow bear the same handle, which means

@@ -8,7 +8,7 @@ use std::collections::HashMap;
 use std::net::IpAddr;
 
 use bytemuck::Zeroable as _;
-use genkan_netstack::forward::offload::{Carried, FlowHandle, NextHop, Offload, OffloadedFlow};
+use genkan_netstack::forward::offload::{Carried, Ends, FlowHandle, NextHop, Offload, OffloadedFlow};
 use genkan_netstack::forward::{Session, Usage};
 use genkan_netstack::id::{Family, Interface, LanId, Mac, PortId, WanId};
 use genkan_netstack::time::{Duration, Instant};
@@ -361,9 +361,7 @@ impl<M: Maps> Mirror<M> {
             ingress_port: flow.ingress_port.0,
             ..Course::default()
         };
-        let ports = |ends: &genkan_netstack::forward::offload::Ends| {
-            [ends.source.1.to_be_bytes(), ends.destination.1.to_be_bytes()]
-        };
+        let ports = |ends: &Ends| [ends.source.1.to_be_bytes(), ends.destination.1.to_be_bytes()];
         let put = match (flow.before.source.0, flow.before.destination.0) {
             (IpAddr::V4(source), IpAddr::V4(destination)) => {
                 let (IpAddr::V4(new_source), IpAddr::V4(new_destination)) =

@@ -7,10 +7,13 @@
 //! and everything else to take away.
 
 use std::fs;
+use std::hash::Hasher as _;
 use std::io;
 use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::fs::{MetadataExt as _, symlink};
 use std::path::{Path, PathBuf};
+
+use fnv::FnvHasher;
 
 use super::layout::LAYOUT;
 use crate::sys::bpf;
@@ -156,9 +159,9 @@ fn instance(path: &Path) -> String {
     }
     if name.len() > LONGEST {
         // Too long for a file's name: the end tells more than the beginning, and a hash (FNV-1a) tells it from others.
-        let hash = name.bytes().fold(0xcbf2_9ce4_8422_2325u64, |hash, octet| {
-            (hash ^ u64::from(octet)).wrapping_mul(0x0000_0100_0000_01b3)
-        });
+        let mut hash = FnvHasher::default();
+        hash.write(name.as_bytes());
+        let hash = hash.finish();
         let end = name.split_off(name.len() - (LONGEST - 17));
         return format!("{hash:016x}-{end}");
     }

@@ -7,9 +7,11 @@
 //! target.
 
 use std::collections::BTreeSet;
+use std::hash::Hasher as _;
 use std::net::Ipv4Addr;
 use std::path::{Path, PathBuf};
 
+use fnv::FnvHasher;
 use genkan_netstack::frame::Frame;
 use genkan_netstack::id::{Ipv4Cidr, Mac, PortId, SubscriberId};
 use genkan_netstack::machine::Cx;
@@ -60,9 +62,9 @@ impl Seeds {
     fn add(&self, target: &str, parts: &[&[u8]]) {
         let bytes = parts.concat();
         let folder = self.folder.join(target);
-        let name = bytes.iter().fold(0xcbf2_9ce4_8422_2325_u64, |hash, octet| {
-            (hash ^ u64::from(*octet)).wrapping_mul(0x0100_0000_01b3)
-        });
+        let mut hash = FnvHasher::default();
+        hash.write(&bytes);
+        let name = hash.finish();
         let written = std::fs::create_dir_all(&folder)
             .and_then(|()| std::fs::write(folder.join(format!("seed-{name:016x}")), bytes));
         if let Err(error) = written {

@@ -19,7 +19,7 @@ use serde_json::Value;
 
 use super::{Step, far};
 use crate::control;
-use crate::sys::netns;
+use crate::sys::{netns, random};
 
 pub(super) const FAR_ADDRESS: Ipv4Addr = Ipv4Addr::new(203, 0, 113, 2);
 pub(super) const FAR_ADDRESS_V6: Ipv6Addr = Ipv6Addr::new(0x2001, 0xdb8, 0xffff, 0, 0, 0, 0, 2);
@@ -243,9 +243,7 @@ impl Lab {
     }
 
     fn write_files(&self) -> io::Result<()> {
-        let mut random = [0u8; 8];
-        rustix::rand::getrandom(&mut random, rustix::rand::GetRandomFlags::empty())?;
-        let password: String = random.iter().map(|octet| format!("{octet:02x}")).collect();
+        let password: String = random::<8>()?.iter().map(|octet| format!("{octet:02x}")).collect();
         let directory = self.directory.display().to_string();
         for (name, mode, text) in [
             ("isp.toml", 0o644, ISP_TOML),
