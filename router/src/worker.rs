@@ -38,6 +38,9 @@ const RETRY_TRANSMIT: Duration = Duration::from_millis(1);
 /// Time between two looks at ports in trouble.
 const LOOK_AFTER_PORTS: Duration = Duration::from_secs(1);
 
+/// Least time between two looks whether taps are where they were.
+const LOOK_FOR_TAPS: Duration = Duration::from_millis(100);
+
 /// Longest wait for full devices at the end.
 const PATIENCE_AT_THE_END: Duration = Duration::from_millis(500);
 
@@ -102,6 +105,8 @@ pub struct Worker {
     lines: Vec<Line>,
     /// When ports in trouble are looked after next.
     look: Instant,
+    /// When taps are looked for next.
+    look_for_taps: Instant,
     clock: Clock,
     epoll: Epoll,
     wake: Arc<EventFd>,
@@ -134,8 +139,20 @@ impl Worker {
         let recorder = Recorder::default();
         let look = clock.now();
         let log = EventLog::default();
-        let worker =
-            Worker { gateway, lines, look, clock, epoll, wake, commands, recorder, log, state, fast_path };
+        let worker = Worker {
+            gateway,
+            lines,
+            look,
+            look_for_taps: look,
+            clock,
+            epoll,
+            wake,
+            commands,
+            recorder,
+            log,
+            state,
+            fast_path,
+        };
         Ok((worker, handle))
     }
 
@@ -179,6 +196,7 @@ impl Worker {
                 fast_path.pause(!self.recorder.is_idle());
                 fast_path.look(now, &mut self.gateway);
             }
+            self.look_for_taps(now);
             self.transmit();
             self.look_after_ports(now);
             self.report();
@@ -203,6 +221,20 @@ impl Worker {
             }
         }
         self.look = now + LOOK_AFTER_PORTS;
+    }
+
+    /// Whether taps are still where the kernel path reaches them.
+    fn look_for_taps(&mut self, now: Instant) {
+        let Ok(fast_path) = &mut self.fast_path else { return };
+        if now < self.look_for_taps {
+            return;
+        }
+        for (number, line) in (0..).zip(&mut self.lines) {
+            if let Some(port @ Port::Tap(_)) = line.port() {
+                fast_path.look_for(number, port);
+            }
+        }
+        self.look_for_taps = now + LOOK_FOR_TAPS;
     }
 
     /// How long there is nothing to do.

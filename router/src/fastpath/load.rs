@@ -221,21 +221,13 @@ impl Kernel {
         let Some(index) = port.index() else {
             return Attached { entry: Entry::None, why: Some("there is no device".into()) };
         };
-        if !port.is_here() {
-            let why = "its device is in another network namespace".to_owned();
-            return Attached { entry: Entry::None, why: Some(why) };
-        }
         if self.pins.is_none() || self.attached.get(&number).is_some_and(|old| old.index != index) {
             self.detach(number);
         }
         let mut links = Vec::new();
         if wanted.xdp() {
-            match self.hook(index, XDP, Hook::Xdp, "xdp").and_then(|link| {
-                self.exits
-                    .set(number.into(), index.cast_unsigned(), None, 0)
-                    .map_err(|error| refused(&error))?;
-                Ok(link)
-            }) {
+            let exit = self.set_exit(number, index.cast_unsigned()).map_err(|error| refused(&error));
+            match exit.and_then(|()| self.hook(index, XDP, Hook::Xdp, "xdp")) {
                 Ok(link) => links.push(link),
                 Err(error) => {
                     why = Some(format!("native XDP is refused ({error})"));
@@ -326,7 +318,7 @@ impl Kernel {
         bpf::run(self.program(name).map_err(io::Error::other)?, arrival, frame, after, 1)
     }
 
-    /// Takes the programs off a port whose device is gone.
+    /// Takes the programs off a port whose device is gone. The kernel takes the device out of `exits` itself.
     pub fn detach(&mut self, number: u16) {
         let Some(attachment) = self.attached.remove(&number) else { return };
         for path in attachment.links.iter().filter_map(|(_, path)| path.as_deref()) {
@@ -412,11 +404,6 @@ impl Kernel {
             let Some(sample) = self.samples.next() else { return };
             show(&sample);
         }
-    }
-
-    /// Readable while there are samples.
-    pub fn samples_fd(&self) -> BorrowedFd<'_> {
-        self.samples.as_fd()
     }
 }
 

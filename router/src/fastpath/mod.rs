@@ -17,7 +17,6 @@ pub mod sampler;
 pub mod table;
 
 use std::collections::{BTreeMap, HashMap};
-use std::io;
 
 use genkan_config::Config;
 use genkan_netstack::forward::offload::Carried;
@@ -36,6 +35,7 @@ use self::plan::{Entry, Planned};
 use self::sampler::{Sample, Samples};
 use self::table::Table;
 use crate::port::{Port, Spec};
+use crate::sys::random;
 
 pub use crate::sys::bpf::{Arrival, Ran, run};
 pub use crate::sys::shared::SharedMemory;
@@ -63,6 +63,8 @@ const MEMORY_PART: u64 = 8;
 const ADJACENCIES: u32 = 16_384;
 /// Octets of samples that may wait.
 const SAMPLE_RING: u32 = 256 << 10;
+/// Why a tap is not carried.
+const ELSEWHERE: &str = "its device is in another network namespace";
 /// Most subscribers whose sessions the kernel half knows.
 const SUBSCRIBERS: u16 = 16_384;
 
@@ -72,7 +74,7 @@ pub struct FastPath {
     /// What the kernel half is told of each port; the device's number is filled in.
     records: Vec<PortRecord>,
     ports: Vec<PortFastPath>,
-    wanted: Vec<Entry>,
+    plan: Vec<Planned>,
     /// Ports by their devices' numbers.
     devices: HashMap<u32, PortId>,
     links: Links,
@@ -135,7 +137,8 @@ impl FastPath {
             wans: number(settings.wans.len()),
             subscribers: if settings.concentrators.is_empty() { 0 } else { SUBSCRIBERS },
         };
-        let seed = random().map_err(|error| format!("the kernel gives no randomness: {error}"))?;
+        let seed = random::<16>().map_err(|error| format!("the kernel gives no randomness: {error}"))?;
+        let seed = bytemuck::cast(seed);
         let options = Options { seed, sample_mask: SAMPLE_MASK };
         let (kernel, tables) = Kernel::load(&sizes(settings, links), &options, pins.as_ref())?;
         let mirror = Mirror::new(
@@ -146,16 +149,11 @@ impl FastPath {
             links,
             |interface| identity(settings, interface),
         );
-        let described = |planned: &Planned| PortFastPath {
-            port: planned.port.clone(),
-            entry: Entry::None,
-            why: planned.why.clone(),
-        };
         let mut fast_path = FastPath {
             mirror,
             records: records(settings, links),
-            ports: plan.iter().map(described).collect(),
-            wanted: plan.iter().map(|planned| planned.entry).collect(),
+            ports: plan.iter().map(PortFastPath::from).collect(),
+            plan: plan.to_vec(),
             devices: HashMap::new(),
             links,
             samples: Samples::default(),
@@ -165,7 +163,7 @@ impl FastPath {
             next_sweep: now + SWEEP,
             carried: Vec::new(),
         };
-        for (number, (_, port)) in (0..).zip(ports.iter()) {
+        for (number, (_, port)) in (0..).zip(ports.iter_mut()) {
             fast_path.announce(number, port);
         }
         gateway.set_offload(true);
@@ -198,10 +196,23 @@ impl FastPath {
         );
     }
 
+    /// What is planned for a port.
+    fn wanted(&self, number: u16) -> Entry {
+        self.plan.get(usize::from(number)).map(|planned| planned.entry).unwrap_or_default()
+    }
+
+    /// The kernel half knows of the port's device.
+    fn is_announced(&self, number: u16) -> bool {
+        self.devices.values().any(|port| port.0 == number)
+    }
+
     /// Tells the kernel half of a port and its device, before any flow uses it.
-    fn announce(&mut self, number: u16, port: &Port) {
-        let wanted = self.wanted.get(usize::from(number)).copied().unwrap_or_default();
-        let (Some(index), Some(record)) = (port.index(), self.records.get_mut(usize::from(number))) else {
+    fn announce(&mut self, number: u16, port: &mut Port) {
+        let wanted = self.wanted(number);
+        let place = usize::from(number);
+        let (Some(index), Some(record), Some(status)) =
+            (port.index(), self.records.get_mut(place), self.ports.get_mut(place))
+        else {
             return;
         };
         let ifindex = index.cast_unsigned();
@@ -209,10 +220,12 @@ impl FastPath {
         if wanted == Entry::None {
             return;
         }
+        if !port.is_here() {
+            status.why = ELSEWHERE.into();
+            return;
+        }
         if let Err(error) = self.mirror.maps().set_port(&shown(record, self.paused)) {
-            if let Some(status) = self.ports.get_mut(usize::from(number)) {
-                status.why = error;
-            }
+            status.why = error;
             return;
         }
         self.devices.insert(ifindex, PortId(number));
@@ -220,15 +233,16 @@ impl FastPath {
     }
 
     fn attach(&mut self, number: u16, port: &mut Port) {
-        let wanted = self.wanted.get(usize::from(number)).copied().unwrap_or_default();
-        let is_announced = self.devices.values().any(|port| port.0 == number);
-        if wanted == Entry::None || !is_announced {
+        let wanted = self.wanted(number);
+        if wanted == Entry::None || !self.is_announced(number) {
             return;
         }
         let Attached { entry, why } = self.mirror.maps().attach(number, port, wanted);
         self.mirror.set_device(PortId(number), device(port, entry));
-        let Some(status) = self.ports.get_mut(usize::from(number)) else { return };
+        let place = usize::from(number);
+        let (Some(status), Some(planned)) = (self.ports.get_mut(place), self.plan.get(place)) else { return };
         status.entry = entry;
+        status.why = planned.why.clone();
         if let Some(why) = why {
             warn!("port {}: {why}", status.port);
             status.why = why;
@@ -247,6 +261,24 @@ impl FastPath {
         self.devices.retain(|_, port| port.0 != number);
         self.mirror.set_device(PortId(number), None);
         self.mirror.maps().detach(number);
+    }
+
+    /// A tap may be given to another network namespace at any time. Programs that run in one do not reach the other's
+    /// devices, so it leaves the kernel path until it is back.
+    pub fn look_for(&mut self, number: u16, port: &mut Port) {
+        if self.wanted(number) == Entry::None {
+            return;
+        }
+        match (self.is_announced(number), port.is_here()) {
+            (true, false) => {
+                self.port_lost(number);
+                let Some(status) = self.ports.get_mut(usize::from(number)) else { return };
+                (status.entry, status.why) = (Entry::None, ELSEWHERE.into());
+                info!("port {}: its traffic leaves the kernel path: {ELSEWHERE}", status.port);
+            }
+            (false, true) => self.port_opened(number, port),
+            _ => {}
+        }
     }
 
     /// While a capture runs everything goes through user space, where frames are shown. Flows stay handed over.
@@ -327,8 +359,9 @@ impl FastPath {
         }
     }
 
-    /// Lets the kernel half go on without us.
-    pub fn leave(self) {
+    /// Lets the kernel half go on without us, also when a capture was running.
+    pub fn leave(mut self) {
+        self.pause(false);
         self.mirror.into_maps().leave();
     }
 }
@@ -336,12 +369,15 @@ impl FastPath {
 impl FastPathStatus {
     /// That of a gateway without one.
     pub fn off(why: String, plan: &[Planned]) -> FastPathStatus {
-        let ports = plan.iter().map(|planned| PortFastPath {
-            port: planned.port.clone(),
-            entry: Entry::None,
-            why: planned.why.clone(),
-        });
-        FastPathStatus { off: Some(why), ports: ports.collect(), ..FastPathStatus::default() }
+        let ports = plan.iter().map(PortFastPath::from).collect();
+        FastPathStatus { off: Some(why), ports, ..FastPathStatus::default() }
+    }
+}
+
+/// Until its programs are attached.
+impl From<&Planned> for PortFastPath {
+    fn from(planned: &Planned) -> PortFastPath {
+        PortFastPath { port: planned.port.clone(), entry: Entry::None, why: planned.why.clone() }
     }
 }
 
@@ -435,12 +471,6 @@ fn coarse_time() -> u32 {
     let now = rustix::time::clock_gettime(rustix::time::ClockId::MonotonicCoarse);
     let nanoseconds = now.tv_sec.cast_unsigned() * 1_000_000_000 + now.tv_nsec.cast_unsigned();
     (nanoseconds >> mirror::UNIT_BITS) as u32
-}
-
-fn random() -> io::Result<[u64; 2]> {
-    let mut seed = [0; 16];
-    rustix::rand::getrandom(&mut seed, rustix::rand::GetRandomFlags::empty())?;
-    Ok(bytemuck::cast(seed))
 }
 
 fn number(count: usize) -> u16 {

@@ -9,10 +9,12 @@
 //! [`remove_left`], it vanishes.
 
 use std::fs;
+use std::hash::Hasher as _;
 use std::io::{self, IoSlice, IoSliceMut};
 use std::os::fd::BorrowedFd;
 use std::path::{Path, PathBuf};
 
+use fnv::FnvHasher;
 use genkan_netstack::frame::{Batch, Checksum, Frame, Pool};
 use genkan_netstack::id::Mac;
 
@@ -103,6 +105,10 @@ impl Tap {
     /// Gives it up; when it is one that stays, it stays.
     pub(super) fn leave(mut self) {
         self.note = None;
+    }
+
+    pub(super) fn is_here(&mut self) -> bool {
+        link::by_index(&mut self.netlink, self.index).is_ok_and(|link| link.name == self.name)
     }
 
     pub(super) fn index(&self) -> i32 {
@@ -291,10 +297,10 @@ fn raise_mtu(netlink: &mut Netlink, link: &Link, wanted: Option<u16>) -> Option<
 
 /// A locally administered address that depends on the device's name alone (FNV-1a, 64 bits).
 fn stable_mac(name: &str) -> Mac {
-    let hash = b"genkan:".iter().chain(name.as_bytes()).fold(0xcbf2_9ce4_8422_2325u64, |hash, octet| {
-        (hash ^ u64::from(*octet)).wrapping_mul(0x0000_0100_0000_01b3)
-    });
-    let [a, b, c, d, e, ..] = hash.to_be_bytes();
+    let mut hash = FnvHasher::default();
+    hash.write(b"genkan:");
+    hash.write(name.as_bytes());
+    let [a, b, c, d, e, ..] = hash.finish().to_be_bytes();
     Mac([0x02, a, b, c, d, e])
 }
 
