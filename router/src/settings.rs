@@ -9,7 +9,7 @@ use genkan_netstack::settings::{
     Concentrator, Lan, LanPrefix, Port, PortForward, Rule, Settings, Uplink, Vlan, Wan, WanIpv6,
 };
 
-use crate::fastpath::plan::Entry;
+use crate::fastpath::entry::Entry;
 use crate::port::{Device, Port as OpenPort, Spec};
 
 /// Octets of an Ethernet payload that PPPoE and PPP take for themselves (RFC 2516 §7).

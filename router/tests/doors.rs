@@ -4,10 +4,11 @@
 use std::path::Path;
 use std::time::{Duration, Instant};
 
+use genkan::fastpath::entry::Entry;
 use genkan::fastpath::layout::{self, VERDICTS};
 use genkan::fastpath::load::{self, Kernel, Left, Options, Sizes};
 use genkan::fastpath::pins::Pins;
-use genkan::fastpath::plan::{self, Entry, Planned};
+use genkan::fastpath::plan::{self, Planned};
 use genkan::poll::Epoll;
 use genkan::port::{self, Port, Spec};
 use genkan_config::Config;

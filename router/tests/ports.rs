@@ -11,7 +11,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant, SystemTime};
 
 use genkan::capture::{Direction, Filter, Interface, Recorder, Selection, Writer};
-use genkan::fastpath::plan::Entry;
+use genkan::fastpath::entry::Entry;
 use genkan::netns;
 use genkan::poll::Epoll;
 use genkan::port::{self, Device, Port, Presence, Spec};

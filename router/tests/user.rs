@@ -50,7 +50,7 @@ fn in_a_network_of_its_own() {
             wanted_mtu: None,
             promiscuous: true,
             state_dir: PathBuf::from("/run/genkan"),
-            entry: genkan::fastpath::plan::Entry::None,
+            entry: genkan::fastpath::entry::Entry::None,
             pins: None,
         };
         drop(netns::run(namespace, || Port::open(&spec)).unwrap().unwrap());

@@ -18,12 +18,13 @@ use aya::{Ebpf, EbpfLoader};
 use genkan_netstack::forward::Usage;
 use tracing::warn;
 
+use super::entry::Entry;
 use super::layout::{
     Adjacency, Flow4, Flow6, Link as LinkRecord, PORT_SLOTS, Port as PortRecord, QUEUES, SessionKey, VERDICTS,
 };
 use super::mirror;
-use super::pins::{FILE_SYSTEM, Pins, remove_file};
-use super::plan::{Entry, Planned};
+use super::pins::{FILE_SYSTEM, Pins, pinned_or_new, remove_file};
+use super::plan::Planned;
 use super::table::buckets;
 use super::{OBJECT, SharedMemory, adopt};
 use crate::port::{Miss, Port, Spec};
@@ -550,25 +551,6 @@ pub fn give_up<'a>(ports: impl Iterator<Item = &'a mut Port>, state_dir: &Path) 
     if let Err(error) = flush(state_dir) {
         warn!("what an earlier run left in the kernel cannot be taken away: {error}");
     }
-}
-
-/// The link pinned at `path`, if it is still one to this device, with the program exchanged; otherwise a new one, pinned
-/// there.
-pub(crate) fn pinned_or_new(
-    program: BorrowedFd<'_>,
-    index: i32,
-    hook: Hook,
-    path: &Path,
-) -> io::Result<Link> {
-    if let Ok(link) = Link::pinned(path) {
-        if link.device().is_ok_and(|device| device == index) && link.update(program).is_ok() {
-            return Ok(link);
-        }
-        remove_file(path)?;
-    }
-    let link = Link::create(program, index, hook)?;
-    link.pin(path)?;
-    Ok(link)
 }
 
 fn load_program(programs: &mut Ebpf, name: &str) -> Result<(), ProgramError> {

@@ -1,6 +1,6 @@
 //! The kernel path: established traffic is carried in the kernel, by the same sessions and flows, with the same rewrites.
 //!
-//! - `plan` says which port gets which entry, and why.
+//! - `plan` says which port gets which `entry`, and why.
 //! - `load` puts the kernel half (`bpf/`) into the kernel, and finds what an earlier run left there (`pins`).
 //! - `mirror` keeps its maps (`layout`, `table`) as the Forwarder says; `adopt` reads those of an earlier run.
 //! - `sampler` compares a share of what it carries with what user space would have made of it.
@@ -8,6 +8,7 @@
 //! [`FastPath`] is all of that for the data thread, which has it work between batches.
 
 pub mod adopt;
+pub mod entry;
 pub mod layout;
 pub mod load;
 pub mod mirror;
@@ -27,11 +28,12 @@ use genkan_netstack::time::{Duration, Instant};
 use serde::Serialize;
 use tracing::{info, warn};
 
+use self::entry::Entry;
 use self::layout::{NO_LINK, Port as PortRecord, VERDICTS};
 use self::load::{Attached, Kernel, Left, Options, Sizes};
 use self::mirror::{Device, Links, Mirror};
 use self::pins::Pins;
-use self::plan::{Entry, Planned};
+use self::plan::Planned;
 use self::sampler::{Sample, Samples};
 use self::table::Table;
 use crate::port::{Port, Spec};

@@ -9,6 +9,7 @@
 use std::fs;
 use std::hash::Hasher as _;
 use std::io;
+use std::os::fd::BorrowedFd;
 use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::fs::{MetadataExt as _, symlink};
 use std::path::{Path, PathBuf};
@@ -16,7 +17,7 @@ use std::path::{Path, PathBuf};
 use fnv::FnvHasher;
 
 use super::layout::LAYOUT;
-use crate::sys::bpf;
+use crate::sys::bpf::{self, Hook, Link};
 
 /// Where the BPF file system is.
 pub const FILE_SYSTEM: &str = "/sys/fs/bpf";
@@ -135,6 +136,25 @@ pub fn remove_file(path: &Path) -> io::Result<()> {
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
         other => other,
     }
+}
+
+/// The link pinned at `path`, if it is still one to this device, with the program exchanged; otherwise a new one, pinned
+/// there.
+pub(crate) fn pinned_or_new(
+    program: BorrowedFd<'_>,
+    index: i32,
+    hook: Hook,
+    path: &Path,
+) -> io::Result<Link> {
+    if let Ok(link) = Link::pinned(path) {
+        if link.device().is_ok_and(|device| device == index) && link.update(program).is_ok() {
+            return Ok(link);
+        }
+        remove_file(path)?;
+    }
+    let link = Link::create(program, index, hook)?;
+    link.pin(path)?;
+    Ok(link)
 }
 
 /// The number of a generation, whatever its layout.

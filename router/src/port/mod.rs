@@ -23,8 +23,8 @@ use genkan_netstack::id::Mac;
 use serde::Serialize;
 use tracing::warn;
 
+use crate::fastpath::entry::Entry;
 use crate::fastpath::pins::Pins;
-use crate::fastpath::plan::Entry;
 use crate::sys::ethtool;
 use crate::sys::netlink::Netlink;
 

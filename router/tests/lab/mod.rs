@@ -4,8 +4,8 @@
 use std::path::PathBuf;
 use std::process::Command;
 
+use genkan::fastpath::entry::Entry;
 use genkan::fastpath::load;
-use genkan::fastpath::plan::Entry;
 use genkan::netns;
 use genkan::port::{Device, Port, Spec};
 

@@ -16,8 +16,7 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
-use crate::fastpath::load::pinned_or_new;
-use crate::fastpath::pins::{Pins, remove_file};
+use crate::fastpath::pins::{Pins, pinned_or_new, remove_file};
 use crate::sys::bpf::{self, Hook, Link};
 use crate::sys::netlink::{Body, Netlink};
 

@@ -441,7 +441,7 @@ mod tests {
     use std::process::Command;
 
     use super::*;
-    use crate::fastpath::plan::Entry;
+    use crate::fastpath::entry::Entry;
     use crate::port::Device;
     use crate::sys::netns;
 
