@@ -20,8 +20,9 @@ pub const LARGE: usize = HEADROOM + 65_536 + 256;
 #[derive(Debug, Clone)]
 pub struct Frame {
     buffer: Box<[u8]>,
-    start: usize,
-    end: usize,
+    // In four octets: a sum with a length never overflows, and the compiler knows.
+    start: u32,
+    end: u32,
     /// What the sender left undone.
     pub offload: Offload,
 }
@@ -29,11 +30,11 @@ pub struct Frame {
 impl Frame {
     /// An empty frame in a buffer of `capacity` octets, [`HEADROOM`] of them in front.
     pub fn with_capacity(capacity: usize) -> Self {
-        let capacity = capacity.max(HEADROOM);
+        let capacity = capacity.clamp(HEADROOM, u32::MAX as usize);
         Frame {
             buffer: vec![0; capacity].into_boxed_slice(),
-            start: HEADROOM,
-            end: HEADROOM,
+            start: HEADROOM as u32,
+            end: HEADROOM as u32,
             offload: Offload::default(),
         }
     }
@@ -47,24 +48,25 @@ impl Frame {
 
     /// Empties the frame and restores its headroom.
     pub fn reset(&mut self) {
-        self.start = HEADROOM;
-        self.end = HEADROOM;
+        self.start = HEADROOM as u32;
+        self.end = HEADROOM as u32;
         self.offload = Offload::default();
     }
 
     /// The frame's octets.
+    #[inline(always)]
     pub fn bytes(&self) -> &[u8] {
-        self.buffer.get(self.start..self.end).unwrap_or_default()
+        self.buffer.get(self.start as usize..self.end as usize).unwrap_or_default()
     }
 
     /// The frame's octets, to change.
     pub fn bytes_mut(&mut self) -> &mut [u8] {
-        self.buffer.get_mut(self.start..self.end).unwrap_or_default()
+        self.buffer.get_mut(self.start as usize..self.end as usize).unwrap_or_default()
     }
 
     /// Number of octets in the frame.
     pub fn len(&self) -> usize {
-        self.end - self.start
+        (self.end - self.start) as usize
     }
 
     /// True when the frame has no octets.
@@ -79,21 +81,21 @@ impl Frame {
 
     /// Octets free in front.
     pub fn headroom(&self) -> usize {
-        self.start
+        self.start as usize
     }
 
     /// Octets free behind.
     pub fn tailroom(&self) -> usize {
-        self.buffer.len() - self.end
+        self.buffer.len() - self.end as usize
     }
 
     /// Prepends `count` octets and returns them to be written. `None`, and no change, when the headroom is too small.
     pub fn push(&mut self, count: usize) -> Option<&mut [u8]> {
-        let start = self.start.checked_sub(count)?;
+        let start = self.start.checked_sub(u32::try_from(count).ok()?)?;
         if !self.offload.shift(i32::try_from(count).ok()?) {
             return None;
         }
-        let pushed = self.buffer.get_mut(start..self.start)?;
+        let pushed = self.buffer.get_mut(start as usize..self.start as usize)?;
         self.start = start;
         Some(pushed)
     }
@@ -108,7 +110,7 @@ impl Frame {
         if !self.offload.shift(-delta) {
             return false;
         }
-        self.start += count;
+        self.start += count as u32;
         true
     }
 
@@ -125,17 +127,18 @@ impl Frame {
         if matches!(self.offload.checksum, Checksum::Partial { .. }) {
             return None;
         }
-        let payload = self.start.checked_add(front)?;
+        let payload = (self.start as usize).checked_add(front)?;
         let start = payload.checked_sub(N)?;
-        let end = payload.checked_add(len).filter(|&end| end <= self.end)?;
+        let end = payload.checked_add(len).filter(|&end| end <= self.end as usize)?;
         let (place, payload) = self.buffer.get_mut(start..end)?.split_first_chunk_mut::<N>()?;
         *place = header;
-        (self.start, self.end) = (start, end);
+        (self.start, self.end) = (start as u32, end as u32);
         Some(payload)
     }
 
     /// Shortens the frame to `len` octets; does nothing when it is shorter already.
     pub fn truncate(&mut self, len: usize) {
+        let len = u32::try_from(len).unwrap_or(u32::MAX);
         self.end = self.end.min(self.start.saturating_add(len));
     }
 
@@ -153,15 +156,15 @@ impl Frame {
     /// Appends `count` octets and returns them to be written (they hold stale octets until then). `None`, and no
     /// change, when the buffer has no room.
     pub fn put(&mut self, count: usize) -> Option<&mut [u8]> {
-        let end = self.end.checked_add(count)?;
-        let room = self.buffer.get_mut(self.end..end)?;
-        self.end = end;
+        let end = (self.end as usize).checked_add(count)?;
+        let room = self.buffer.get_mut(self.end as usize..end)?;
+        self.end = end as u32;
         Some(room)
     }
 
     /// The whole room behind the frame, for a port to receive into; [`Frame::put`] then claims what was written.
     pub fn spare_mut(&mut self) -> &mut [u8] {
-        self.buffer.get_mut(self.end..).unwrap_or_default()
+        self.buffer.get_mut(self.end as usize..).unwrap_or_default()
     }
 }
 
