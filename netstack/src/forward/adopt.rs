@@ -84,7 +84,7 @@ impl Forwarder {
             let flow = self.flows.get(id)?;
             let is_same = direction == Direction::Original
                 && flow.keys == Pair(there, back)
-                && flow.interfaces == Pair(course.from, course.to)
+                && flow.interfaces() == Pair(course.from, course.to)
                 && self.is_current(flow);
             return is_same.then_some(id);
         }
@@ -112,7 +112,7 @@ impl Forwarder {
 
     /// True for a flow whose packets leave by `to`, and whose answers have the key `back`.
     fn is_as_it_was(&self, id: FlowId, back: Key, to: Interface) -> bool {
-        self.flows.get(id).is_some_and(|flow| flow.keys.1 == back && flow.interfaces.1 == to)
+        self.flows.get(id).is_some_and(|flow| flow.keys.1 == back && flow.interface(Direction::Reply) == to)
     }
 
     /// The flow is open: its inside host has sent by it.
@@ -137,7 +137,7 @@ impl Forwarder {
         let ports = u32::from(from) << 16 | u32::from(to);
         let there = Key6::new(realm(course.from), course.protocol, source, destination, ports);
         if let Some((id, direction)) = self.v6.flows.find(there) {
-            let interfaces = self.v6.flows.get(id)?.interfaces;
+            let interfaces = self.v6.flows.get(id)?.interfaces();
             let is_same = direction == Direction::Original && interfaces == Pair(course.from, course.to);
             return (is_same && self.v6.renew(id)).then_some(id);
         }
@@ -153,7 +153,7 @@ impl Forwarder {
         };
         let id = self.begin6(turn, ingress, &packet).ok()?;
         let flow = self.v6.flows.get_mut(id)?;
-        if flow.interfaces.1 != course.to {
+        if flow.interface(Direction::Reply) != course.to {
             self.v6.end(id, &mut self.offloads);
             return None;
         }

@@ -13,6 +13,7 @@ use crate::forward::nat::{Inside, Life, Outside};
 use crate::forward::parse::{ACK, Carries, Packet, SYN};
 use crate::forward::refuse::Refusal;
 use crate::forward::route::{Route, is_bogon};
+use crate::forward::side::Side;
 use crate::forward::{Forwarder, Ingress, Turn};
 use crate::id::{Interface, WanId};
 use crate::ledger::DropReason;
@@ -360,8 +361,7 @@ impl Forwarder {
         };
         let flow = Flow {
             keys: Pair(packet.key, plan.back),
-            interfaces: Pair(ingress.interface, plan.out),
-            epochs: Pair(ingress.epoch, epoch),
+            sides: Pair(ingress.side(), Side::new(plan.out, epoch)),
             translated: Translated::by(plan.mappings),
             refreshes: plan.refreshes,
             confirmed: false,

@@ -46,7 +46,7 @@ impl Forwarder {
         };
 
         let (here, there) = (flow.keys.of(direction), flow.keys.of(direction.opposite()));
-        let out = flow.interfaces.of(direction.opposite());
+        let out = flow.interface(direction.opposite());
         let mtu = match self.passage(ingress, &packet, out, packet.total) {
             Ok(mtu) => mtu,
             Err(Refusal { reason, .. }) => return turn.egress.drop(frame, reason),
@@ -99,10 +99,10 @@ impl Forwarder {
         let found =
             self.flows.find(key).and_then(|(id, direction)| Some((id, direction, self.flows.get(id)?)));
         let Some((id, direction, flow)) = found else { return Err(DropReason::IcmpNoFlow) };
-        if flow.interfaces.of(direction) != ingress.interface || packet.key.destination() != embedded.source {
+        if flow.interface(direction) != ingress.interface || packet.key.destination() != embedded.source {
             return Err(DropReason::IcmpNoFlow);
         }
-        if flow.epochs.of(direction) != ingress.epoch || !self.is_current(flow) {
+        if flow.sides.of(direction).epoch() != ingress.epoch || !self.is_current(flow) {
             return Err(DropReason::StaleEpoch);
         }
         Ok((id, direction))

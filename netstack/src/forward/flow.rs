@@ -15,6 +15,7 @@ use crate::forward::handover::Handed;
 use crate::forward::key::{FlowKey, Key};
 use crate::forward::offload::SWEEP;
 use crate::forward::parse::Carries;
+use crate::forward::side::Side;
 use crate::forward::tcp::{Clock, TcpState};
 use crate::forward::wheel::Wheel;
 use crate::id::Interface;
@@ -128,10 +129,8 @@ pub(crate) struct Account<A> {
 pub(crate) struct Flow<K: FlowKey = Key> {
     /// The keys of the two directions, as packets come in.
     pub keys: Pair<K>,
-    /// What the two directions come in by; the other one is what they go out by.
-    pub interfaces: Pair<Interface>,
-    /// The epochs of those interfaces when the flow was made.
-    pub epochs: Pair<u32>,
+    /// What the two directions come in by, in its epoch when the flow was made; the other one is what they go out by.
+    pub sides: Pair<Side>,
     /// What its translation needs, besides the keys.
     pub translated: K::Translation,
     /// Which directions' packets keep the flow alive: those from inside (RFC 4787 REQ-6).
@@ -216,6 +215,17 @@ impl<K: FlowKey> Flow<K> {
                 FlowState::Udp | FlowState::Icmp | FlowState::Tcp(Established | HalfClosed(_))
             )
             && !K::is_hairpin(&self.translated)
+    }
+
+    /// What packets of `direction` come in by.
+    #[inline(always)]
+    pub fn interface(&self, direction: Direction) -> Interface {
+        self.sides.of(direction).interface()
+    }
+
+    /// What the two directions come in by.
+    pub fn interfaces(&self) -> Pair<Interface> {
+        Pair(self.sides.0.interface(), self.sides.1.interface())
     }
 
     /// For each direction: the kernel half carries it.

@@ -355,8 +355,8 @@ impl Course {
         let back = to.ends();
         Course {
             protocol: from.number(),
-            ingress: flow.interfaces.of(direction),
-            egress: flow.interfaces.of(direction.opposite()),
+            ingress: flow.interface(direction),
+            egress: flow.interface(direction.opposite()),
             before: from.ends(),
             after: Ends { source: back.destination, destination: back.source },
             deltas,

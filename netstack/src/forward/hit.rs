@@ -6,13 +6,14 @@
 //! nothing pass that the long way would not, nor pass it otherwise.
 
 use crate::forward::Forwarder;
-use crate::forward::emit::is_plain;
+use crate::forward::emit;
 use crate::forward::ingress::{DHCP_CLIENT, DHCP_SERVER};
+use crate::forward::ipv6::parse::Packet6;
 use crate::forward::link::{Carrier, PPP_IPV4};
 use crate::forward::offload::FlowHandle;
 use crate::forward::parse::{Carries, FIN, Packet, RST, SYN};
 use crate::forward::rewrite::rewrite;
-use crate::forward::way::{Arrival, family_of};
+use crate::forward::way::Arrival;
 use crate::frame::{Checksum, Frame};
 use crate::id::{Family, Interface, PortId};
 use crate::time::Instant;
@@ -43,50 +44,63 @@ impl Forwarder {
         if self.only_long_way {
             return None;
         }
-        if !is_plain(frame) {
+        if !emit::is_plain(frame) {
             return None;
         }
-        match family_of(frame.bytes())? {
-            Family::Ipv4 => self.hit4::<REHEARSAL>(moment, port, frame),
-            Family::Ipv6 => self.hit6::<REHEARSAL>(moment, port, frame),
+        let bytes = frame.bytes();
+        if let Some(from) = self.known_way(port, bytes) {
+            let arrival = self.arrive::<REHEARSAL>(moment.now, port, from, bytes)?;
+            let octets = bytes.get(arrival.front..arrival.end)?;
+            if let Some(packet) = Packet::parse_usual(octets, from.realm).filter(|packet| !is_dhcp(packet)) {
+                return self.carry::<REHEARSAL>(moment, port, arrival, packet, frame);
+            }
         }
+        self.hit_unusual::<REHEARSAL>(moment, port, frame)
     }
 
-    /// As [`Forwarder::hit`], for a frame that announces IPv4.
-    fn hit4<const REHEARSAL: bool>(
+    /// As [`Forwarder::hit`], for any frame. What that one does itself is done no otherwise: the compiler only knows more of
+    /// it.
+    #[inline(never)]
+    fn hit_unusual<const REHEARSAL: bool>(
         &mut self,
-        Moment { now, second }: Moment,
+        moment: Moment,
         port: PortId,
         frame: &mut Frame,
     ) -> Option<PortId> {
         let bytes = frame.bytes();
-        let Arrival { ingress, front, end, link } =
-            self.arrive::<REHEARSAL>(now, port, bytes, Family::Ipv4)?;
-        let packet = Packet::parse(bytes.get(front..end)?, ingress.realm).ok()?;
-        let is_plain = match packet.carries {
-            Carries::Tcp(flags) => flags & (SYN | FIN | RST) == 0,
-            Carries::Udp => !matches!(packet.key.destination_port(), DHCP_SERVER | DHCP_CLIENT),
-            // In an echo's key its type stands where the other end has its identifier.
-            Carries::IcmpQuery => packet.key.destination_port() == ECHO,
-            Carries::IcmpAnswer => packet.key.source_port() == ECHO,
-            _ => false,
-        };
-        if !is_plain || packet.is_fragment() || packet.ttl <= 1 {
-            return None;
+        let (family, from) = self.way::<REHEARSAL>(port, bytes)?;
+        let arrival = self.arrive::<REHEARSAL>(moment.now, port, from, bytes)?;
+        let octets = bytes.get(arrival.front..arrival.end)?;
+        match family {
+            Family::Ipv4 => {
+                let packet = Packet::parse(octets, from.realm).ok().filter(is_plain)?;
+                self.carry::<REHEARSAL>(moment, port, arrival, packet, frame)
+            }
+            Family::Ipv6 => {
+                let packet = Packet6::parse(octets, from.realm).ok()?;
+                self.carry6::<REHEARSAL>(moment, port, arrival, packet, frame)
+            }
         }
+    }
 
+    /// An IPv4 packet's way from where it has arrived.
+    #[inline(always)]
+    fn carry<const REHEARSAL: bool>(
+        &mut self,
+        Moment { now, second }: Moment,
+        port: PortId,
+        arrival: Arrival,
+        packet: Packet,
+        frame: &mut Frame,
+    ) -> Option<PortId> {
         let (id, flow, direction) = self.flows.find_mut(packet.key)?;
-        if !flow.is_settled()
-            || flow.interfaces.of(direction) != ingress.interface
-            || flow.epochs.of(direction) != ingress.epoch
-        {
+        if !flow.is_settled() || flow.sides.of(direction) != arrival.side {
             return None;
         }
-        let out = flow.interfaces.of(direction.opposite());
-        let epoch = flow.epochs.of(direction.opposite());
+        let out = flow.sides.of(direction.opposite());
         let translation = flow.translation(direction);
 
-        let (exit, bytes) = match out {
+        let (exit, bytes) = match out.interface() {
             Interface::Lan(lan) => {
                 let state = self.lans.get_mut(lan.index())?;
                 if packet.total > usize::from(state.mtu) {
@@ -98,24 +112,24 @@ impl Forwarder {
                     _ => state.bridge.port(now, station)?,
                 };
                 let header = Header { destination: station, source: state.mac, ethertype: ethertype::IPV4 };
-                (exit, frame.exchange(front, packet.total, header.to_bytes())?)
+                (exit, frame.exchange(arrival.front, packet.total, header.to_bytes())?)
             }
             Interface::Wan(_) | Interface::Subscriber(_) => {
-                let link = self.links.at_mut(out)?;
-                let ipv4 = link.ipv4.filter(|ipv4| ipv4.epoch == epoch)?;
+                let link = self.links.at_mut(out.interface())?;
+                let ipv4 = link.ipv4.filter(|ipv4| ipv4.epoch == out.epoch())?;
                 if packet.total > usize::from(ipv4.mtu) {
                     return None;
                 }
                 let (exit, bytes) = match &mut link.carrier {
                     Carrier::Session(pppoe) => {
                         let header = pppoe.header(packet.total, PPP_IPV4)?;
-                        (pppoe.session.port, frame.exchange(front, packet.total, header)?)
+                        (pppoe.session.port, frame.exchange(arrival.front, packet.total, header)?)
                     }
                     Carrier::Ethernet(ethernet) => {
                         let next_hop = ipv4.next_hop(translation.destination());
                         let station = ethernet.neighbours.v4.station_for::<REHEARSAL>(now, next_hop)?;
                         let header = ethernet.header(station, ethertype::IPV4).to_bytes();
-                        (ethernet.port, frame.exchange(front, packet.total, header)?)
+                        (ethernet.port, frame.exchange(arrival.front, packet.total, header)?)
                     }
                 };
                 if !REHEARSAL {
@@ -134,13 +148,30 @@ impl Forwarder {
         }
         flow.packets = flow.packets.wrapping_add(1);
         let is_due = self.offloads.on && flow.handed.is_due(direction, second);
-        if let Some(link) = link.and_then(|index| self.links.get_mut(index)) {
-            link.count_received(end.saturating_sub(front), now);
-        }
+        self.count_arrival(now, arrival, packet.total);
         if is_due {
             let flow = FlowHandle { family: Family::Ipv4, id };
             self.hand_over(Moment { now, second }, flow, direction, port);
         }
         Some(exit)
     }
+}
+
+/// True for a packet that neither begins nor ends anything, and that may go on.
+fn is_plain(packet: &Packet) -> bool {
+    let is_plain = match packet.carries {
+        Carries::Tcp(flags) => flags & (SYN | FIN | RST) == 0,
+        Carries::Udp => !is_dhcp(packet),
+        // In an echo's key its type stands where the other end has its identifier.
+        Carries::IcmpQuery => packet.key.destination_port() == ECHO,
+        Carries::IcmpAnswer => packet.key.source_port() == ECHO,
+        _ => false,
+    };
+    is_plain && !packet.is_fragment() && packet.ttl > 1
+}
+
+/// True for a datagram to the port of a DHCP server or client.
+#[inline(always)]
+fn is_dhcp(packet: &Packet) -> bool {
+    packet.carries == Carries::Udp && matches!(packet.key.destination_port(), DHCP_SERVER | DHCP_CLIENT)
 }

@@ -47,6 +47,7 @@ pub mod reset;
 mod rewrite;
 mod route;
 pub mod segment;
+mod side;
 mod tcp;
 mod way;
 mod wheel;
@@ -64,7 +65,7 @@ use alloc::vec::Vec;
 use core::net::{IpAddr, Ipv4Addr};
 
 use crate::forward::bridge::Bridge;
-use crate::forward::flow::{Account, FlowId, FlowTable, Pair};
+use crate::forward::flow::{Account, Direction, FlowId, FlowTable, Pair};
 use crate::forward::follow::Decision;
 use crate::forward::fragment::Fragments;
 use crate::forward::handover::Offloads;
@@ -77,6 +78,7 @@ use crate::forward::nat::{Inside, Nat};
 use crate::forward::neighbour::{Neighbourhood, Origin};
 use crate::forward::reassemble::Reassembler;
 use crate::forward::route::Networks;
+use crate::forward::side::Side;
 use crate::forward::way::WayIn;
 use crate::frame::{Batch, Egress, Frame};
 use crate::id::{Family, Interface, LanId, Mac, PortId, Segment, WanId};
@@ -175,6 +177,11 @@ impl Ingress {
             SessionOwner::Subscriber(subscriber) => (Interface::Subscriber(subscriber), Realm::INSIDE),
         };
         Ingress { interface, realm, epoch }
+    }
+
+    /// The side of flows that its packets come in by.
+    fn side(self) -> Side {
+        Side::new(self.interface, self.epoch)
     }
 
     /// Whose packets may fill which part of a neighbour table.
@@ -293,15 +300,16 @@ impl Forwarder {
         let role = self.ports.get(port.index()).map_or(Role::Unused, |port| port.role);
         // The frames at the front of the batch that are ready to leave, and by which port.
         let (mut ready, mut exit) = (0, None);
-        while let Some(frame) = batch.get_mut(ready) {
-            let hit = self.hit::<false>(moment, port, frame);
-            if hit != exit || hit.is_none() {
-                turn.egress.transmit_first(exit, batch, ready);
-                (ready, exit) = (0, hit);
-            }
-            match hit {
-                Some(_) => ready += 1,
-                None => {
+        loop {
+            let waiting = batch.make_contiguous().get_mut(ready..).unwrap_or_default();
+            let (count, next) = self.run(moment, port, exit, waiting);
+            ready += count;
+            turn.egress.transmit_first(exit, batch, ready);
+            match next {
+                None => return,
+                Some(Some(port)) => (ready, exit) = (1, Some(port)),
+                Some(None) => {
+                    (ready, exit) = (0, None);
                     if let Some(frame) = batch.pop_front() {
                         self.receive_one(&mut turn, port, role, frame);
                     }
@@ -312,7 +320,27 @@ impl Forwarder {
                 }
             }
         }
-        turn.egress.transmit_first(exit, batch, ready);
+    }
+
+    /// Goes on with those of `frames` that the short way sends by `exit`, up to the first other one. Says how many they are,
+    /// and of the other one by which port it is to leave, if the short way has taken it.
+    fn run(
+        &mut self,
+        moment: Moment,
+        port: PortId,
+        exit: Option<PortId>,
+        frames: &mut [Frame],
+    ) -> (usize, Option<Option<PortId>>) {
+        // No port has this number.
+        let exit = exit.map_or(u32::MAX, |exit| u32::from(exit.0));
+        let mut count = 0;
+        for frame in frames {
+            match self.hit::<false>(moment, port, frame) {
+                Some(hit) if u32::from(hit.0) == exit => count += 1,
+                hit => return (count, Some(hit)),
+            }
+        }
+        (count, None)
     }
 
     /// A frame's long way.
@@ -540,8 +568,8 @@ impl Forwarder {
             let Pair(there, back) = flow.keys;
             FlowSummary {
                 protocol: there.protocol(),
-                from: flow.interfaces.0,
-                to: flow.interfaces.1,
+                from: flow.interface(Direction::Original),
+                to: flow.interface(Direction::Reply),
                 source: (there.source().into(), there.source_port()),
                 destination: (there.destination().into(), there.destination_port()),
                 translated_source: (back.destination().into(), back.destination_port()),

@@ -99,6 +99,39 @@ impl Packet {
         })
     }
 
+    /// As [`Packet::parse`], for what nearly all packets are: UDP, or TCP that neither begins nor ends anything, in a header
+    /// without options, not a fragment, with hops left. `None` for any other, be it right or wrong.
+    #[inline(always)]
+    pub fn parse_usual(bytes: &[u8], realm: Realm) -> Option<Packet> {
+        let first = bytes.first_chunk::<MIN_HEADER>()?;
+        let total = usize::from(u16::from_be_bytes([first[2], first[3]]));
+        let flags = u16::from_be_bytes([first[6], first[7]]);
+        let (ttl, protocol) = (first[8], first[9]);
+        if first[0] != 0x45 || flags & (OFFSET_MASK | MORE_FRAGMENTS) != 0 || ttl <= 1 || !is_right(first) {
+            return None;
+        }
+        let payload = bytes.get(MIN_HEADER..total)?;
+        let &[p0, p1, p2, p3, l0, l1, ..] = payload.first_chunk::<8>()?;
+        let carries = if protocol == TCP {
+            let tcp = payload.first_chunk::<20>()?;
+            let header = usize::from(tcp[12] >> 4) << 2;
+            if tcp[13] & (SYN | FIN | RST) != 0 || header < 20 || header > payload.len() {
+                return None;
+            }
+            Carries::Tcp(tcp[13])
+        } else {
+            let len = usize::from(u16::from_be_bytes([l0, l1]));
+            if protocol != UDP || len < 8 || len > payload.len() {
+                return None;
+            }
+            Carries::Udp
+        };
+        let [.., a, b, c, d, e, f, g, h] = *first;
+        let addresses = u64::from_be_bytes([a, b, c, d, e, f, g, h]);
+        let key = Key::new(realm, protocol, addresses, u32::from_be_bytes([p0, p1, p2, p3]));
+        Some(Packet { header: MIN_HEADER, total, ttl, flags, carries, key })
+    }
+
     /// True for a part of a datagram, the first one included.
     pub fn is_fragment(&self) -> bool {
         self.flags & (OFFSET_MASK | MORE_FRAGMENTS) != 0

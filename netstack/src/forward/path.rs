@@ -49,11 +49,9 @@ impl Forwarder {
     ) -> Result<(), DropReason> {
         let found = self.flows.find(packet.key);
         let hit = found.filter(|&(id, direction)| {
-            self.flows.get(id).is_some_and(|flow| {
-                flow.interfaces.of(direction) == ingress.interface
-                    && flow.epochs.of(direction) == ingress.epoch
-                    && self.is_current(flow)
-            })
+            self.flows
+                .get(id)
+                .is_some_and(|flow| flow.sides.of(direction) == ingress.side() && self.is_current(flow))
         });
         let (id, direction) = match hit {
             Some(hit) => hit,
@@ -98,7 +96,7 @@ impl Forwarder {
         let Some(flow) = self.flows.get(id) else {
             return self.refuse(turn, ingress, packet, frame, Refusal::silent(DropReason::Internal));
         };
-        let out = flow.interfaces.of(direction.opposite());
+        let out = flow.interface(direction.opposite());
         let translation = flow.translation(direction);
         let size = match frame.offload.gso {
             None => Some(packet.total),
@@ -186,9 +184,9 @@ impl Forwarder {
     /// True while both of a flow's ends, and the address that it is translated to, are what they were.
     #[inline]
     pub(super) fn is_current(&self, flow: &Flow) -> bool {
-        let Pair(from, to) = flow.interfaces;
-        self.epoch_of(from) == Some(flow.epochs.0)
-            && self.epoch_of(to) == Some(flow.epochs.1)
+        let Pair(from, to) = flow.interfaces();
+        self.epoch_of(from) == Some(flow.sides.0.epoch())
+            && self.epoch_of(to) == Some(flow.sides.1.epoch())
             && match flow.translated.mappings {
                 // Both ends are inside, so that neither tells the epoch of the uplink between them.
                 Pair(Some(source), Some(_)) => self.is_current_hairpin(source, flow),

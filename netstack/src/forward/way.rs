@@ -1,54 +1,98 @@
 //! How routed packets come in: what the headers before an IP packet say, found once and remembered by the port.
 
 use crate::forward::ingress::PPP_AT;
+use crate::forward::key::Realm;
 use crate::forward::link::{ENCAPSULATION, Link, PPP_IPV4, PPP_IPV6};
+use crate::forward::side::Side;
 use crate::forward::{Forwarder, Ingress, Role};
 use crate::id::{Family, LanId, Mac, PortId};
 use crate::time::Instant;
 use crate::wire::ethernet::{Header, ethertype};
-use crate::wire::ipv6;
 use crate::wire::octets::u16_at;
-
-/// What the headers before an IP packet have been found to say.
-#[derive(Debug, Clone, Copy)]
-pub(super) enum WayIn {
-    /// It is for the router, from a LAN: from the one named where there are stations to be learned, on a bridge.
-    Lan { header: [u8; Header::LEN], ingress: Ingress, bridge: Option<LanId> },
-    /// It came by a session, of which this is the number.
-    Session { header: [u8; SESSION], ingress: Ingress, link: u32 },
-    /// It is for the router, from the segment of a plain uplink; this is the link's number.
-    Segment { header: [u8; Header::LEN], ingress: Ingress, link: u32 },
-}
 
 /// Octets of a frame that tell its session: Ethernet and PPPoE headers without the length.
 const SESSION: usize = Header::LEN + 4;
 
-impl WayIn {
-    /// True for a frame from the same place.
-    #[inline(always)]
-    fn is_of(&self, bytes: &[u8]) -> bool {
-        match self {
-            WayIn::Lan { header, .. } | WayIn::Segment { header, .. } => bytes.first_chunk() == Some(header),
-            WayIn::Session { header, .. } => bytes.first_chunk() == Some(header),
-        }
+/// What the headers before an IP packet have been found to say.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct WayIn {
+    front: Front,
+    from: From,
+}
+
+/// Where a packet has come from.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct From {
+    link: LinkLayer,
+    side: Side,
+    /// The realm of its addresses.
+    pub realm: Realm,
+}
+
+/// What is in front of the packet.
+#[derive(Debug, Clone, Copy)]
+enum LinkLayer {
+    /// It is for the router, from a LAN.
+    Lan,
+    /// From this one, where there are stations to be learned.
+    Bridge(LanId),
+    /// It came by a session, of which this is the number.
+    Session(u32),
+    /// It is for the router, from the segment of a plain uplink; this is the link's number.
+    Segment(u32),
+}
+
+/// The octets that all frames with a packet from the same place begin with, in three words that overlap, and which bits of the
+/// latter two belong to them: Ethernet's header, or those of Ethernet, PPPoE (without its length) and PPP.
+#[derive(Debug, Clone, Copy)]
+struct Front {
+    words: [u64; 3],
+    masks: [u64; 2],
+}
+
+/// The headers of Ethernet, PPPoE and PPP. No frame with an IP packet is shorter.
+type Head = [u8; ENCAPSULATION];
+
+impl Front {
+    const ETHERNET: [u64; 2] = [u64::from_ne_bytes([255, 255, 255, 255, 255, 255, 0, 0]), 0];
+    const SESSION: [u64; 2] = [u64::MAX, u64::from_ne_bytes([255, 255, 255, 255, 0, 0, 255, 255])];
+
+    fn new(head: &Head, masks: [u64; 2]) -> Front {
+        let [first, second, third] = words(head);
+        Front { words: [first, second & masks[0], third & masks[1]], masks }
     }
+
+    #[inline(always)]
+    fn is_of(&self, head: &Head) -> bool {
+        let [first, second, third] = words(head);
+        first == self.words[0]
+            && second & self.masks[0] == self.words[1]
+            && third & self.masks[1] == self.words[2]
+    }
+}
+
+#[inline(always)]
+fn words(head: &Head) -> [u64; 3] {
+    let word = |at: usize| {
+        let octets = head.get(at..).and_then(<[u8]>::first_chunk::<8>);
+        octets.map_or(0, |octets| u64::from_ne_bytes(*octets))
+    };
+    [word(0), word(8), word(Header::LEN)]
 }
 
 /// Where the IP packet of a frame is, and what it came in by.
 pub(super) struct Arrival {
-    /// What it came in by.
-    pub ingress: Ingress,
+    /// The side of its flow that it comes in by.
+    pub side: Side,
     /// Where it begins.
     pub front: usize,
-    /// Where it ends, or what follows it that is not of the link.
+    /// Where it ends, with what follows it.
     pub end: usize,
-    /// The number of the link whose packets are counted.
-    pub link: Option<u32>,
+    link: LinkLayer,
 }
 
 /// The family of the IP packet in a frame, by what its headers announce.
-#[inline(always)]
-pub(super) fn family_of(bytes: &[u8]) -> Option<Family> {
+fn family_of(bytes: &[u8]) -> Option<Family> {
     match u16_at(bytes, 12)? {
         ethertype::IPV4 => Some(Family::Ipv4),
         ethertype::IPV6 => Some(Family::Ipv6),
@@ -62,64 +106,77 @@ pub(super) fn family_of(bytes: &[u8]) -> Option<Family> {
 }
 
 impl Forwarder {
-    /// How a frame with a packet of `family` has come in by `port`. `None` when it is to be looked at closer. It is noted,
-    /// and the station that sent it is learned, unless `REHEARSAL`.
+    /// Where a frame has come from that begins like the last IPv4 packet's by `port`.
+    #[inline(always)]
+    pub(super) fn known_way(&self, port: PortId, bytes: &[u8]) -> Option<From> {
+        let way = self.ports.get(port.index())?.way_in.as_ref()?;
+        way.front.is_of(bytes.first_chunk()?).then_some(way.from)
+    }
+
+    /// How a frame has come in by `port`, and the family of the packet in it. `None` when it is to be looked at closer. It is
+    /// noted unless `REHEARSAL`.
+    pub(super) fn way<const REHEARSAL: bool>(
+        &mut self,
+        port: PortId,
+        bytes: &[u8],
+    ) -> Option<(Family, From)> {
+        let head = bytes.first_chunk()?;
+        let at = self.ports.get(port.index())?;
+        match (&at.way_in, &at.way_in6) {
+            (Some(way), _) if way.front.is_of(head) => Some((Family::Ipv4, way.from)),
+            (_, Some(way)) if way.front.is_of(head) => Some((Family::Ipv6, way.from)),
+            _ => self.find_way::<REHEARSAL>(port, bytes),
+        }
+    }
+
+    /// Where the packet of a frame is that has come in by `port` from there. The station that sent it is learned, unless
+    /// `REHEARSAL`.
     #[inline(always)]
     pub(super) fn arrive<const REHEARSAL: bool>(
         &mut self,
         now: Instant,
         port: PortId,
+        from: From,
         bytes: &[u8],
-        family: Family,
     ) -> Option<Arrival> {
-        let at = self.ports.get(port.index())?;
-        let known = match family {
-            Family::Ipv4 => &at.way_in,
-            Family::Ipv6 => &at.way_in6,
+        let From { link, side, .. } = from;
+        if let LinkLayer::Bridge(lan) = link
+            && !REHEARSAL
+        {
+            // To learn it twice is to learn it once.
+            let source = Mac::read(bytes.get(6..)?)?;
+            if self.lans.get_mut(lan.index())?.bridge.learn(now, source, port) {
+                self.offloads.tell_moved(lan, source, port);
+            }
+        }
+        let (front, end) = match link {
+            LinkLayer::Session(_) => {
+                (ENCAPSULATION, PPP_AT.saturating_add(usize::from(u16_at(bytes, SESSION)?)))
+            }
+            _ => (Header::LEN, bytes.len()),
         };
-        let way = match known {
-            Some(way) if way.is_of(bytes) => *way,
-            _ => self.find_way::<REHEARSAL>(port, bytes, family)?,
+        Some(Arrival { side, front, end, link })
+    }
+
+    /// A packet of `total` octets has arrived.
+    #[inline(always)]
+    pub(super) fn count_arrival(&mut self, now: Instant, arrival: Arrival, total: usize) {
+        let (link, octets) = match arrival.link {
+            LinkLayer::Lan | LinkLayer::Bridge(_) => return,
+            // What a session carries is counted as it is; a segment has padding.
+            LinkLayer::Session(link) => (link, arrival.end.saturating_sub(arrival.front)),
+            LinkLayer::Segment(link) => (link, total),
         };
-        match way {
-            WayIn::Lan { ingress, bridge, .. } => {
-                if let Some(lan) = bridge.filter(|_| !REHEARSAL) {
-                    // To learn it twice is to learn it once.
-                    let source = Mac::read(bytes.get(6..)?)?;
-                    if self.lans.get_mut(lan.index())?.bridge.learn(now, source, port) {
-                        self.offloads.tell_moved(lan, source, port);
-                    }
-                }
-                Some(Arrival { ingress, front: Header::LEN, end: bytes.len(), link: None })
-            }
-            WayIn::Session { ingress, link, .. } => {
-                let end = PPP_AT.saturating_add(usize::from(u16_at(bytes, SESSION)?));
-                Some(Arrival { ingress, front: ENCAPSULATION, end, link: Some(link) })
-            }
-            WayIn::Segment { ingress, link, .. } => {
-                // What is counted is the packet, without padding.
-                let total = match family {
-                    Family::Ipv4 => usize::from(u16_at(bytes, Header::LEN.saturating_add(2))?),
-                    Family::Ipv6 => {
-                        let payload = u16_at(bytes, Header::LEN.saturating_add(4))?;
-                        usize::from(payload).saturating_add(ipv6::HEADER)
-                    }
-                };
-                let end = Header::LEN.saturating_add(total).min(bytes.len());
-                Some(Arrival { ingress, front: Header::LEN, end, link: Some(link) })
-            }
+        if let Some(link) = self.links.get_mut(link) {
+            link.count_received(octets, now);
         }
     }
 
     /// Asks all that the long way asks of the headers before an IP packet, and spares the next frame by `port` that begins
     /// alike these questions.
     #[inline(never)]
-    fn find_way<const REHEARSAL: bool>(
-        &mut self,
-        port: PortId,
-        bytes: &[u8],
-        family: Family,
-    ) -> Option<WayIn> {
+    fn find_way<const REHEARSAL: bool>(&mut self, port: PortId, bytes: &[u8]) -> Option<(Family, From)> {
+        let family = family_of(bytes)?;
         let way = self.way_in(port, bytes, family)?;
         if !REHEARSAL {
             let at = self.ports.get_mut(port.index())?;
@@ -128,16 +185,17 @@ impl Forwarder {
                 Family::Ipv6 => at.way_in6 = Some(way),
             }
         }
-        Some(way)
+        Some((family, way.from))
     }
 
     fn way_in(&self, port: PortId, bytes: &[u8], family: Family) -> Option<WayIn> {
         let (header, _) = Header::parse(bytes)?;
+        let head = bytes.first_chunk()?;
         let at = self.ports.get(port.index())?;
         if self.bad_source(header.source).is_some() {
             return None;
         }
-        match at.role {
+        let (masks, link, ingress) = match at.role {
             Role::Lan(lan) => {
                 let state = self.lans.get(lan.index())?;
                 let is_bridge = state.ports.len() > 1;
@@ -153,10 +211,10 @@ impl Forwarder {
                     Family::Ipv4 => ingress.epoch,
                     Family::Ipv6 => self.epoch_if_up(ingress.interface)?,
                 };
-                let bridge = is_bridge.then_some(lan);
-                Some(WayIn::Lan { header: header.to_bytes(), ingress: Ingress { epoch, ..ingress }, bridge })
+                let link = if is_bridge { LinkLayer::Bridge(lan) } else { LinkLayer::Lan };
+                (Front::ETHERNET, link, Ingress { epoch, ..ingress })
             }
-            Role::Outside(_) if header.destination != at.mac => None,
+            Role::Outside(_) if header.destination != at.mac => return None,
             Role::Outside(_) if header.ethertype == ethertype::PPPOE_SESSION => {
                 let &[.., version_type, code, s0, s1] = bytes.first_chunk::<SESSION>()?;
                 if version_type != 0x11 || code != 0 {
@@ -164,16 +222,16 @@ impl Forwarder {
                 }
                 let id = u16::from_be_bytes([s0, s1]);
                 let (link, session) = self.links.by_peer(port, header.source, id)?;
-                let ingress = self.ingress_by(session, family)?;
-                Some(WayIn::Session { header: *bytes.first_chunk()?, ingress, link })
+                (Front::SESSION, LinkLayer::Session(link), self.ingress_by(session, family)?)
             }
             Role::Outside(uplink) => {
                 let (link, segment) = self.links.segment(uplink?)?;
-                let ingress = self.ingress_by(segment, family)?;
-                Some(WayIn::Segment { header: header.to_bytes(), ingress, link })
+                (Front::ETHERNET, LinkLayer::Segment(link), self.ingress_by(segment, family)?)
             }
-            Role::Unused => None,
-        }
+            Role::Unused => return None,
+        };
+        let from = From { link, side: ingress.side(), realm: ingress.realm };
+        Some(WayIn { front: Front::new(head, masks), from })
     }
 
     /// What packets of `family` by a link come in by, while it is up.

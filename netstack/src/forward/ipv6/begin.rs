@@ -12,6 +12,7 @@ use crate::forward::ipv6::parse::{ECHO_REQUEST, Packet6, is_bogon, is_link_local
 use crate::forward::key::Realm;
 use crate::forward::parse::Carries;
 use crate::forward::refuse::Refusal;
+use crate::forward::side::Side;
 use crate::forward::{Forwarder, Ingress, Turn};
 use crate::id::{Interface, WanId};
 use crate::ledger::DropReason;
@@ -178,8 +179,7 @@ impl Forwarder {
         };
         let flow = Flow {
             keys: Pair(packet.key, packet.key.reversed(realm)),
-            interfaces: Pair(ingress.interface, out),
-            epochs: Pair(ingress.epoch, epoch),
+            sides: Pair(ingress.side(), Side::new(out, epoch)),
             translated: (),
             refreshes,
             confirmed: false,

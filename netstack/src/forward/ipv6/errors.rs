@@ -56,9 +56,8 @@ impl Forwarder {
         let key = answer_to(ingress, quote).ok_or(DropReason::TransportMalformed)?;
         let found = self.v6.flows.find(key).and_then(|(id, direction)| {
             let flow = self.v6.flows.get(id)?;
-            let is_its =
-                flow.interfaces.of(direction) == ingress.interface && key.destination() == destination;
-            is_its.then(|| (id, flow.interfaces.of(direction.opposite())))
+            let is_its = flow.interface(direction) == ingress.interface && key.destination() == destination;
+            is_its.then(|| (id, flow.interface(direction.opposite())))
         });
         match found {
             Some((id, out)) if self.v6.renew(id) => Ok(out),

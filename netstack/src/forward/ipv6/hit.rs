@@ -1,6 +1,6 @@
 //! The short way of IPv6: a packet of an established flow, from port to port in one function, in its place.
 //!
-//! As for IPv4, [`Forwarder::hit6`] asks everything first and changes the frame after; what it is not made for it leaves as
+//! As for IPv4, [`Forwarder::carry6`] asks everything first and changes the frame after; what it is not made for it leaves as
 //! it was.
 
 use crate::forward::Forwarder;
@@ -16,17 +16,16 @@ use crate::id::{Family, Interface, PortId};
 use crate::wire::ethernet::{Header, ethertype};
 
 impl Forwarder {
-    /// As [`Forwarder::hit`], for a frame that announces IPv6.
-    pub(in crate::forward) fn hit6<const REHEARSAL: bool>(
+    /// An IPv6 packet's way from where it has arrived.
+    #[inline(always)]
+    pub(in crate::forward) fn carry6<const REHEARSAL: bool>(
         &mut self,
         Moment { now, second }: Moment,
         port: PortId,
+        arrival: Arrival,
+        packet: Packet6,
         frame: &mut Frame,
     ) -> Option<PortId> {
-        let bytes = frame.bytes();
-        let Arrival { ingress, front, end, link } =
-            self.arrive::<REHEARSAL>(now, port, bytes, Family::Ipv6)?;
-        let packet = Packet6::parse(bytes.get(front..end)?, ingress.realm).ok()?;
         let is_plain = match packet.carries {
             Carries::Tcp(flags) => flags & (SYN | FIN | RST) == 0,
             // Clients and servers of DHCPv6 have neighbouring ports.
@@ -40,11 +39,11 @@ impl Forwarder {
         }
 
         let (id, flow, direction) = self.v6.flows.find_mut(packet.key)?;
-        let out = flow.interfaces.of(direction.opposite());
+        let other = flow.sides.of(direction.opposite());
+        let out = other.interface();
         if !flow.is_settled()
-            || flow.interfaces.of(direction) != ingress.interface
-            || flow.epochs.of(direction) != ingress.epoch
-            || self.v6.networks.epoch_of(out) != Some(flow.epochs.of(direction.opposite()))
+            || flow.sides.of(direction) != arrival.side
+            || self.v6.networks.epoch_of(out) != Some(other.epoch())
         {
             return None;
         }
@@ -61,7 +60,7 @@ impl Forwarder {
                     _ => state.bridge.port(now, station)?,
                 };
                 let header = Header { destination: station, source: state.mac, ethertype: ethertype::IPV6 };
-                (exit, frame.exchange(front, packet.total, header.to_bytes())?)
+                (exit, frame.exchange(arrival.front, packet.total, header.to_bytes())?)
             }
             Interface::Wan(_) | Interface::Subscriber(_) => {
                 if let Interface::Wan(wan) = out
@@ -77,13 +76,13 @@ impl Forwarder {
                 let (exit, bytes) = match &mut link.carrier {
                     Carrier::Session(pppoe) => {
                         let header = pppoe.header(packet.total, PPP_IPV6)?;
-                        (pppoe.session.port, frame.exchange(front, packet.total, header)?)
+                        (pppoe.session.port, frame.exchange(arrival.front, packet.total, header)?)
                     }
                     Carrier::Ethernet(ethernet) => {
                         let next_hop = self.v6.networks.next_hop(out, packet.key.destination())?;
                         let station = ethernet.neighbours.v6.station_for::<REHEARSAL>(now, next_hop)?;
                         let header = ethernet.header(station, ethertype::IPV6).to_bytes();
-                        (ethernet.port, frame.exchange(front, packet.total, header)?)
+                        (ethernet.port, frame.exchange(arrival.front, packet.total, header)?)
                     }
                 };
                 if !REHEARSAL {
@@ -104,9 +103,7 @@ impl Forwarder {
         }
         flow.packets = flow.packets.wrapping_add(1);
         let is_due = self.offloads.on && flow.handed.is_due(direction, second);
-        if let Some(link) = link.and_then(|index| self.links.get_mut(index)) {
-            link.count_received(end.saturating_sub(front), now);
-        }
+        self.count_arrival(now, arrival, packet.total);
         if is_due {
             let flow = FlowHandle { family: Family::Ipv6, id };
             self.hand_over(Moment { now, second }, flow, direction, port);

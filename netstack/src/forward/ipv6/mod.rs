@@ -29,7 +29,7 @@ mod refuse;
 
 use core::net::Ipv6Addr;
 
-use crate::forward::flow::{Account, FlowId, FlowTable, Pair};
+use crate::forward::flow::{Account, Direction, FlowId, FlowTable, Pair};
 use crate::forward::fragment::{self, Fragments};
 use crate::forward::handover::Offloads;
 use crate::forward::ipv6::follow::Decision;
@@ -37,6 +37,7 @@ use crate::forward::ipv6::key::Key6;
 use crate::forward::ipv6::networks::Networks;
 use crate::forward::ipv6::refuse::Unanswered;
 use crate::forward::message::Update;
+use crate::forward::side::Side;
 use crate::forward::{FlowSummary, Forwarder, SWEEP};
 use crate::frame::Egress;
 use crate::machine::Cx;
@@ -89,19 +90,19 @@ impl Ipv6 {
     /// True for a flow whose ends are what they were; it is of the present epochs then.
     pub fn renew(&mut self, id: FlowId) -> bool {
         let Some(flow) = self.flows.get_mut(id) else { return false };
-        let Pair(from, to) = flow.interfaces;
+        let Pair(from, to) = flow.interfaces();
         let (Some(here), Some(there)) = (self.networks.epoch_of(from), self.networks.epoch_of(to)) else {
             return false;
         };
-        let epochs = Pair(here, there);
-        if flow.epochs == epochs {
+        let sides = Pair(Side::new(from, here), Side::new(to, there));
+        if flow.sides == sides {
             return true;
         }
         let (source, destination) = (flow.keys.0.source(), flow.keys.0.destination());
         let is_right =
             self.networks.is_end(from, source, destination) && self.networks.is_end(to, destination, source);
         if is_right {
-            flow.epochs = epochs;
+            flow.sides = sides;
         }
         is_right
     }
@@ -158,8 +159,8 @@ impl Ipv6 {
             let destination = (key.destination().into(), key.destination_port());
             FlowSummary {
                 protocol: key.protocol(),
-                from: flow.interfaces.0,
-                to: flow.interfaces.1,
+                from: flow.interface(Direction::Original),
+                to: flow.interface(Direction::Reply),
                 source,
                 destination,
                 translated_source: source,

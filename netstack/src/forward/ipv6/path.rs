@@ -39,7 +39,7 @@ impl Forwarder {
         packet: &Packet6,
     ) -> Result<(FlowId, Direction), Refusal<Icmp6Error>> {
         if let Some((id, direction)) = self.v6.flows.find(packet.key) {
-            let interface = self.v6.flows.get(id).map(|flow| flow.interfaces.of(direction));
+            let interface = self.v6.flows.get(id).map(|flow| flow.interface(direction));
             if interface == Some(ingress.interface) && self.v6.renew(id) {
                 return Ok((id, direction));
             }
@@ -58,7 +58,7 @@ impl Forwarder {
         (id, direction): (FlowId, Direction),
         mut frame: Frame,
     ) -> Result<(), DropReason> {
-        let Some(out) = self.v6.flows.get(id).map(|flow| flow.interfaces.of(direction.opposite())) else {
+        let Some(out) = self.v6.flows.get(id).map(|flow| flow.interface(direction.opposite())) else {
             return self.refuse6(turn, ingress, packet, frame, Refusal::silent(DropReason::Internal));
         };
         let size = match frame.offload.gso {
