@@ -120,6 +120,9 @@ fn render_fast_path(out: &mut String, fast_path: &Value) {
     }
     for port in list(&fast_path["ports"]) {
         let _ = writeln!(out, "{:<9} {}: {}", text(&port["port"]), text(&port["entry"]), text(&port["why"]));
+        if let Some(miss) = port["miss"].as_str() {
+            let _ = writeln!(out, "          what XDP does not carry comes by {miss}");
+        }
     }
     for (reason, punted) in fast_path["punted"].as_object().into_iter().flatten() {
         let _ = writeln!(out, "to user space {:>10}  {reason}", count(punted));

@@ -36,7 +36,7 @@ use self::pins::Pins;
 use self::plan::Planned;
 use self::sampler::{Sample, Samples};
 use self::table::Table;
-use crate::port::{Port, Spec};
+use crate::port::{Miss, Port, Spec};
 use crate::sys::random;
 
 pub use crate::sys::bpf::{Arrival, Ran, run};
@@ -120,6 +120,8 @@ pub struct PortFastPath {
     pub entry: Entry,
     /// Why.
     pub why: String,
+    /// By which way frames come to user space that XDP does not carry; `None`: there is no XDP.
+    pub miss: Option<String>,
 }
 
 impl FastPath {
@@ -241,9 +243,10 @@ impl FastPath {
         }
         let Attached { entry, why } = self.mirror.maps().attach(number, port, wanted);
         self.mirror.set_device(PortId(number), device(port, entry));
+        let miss = self.mirror.maps().miss(number).map(Miss::to_string);
         let place = usize::from(number);
         let (Some(status), Some(planned)) = (self.ports.get_mut(place), self.plan.get(place)) else { return };
-        status.entry = entry;
+        (status.entry, status.miss) = (entry, miss);
         status.why = planned.why.clone();
         if let Some(why) = why {
             warn!("port {}: {why}", status.port);
@@ -379,7 +382,8 @@ impl FastPathStatus {
 /// Until its programs are attached.
 impl From<&Planned> for PortFastPath {
     fn from(planned: &Planned) -> PortFastPath {
-        PortFastPath { port: planned.port.clone(), entry: Entry::None, why: planned.why.clone() }
+        let Planned { port, why, .. } = planned.clone();
+        PortFastPath { port, entry: Entry::None, why, miss: None }
     }
 }
 

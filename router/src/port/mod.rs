@@ -14,6 +14,7 @@ mod slot;
 mod tap;
 mod vnet;
 
+use std::fmt;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::path::{Path, PathBuf};
@@ -117,6 +118,16 @@ pub enum Miss {
     PacketSocket(String),
 }
 
+impl fmt::Display for Miss {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Miss::AfXdp(1) => f.write_str("an AF_XDP socket"),
+            Miss::AfXdp(queues) => write!(f, "AF_XDP sockets on {queues} receive queues"),
+            Miss::PacketSocket(why) => write!(f, "a packet socket: {why}"),
+        }
+    }
+}
+
 /// What has passed a port. A large segment counts as one frame.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
 pub struct Stats {
@@ -124,6 +135,8 @@ pub struct Stats {
     pub rx: u64,
     /// Octets received.
     pub rx_bytes: u64,
+    /// Of the frames received, those that came by AF_XDP sockets.
+    pub rx_xdp: u64,
     /// Frames received that could not be used: longer than the largest buffer, or with offload instructions that make
     /// no sense.
     pub rx_dropped: u64,
@@ -147,6 +160,7 @@ impl Stats {
     pub(crate) fn add(&mut self, other: Stats) {
         self.rx += other.rx;
         self.rx_bytes += other.rx_bytes;
+        self.rx_xdp += other.rx_xdp;
         self.rx_dropped += other.rx_dropped;
         self.rx_kernel_drops += other.rx_kernel_drops;
         self.tx += other.tx;

@@ -64,6 +64,7 @@ impl Queues {
                 let mut frame = pool.take(octets.len());
                 if frame.extend(octets) {
                     stats.received(&frame);
+                    stats.rx_xdp += 1;
                     batch.push_back(frame);
                 } else {
                     stats.rx_dropped += 1;
