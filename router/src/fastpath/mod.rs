@@ -16,6 +16,7 @@ pub mod pins;
 pub mod plan;
 pub mod sampler;
 pub mod table;
+mod virtio;
 
 use std::collections::{BTreeMap, HashMap};
 

@@ -13,9 +13,13 @@ use std::fmt;
 use genkan_config::schema::{Config, Device, FastPath};
 
 use super::entry::Entry;
+use super::virtio;
 use crate::port::card_xdp;
 use crate::sys::bpf;
 use crate::sys::ethtool::{self, Queues};
+
+/// The driver of virtual machines' cards.
+const VIRTIO: &str = "virtio_net";
 
 /// What was decided for a port.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -87,6 +91,10 @@ pub struct Card {
     pub driver: Option<String>,
     /// The driver runs XDP programs; `None`: the kernel is too old (before Linux 6.3) to say.
     pub xdp: Option<bool>,
+    /// Its driver runs an XDP program: that of a run before this one, as a rule. Its queues are among those in use.
+    pub attached: bool,
+    /// The machine below gives it large segments and checksums that are still to be completed, and cannot be told not to.
+    pub unfinished: bool,
     /// Its queues, when it says.
     pub queues: Option<Queues>,
 }
@@ -106,7 +114,10 @@ pub fn plan(config: &Config) -> Vec<Planned> {
 }
 
 fn look_at(device: &str) -> Card {
-    Card { driver: ethtool::driver(device).ok(), xdp: card_xdp(device), queues: ethtool::queues(device).ok() }
+    let driver = ethtool::driver(device).ok();
+    let (xdp, attached) = card_xdp(device);
+    let unfinished = driver.as_deref() == Some(VIRTIO) && virtio::gives_unfinished(device);
+    Card { driver, xdp, attached, unfinished, queues: ethtool::queues(device).ok() }
 }
 
 /// The same of any machine.
@@ -152,20 +163,29 @@ fn door(mode: FastPath, machine: &Machine, facts: &Facts) -> (Entry, String) {
     if card.xdp == Some(false) {
         return tc(format!("its driver ({driver}) has no native XDP"));
     }
+    if card.unfinished {
+        return tc(format!(
+            "its driver ({driver}) has XDP only where the host gives it whole frames (in QEMU by `ctrl_guest_offloads=on`)"
+        ));
+    }
     if mode == FastPath::Xdp {
         return (Entry::Xdp, "the configuration says `mode = \"xdp\"`".into());
     }
     if driver == "veth" {
         return tc("a veth, whose peer would send no large segments to XDP".into());
     }
-    if let Some(queues) = card.queues.filter(|_| driver == "virtio_net")
+    if let Some(queues) = card.queues.filter(|_| driver == VIRTIO && !card.attached)
         && queues.used.saturating_add(machine.processors) > queues.most
     {
         let Queues { used, most, .. } = queues;
         let processors = machine.processors;
-        return tc(format!(
-            "XDP needs a queue of its own for each of {processors} processors; {used} of {most} are in use"
-        ));
+        let few =
+            format!("a queue of its own for each of {processors} processors; {used} of {most} are in use");
+        return match machine.tcx {
+            true => (Entry::Tc, format!("XDP wants {few}")),
+            // Since Linux 5.13 the driver does without them.
+            false => (Entry::Xdp, format!("there is no TCX (Linux 6.6); XDP is slower for want of {few}")),
+        };
     }
     (Entry::Xdp, format!("its driver ({driver}) has native XDP"))
 }
@@ -179,7 +199,7 @@ mod tests {
     }
 
     fn card(device: &str, driver: &str) -> Facts {
-        let card = Card { driver: Some(driver.into()), xdp: Some(true), queues: None };
+        let card = Card { driver: Some(driver.into()), xdp: Some(true), ..Card::default() };
         Facts { port: format!("{device}-port"), device: device.into(), vlan: false, card: Some(card) }
     }
 
@@ -232,7 +252,27 @@ mod tests {
             let planned = decide(FastPath::Auto, &machine(), std::slice::from_ref(&port)).remove(0);
             assert_eq!(planned.entry, entry, "{planned}");
             assert!(entry == Entry::Xdp || planned.why.contains(&format!("{used} of {most} are in use")));
+            // Without tc it is XDP that shares a queue, or user space.
+            let old = Machine { tcx: false, ..machine() };
+            let planned = decide(FastPath::Auto, &old, std::slice::from_ref(&port)).remove(0);
+            assert_eq!(planned.entry, Entry::Xdp, "{planned}");
         }
+        // Those of a program that an earlier run left are not missing.
+        let card = port.card.as_mut().unwrap();
+        (card.attached, card.queues) = (true, Some(Queues { used: 4, most: 4, receive: 4 }));
+        assert_eq!(entries(FastPath::Auto, &machine(), &[port]), [Entry::Xdp]);
+    }
+
+    /// Lesson: the driver refuses XDP while the host leaves work to the guest.
+    #[test]
+    fn a_virtio_card_that_gets_unfinished_frames_has_no_xdp() {
+        let mut port = card("eth0", "virtio_net");
+        port.card.as_mut().unwrap().unfinished = true;
+        assert_eq!(entries(FastPath::Auto, &machine(), std::slice::from_ref(&port)), [Entry::Tc]);
+        let old = Machine { tcx: false, ..machine() };
+        let planned = decide(FastPath::Xdp, &old, &[port]).remove(0);
+        assert_eq!(planned.entry, Entry::None);
+        assert!(planned.denied && planned.why.contains("ctrl_guest_offloads=on"), "{planned}");
     }
 
     #[test]

@@ -16,8 +16,11 @@ const IFLA_TXQLEN: u16 = 13;
 const IFLA_LINKINFO: u16 = 18;
 const IFLA_STATS64: u16 = 23;
 const IFLA_LINK_NETNSID: u16 = 37;
+const IFLA_XDP: u16 = 43;
 const IFLA_MAX_MTU: u16 = 51;
 const IFLA_INFO_KIND: u16 = 1;
+const IFLA_XDP_ATTACHED: u16 = 2;
+const XDP_ATTACHED_DRV: u8 = 1;
 
 const RTA_OIF: u16 = 4;
 const RTA_MULTIPATH: u16 = 9;
@@ -52,6 +55,8 @@ pub struct Link {
     pub parent: Option<i32>,
     /// Frames for it that the kernel dropped before they were sent.
     pub tx_dropped: u64,
+    /// Its driver runs an XDP program.
+    pub xdp: bool,
 }
 
 /// The device called `name`.
@@ -82,6 +87,7 @@ fn read_link(message: &Message) -> Option<Link> {
         master: None,
         parent: None,
         tx_dropped: 0,
+        xdp: false,
     };
     let (mut elsewhere, mut peer) = (false, false);
     for (kind, value) in attributes(message.body.get(16..)?) {
@@ -97,6 +103,10 @@ fn read_link(message: &Message) -> Option<Link> {
             IFLA_LINKINFO => {
                 peer =
                     attributes(value).any(|(kind, name)| kind == IFLA_INFO_KIND && name.starts_with(b"veth"));
+            }
+            IFLA_XDP => {
+                link.xdp = attributes(value)
+                    .any(|(kind, how)| kind == IFLA_XDP_ATTACHED && how.first() == Some(&XDP_ATTACHED_DRV));
             }
             // rtnl_link_stats64: the eighth counter is tx_dropped.
             IFLA_STATS64 => {

@@ -354,10 +354,10 @@ pub fn restore(state_dir: &Path, keep: &[&str]) -> io::Result<Vec<String>> {
     nic::restore(state_dir, keep)
 }
 
-/// The driver of a card runs XDP programs itself; `None` when the kernel does not say.
-pub(crate) fn card_xdp(device: &str) -> Option<bool> {
-    let link = link::by_name(&mut Netlink::open().ok()?, device).ok()?;
-    link::native_xdp(link.index)
+/// The driver of a card can run XDP programs itself, `None` when the kernel does not say; and it runs one.
+pub(crate) fn card_xdp(device: &str) -> (Option<bool>, bool) {
+    let link = Netlink::open().and_then(|mut netlink| link::by_name(&mut netlink, device));
+    link.map_or((None, false), |link| (link::native_xdp(link.index), link.xdp))
 }
 
 /// Drops, from the end, what a queue holds beyond [`QUEUE_LIMIT`].
