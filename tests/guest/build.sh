@@ -2,19 +2,22 @@
 # Builds the guest that runs the real peers: Debian's kernel and a small initramfs with Debian's ppp, pppoe, radvd, Kea's
 # DHCPv6 server and WIDE's DHCPv6 client and server.
 #
-# usage: build.sh OUT
+# usage: build.sh OUT [PROGRAM]
 #
 # OUT/vmlinuz and OUT/initramfs.gz are the result; OUT/packages keeps what was downloaded. Nothing is done when the
-# result is newer than this folder and the packages are the ones that apt would install today.
+# result is newer than this folder and the packages are the ones that apt would install today. OUT/router/initramfs.gz
+# has PROGRAM as well, and this machine's ip and tc to look at what it does.
 set -eu
 
-out=${1:?usage: build.sh OUT}
+out=${1:?usage: build.sh OUT [PROGRAM]}
+tested=${2:+$(realpath "$2")}
 here=$(cd "$(dirname "$0")" && pwd)
 mkdir -p "$out/packages"
 out=$(cd "$out" && pwd)
 
 # The modules that the guest loads, besides what these need.
-modules="virtio_pci virtio_net virtio_console virtio_rng ppp_generic ppp_async ppp_synctty pppoe 8021q"
+modules="virtio_pci virtio_net virtio_console virtio_rng ppp_generic ppp_async ppp_synctty pppoe 8021q
+    sch_ingress cls_bpf tun"
 
 # linux-image-amd64 is an empty package that depends on the kernel of today.
 kernel=$(apt-cache depends linux-image-amd64 2>/dev/null | sed -n 's/^ *Depends: \(linux-image-[0-9].*\)$/\1/p' | head -n 1)
@@ -33,11 +36,40 @@ fresh() {
     for source in "$here"/*; do [ "$source" -nt "$out/initramfs.gz" ] && return 1; done
     return 0
 }
-if fresh; then exit 0; fi
 
-echo "guest: building from" $wanted
+# Puts the libraries that programs need into this folder. They come from this machine: it runs the same Debian.
+copy_libraries() {
+    ldd "$@" | awk '/=> not found/ { print "missing " $1 } /=> \// { print $3 } /^[ \t]*\// { print $1 }' \
+        | grep -v ':$' | sort -u | while read -r library rest; do
+        if [ "$library" = missing ]; then
+            echo "guest: this machine lacks the library $rest, which the guest's programs need" >&2
+            return 1
+        fi
+        mkdir -p ".$(dirname "$library")"
+        cp -L "$library" ".$library"
+    done
+}
+
+# An initramfs may be several archives, one after the other.
+with_program() {
+    [ -n "$tested" ] || return 0
+    mkdir -p "$root/program/usr/sbin" "$out/router"
+    chmod 755 "$root/program" "$root/program/usr" "$root/program/usr/sbin"
+    strip -o "$root/program/usr/sbin/genkan" "$tested"
+    cd "$root/program"
+    for tool in ip tc; do cp -L "$(PATH=$PATH:/usr/sbin:/sbin command -v $tool)" usr/sbin/; done
+    copy_libraries usr/sbin/*
+    find . | cpio --quiet -o -H newc | gzip -1 | cat "$out/initramfs.gz" - > "$out/router/initramfs.gz"
+}
+
 root=$(mktemp -d "$out/root.XXXXXX")
 trap 'rm -rf "$root"' EXIT INT TERM
+if fresh; then
+    with_program
+    exit 0
+fi
+
+echo "guest: building from" $wanted
 mkdir "$root/packages" "$root/initramfs"
 chmod 755 "$root" "$root/packages" "$root/initramfs"
 
@@ -83,18 +115,6 @@ for plugin in $plugins; do
     cp -L "$plugin" "$folder"
 done
 
-# Libraries come from this machine: it runs the same Debian.
-copy_libraries() {
-    ldd "$@" | awk '/=> not found/ { print "missing " $1 } /=> \// { print $3 } /^[ \t]*\// { print $1 }' \
-        | grep -v ':$' | sort -u | while read -r library rest; do
-        if [ "$library" = missing ]; then
-            echo "guest: this machine lacks the library $rest, which the guest's programs need" >&2
-            return 1
-        fi
-        mkdir -p ".$(dirname "$library")"
-        cp -L "$library" ".$library"
-    done
-}
 # shellcheck disable=SC2046 # lists of words
 copy_libraries $(printf 'usr/sbin/%s ' $programs) $(find usr/lib -name '*.so')
 
@@ -124,3 +144,4 @@ find . | cpio --quiet -o -H newc | gzip -1 > "$out/initramfs.gz.new"
 cp "$root/packages/boot/vmlinuz-$release" "$out/vmlinuz"
 mv "$out/initramfs.gz.new" "$out/initramfs.gz"
 printf '%s\n' "$wanted" > "$out/contents"
+with_program

@@ -2,6 +2,8 @@
 
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, TcpStream, UdpSocket};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::thread;
 use std::time::{Duration, Instant};
 
 use hickory_proto::op::{Message, MessageType, OpCode, Query};
@@ -138,6 +140,32 @@ pub fn echo(server: SocketAddr, line: &str) -> Result<(), String> {
     let mut back = vec![0; line.len()];
     stream.read_exact(&mut back).map_err(|error| format!("waiting for the echo: {error}"))?;
     if back == line.as_bytes() { Ok(()) } else { Err("the echo is not what was sent".into()) }
+}
+
+/// Has an echo server send back a part of the [`Blob`] again and again, ten times a second, until it is `over`. Counts
+/// `rounds`. Returns the hashes of what was sent and of what came back.
+pub fn converse(
+    mut stream: TcpStream,
+    over: &AtomicBool,
+    rounds: &AtomicU64,
+) -> Result<(String, String), String> {
+    stream.set_read_timeout(Some(PATIENCE)).map_err(say)?;
+    stream.set_nodelay(true).map_err(say)?;
+    let mut part = Vec::new();
+    Blob::default().write(4000, &mut part).map_err(say)?;
+    let (mut sent, mut got, mut back) = (Hash::default(), Hash::default(), vec![0; part.len()]);
+    while !over.load(Ordering::Relaxed) {
+        let say = |error: io::Error| format!("round {}: {error}", rounds.load(Ordering::Relaxed));
+        // No two rounds are the same.
+        part.rotate_left(1);
+        stream.write_all(&part).map_err(say)?;
+        stream.read_exact(&mut back).map_err(say)?;
+        sent.write_all(&part).map_err(say)?;
+        got.write_all(&back).map_err(say)?;
+        rounds.fetch_add(1, Ordering::Relaxed);
+        thread::sleep(Duration::from_millis(100));
+    }
+    Ok((sent.hex(), got.hex()))
 }
 
 /// Sends `count` datagrams of `size` octets to an echo server, a few at a time, and returns how many came back whole.

@@ -27,9 +27,15 @@ impl EthernetIsp {
     /// Builds it, with a cable to `wan0` of `router`.
     #[track_caller]
     pub fn new(router: &Namespace) -> EthernetIsp {
+        EthernetIsp::cabled(|isp| veth((router, "wan0"), (isp, "access0")))
+    }
+
+    /// Builds it; `lay` lays the cable that ends in its `access0`.
+    #[track_caller]
+    pub fn cabled(lay: impl FnOnce(&Namespace)) -> EthernetIsp {
         let (namespace, host) = (Namespace::new("isp"), Namespace::new("far"));
         veth((&namespace, "core0"), (&host, "eth0"));
-        veth((router, "wan0"), (&namespace, "access0"));
+        lay(&namespace);
         for device in ["core0", "access0"] {
             namespace.speak_ipv6(device);
         }

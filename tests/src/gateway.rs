@@ -85,6 +85,41 @@ pub struct FastPath {
     pub all: String,
 }
 
+impl Wan {
+    /// The uplink of this name in a status.
+    pub fn read(status: &Value, name: &str) -> Result<Wan, String> {
+        let wans = status
+            .get("wans")
+            .and_then(Value::as_array)
+            .ok_or(format!("the status has no wans: {status}"))?;
+        let wan = wans.iter().find(|wan| wan.get("name").and_then(Value::as_str) == Some(name));
+        let wan = wan.ok_or(format!("the status has no WAN {name}: {status}"))?;
+        let word = |key: &str| wan.get(key).and_then(Value::as_str).unwrap_or_default().to_string();
+        let number = |key: &str| wan.get(key).and_then(Value::as_u64).unwrap_or(0);
+        let (mtu, session) = (number("mtu"), number("session_id"));
+        let up = wan["up"] == true;
+        Ok(Wan { state: word("state"), address: word("address"), mtu, session, up, all: wan.to_string() })
+    }
+}
+
+impl FastPath {
+    /// The kernel path in a status; an error when there is none.
+    pub fn read(status: &Value) -> Result<FastPath, String> {
+        let fast_path = &status["fast_path"];
+        if let Some(why) = fast_path["off"].as_str() {
+            return Err(format!("there is no kernel path: {why}"));
+        }
+        let number = |value: &Value| value.as_u64().unwrap_or(0);
+        Ok(FastPath {
+            carried: number(&fast_path["carried"]),
+            directions: number(&fast_path["directions"]),
+            same: number(&fast_path["samples"]["same"]),
+            different: number(&fast_path["samples"]["different"]),
+            all: fast_path.to_string(),
+        })
+    }
+}
+
 impl Genkan {
     /// Writes `config`, with a `[system]` table before it, and runs it in `namespace`. Returns once the control socket
     /// answers.
@@ -182,18 +217,7 @@ impl Genkan {
 
     /// The uplink of this name.
     pub fn wan(&self, name: &str) -> Result<Wan, String> {
-        let status = self.status()?;
-        let wans = status
-            .get("wans")
-            .and_then(Value::as_array)
-            .ok_or(format!("the status has no wans: {status}"))?;
-        let wan = wans.iter().find(|wan| wan.get("name").and_then(Value::as_str) == Some(name));
-        let wan = wan.ok_or(format!("the status has no WAN {name}: {status}"))?;
-        let word = |key: &str| wan.get(key).and_then(Value::as_str).unwrap_or_default().to_string();
-        let number = |key: &str| wan.get(key).and_then(Value::as_u64).unwrap_or(0);
-        let (mtu, session) = (number("mtu"), number("session_id"));
-        let up = wan["up"] == true;
-        Ok(Wan { state: word("state"), address: word("address"), mtu, session, up, all: wan.to_string() })
+        Wan::read(&self.status()?, name)
     }
 
     /// Waits until the uplink is up.
@@ -212,19 +236,7 @@ impl Genkan {
 
     /// The kernel path; an error when there is none.
     pub fn fast_path(&self) -> Result<FastPath, String> {
-        let status = self.status()?;
-        let fast_path = &status["fast_path"];
-        if let Some(why) = fast_path["off"].as_str() {
-            return Err(format!("there is no kernel path: {why}"));
-        }
-        let number = |value: &Value| value.as_u64().unwrap_or(0);
-        Ok(FastPath {
-            carried: number(&fast_path["carried"]),
-            directions: number(&fast_path["directions"]),
-            same: number(&fast_path["samples"]["same"]),
-            different: number(&fast_path["samples"]["different"]),
-            all: fast_path.to_string(),
-        })
+        FastPath::read(&self.status()?)
     }
 
     /// IPv6 on the uplink of this name.

@@ -1,36 +1,115 @@
-//! The guest: Debian's kernel with pppd and pppoe-server, in QEMU without hardware acceleration.
+//! Guests: Debian's kernel in QEMU, without hardware acceleration. One has pppd and pppoe-server, the other one genkan.
 //!
-//! The guest is started by the first test that wants it and stays for the others, also for those of another test program;
-//! two minutes after the last one it switches itself off (`tests/guest/init`). Its cards end on bridges in the namespace
-//! `genkan-test-guest`; [`Guest::plug`] lays a cable from a test's namespace to one. [`Guest::run`] has a shell run a script
-//! in the guest.
+//! A guest is started by the first test that wants it and stays for the others; two minutes after the last one it switches
+//! itself off (`tests/guest/init`). That with the real peers stays also for other test programs. Its cards end on bridges
+//! in a namespace of its own; [`Guest::plug`] lays a cable from a test's namespace to one, [`Guest::join`] one to another
+//! guest. [`Guest::run`] has a shell run a script in the guest.
 
 use std::fs;
 use std::io::{BufRead, BufReader, Write};
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::sync::Once;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use data_encoding::BASE64;
 
+use crate::gateway::program;
 use crate::lab::{self, Lab};
 use crate::netns::{self, Namespace};
 use crate::wait_for;
 
-/// Where the guest's cards end.
-const NAMESPACE: &str = "genkan-test-guest";
-/// The guest's cards: eth0 and eth1. Their bridges are br0 and br1.
-const CARDS: usize = 2;
-/// Ethernet payload that the guest's cards, their taps and bridges carry: enough for RFC 4638.
+/// Ethernet payload that the guests' cards, their taps and bridges carry: enough for RFC 4638.
 const MTU: &str = "1600";
+
+/// A kind of guest. One of each may run.
+#[derive(Debug)]
+struct Machine {
+    /// Where its cards end, and what QEMU calls it.
+    namespace: &'static str,
+    /// Its files, in `target/guest`: what it starts from, its console and its process.
+    folder: &'static str,
+    /// It has the program under test.
+    program: bool,
+    processors: u32,
+    /// In megabytes.
+    memory: u32,
+    /// The fifth octet of its cards' addresses.
+    mac: &'static str,
+    /// eth0 and so on. Their bridges are br0 and so on.
+    cards: &'static [Card],
+    /// A script that ends what a test has started and forgets what it has configured.
+    clear: &'static str,
+}
+
+/// A virtio-net card.
+#[derive(Debug)]
+struct Card {
+    /// Pairs of queues.
+    queues: u32,
+    /// More of QEMU's options.
+    options: &'static str,
+}
+
+/// The real peers.
+const PEERS: Machine = Machine {
+    namespace: "genkan-test-guest",
+    folder: "",
+    program: false,
+    processors: 1,
+    memory: 256,
+    mac: "6b",
+    cards: &[Card { queues: 1, options: "" }, Card { queues: 1, options: "" }],
+    clear: "killall -9 pppoe-server pppd pppoe radvd kea-dhcp6 dhcp6c dhcp6s >/dev/null 2>&1
+            while [ -d /sys/class/net/ppp0 ]; do sleep 0.1; done
+            for vlan in $(cd /sys/class/net; echo eth*.*); do ip link del $vlan 2>/dev/null; done
+            for card in eth0 eth1; do
+                ip link set $card down; ip address flush dev $card
+                for key in accept_ra accept_dad; do echo 0 > /proc/sys/net/ipv6/conf/$card/$key; done
+                ip link set $card mtu 1500 up
+            done
+            ip route flush table main
+            echo 1 > /proc/sys/net/ipv4/ip_forward
+            echo 1 > /proc/sys/net/ipv6/conf/all/forwarding
+            rm -rf /etc/ppp /run/test /run/kea /var/lib/dhcpv6
+            mkdir -p /etc/ppp /run/test /run/kea /var/lib/dhcpv6",
+};
+
+/// The host gives such a card no large segment and no checksum that is still to be completed.
+const WHOLE_FRAMES: &str = ",guest_csum=off,guest_tso4=off,guest_tso6=off,guest_ecn=off,guest_ufo=off";
+
+/// A router: two cards with twice as many queues as there are processors, as XDP wants it; one with a single queue; and
+/// one whose driver refuses XDP, for it cannot tell the host to send whole frames only.
+const ROUTER: Machine = Machine {
+    namespace: "genkan-test-router",
+    folder: "router",
+    program: true,
+    processors: 2,
+    memory: 384,
+    mac: "6c",
+    cards: &[
+        Card { queues: 4, options: WHOLE_FRAMES },
+        Card { queues: 4, options: WHOLE_FRAMES },
+        Card { queues: 1, options: WHOLE_FRAMES },
+        Card { queues: 4, options: ",ctrl_guest_offloads=off" },
+    ],
+    clear: "for config in /run/test/*.toml; do
+                [ ! -e $config ] || genkan stop --flush $config >/dev/null 2>&1
+            done
+            killall -9 genkan >/dev/null 2>&1
+            rm -rf /run/test
+            mkdir -p /run/test",
+};
 
 /// The running guest, for one test.
 #[derive(Debug)]
 pub struct Guest {
+    machine: &'static Machine,
     stream: BufReader<UnixStream>,
     next: u32,
+    /// Ends of cables in the guest's namespace.
     cables: Vec<String>,
 }
 
@@ -44,25 +123,41 @@ pub struct Answer {
 }
 
 impl Guest {
-    /// The guest, started when it is not there yet, with nothing running in it and no address on its cards.
+    /// That with the real peers, started when it is not there yet, with nothing running in it and no address on its cards.
     ///
     /// # Panics
     ///
     /// When QEMU or a package is missing, or the guest does not answer within two minutes.
     #[track_caller]
     pub fn obtain(_lab: &Lab) -> Guest {
-        let folder = lab::target().join("guest");
-        let stream = match connect() {
+        Guest::of(&PEERS)
+    }
+
+    /// That with the program under test, which does not run yet. This process boots it anew once.
+    ///
+    /// # Panics
+    ///
+    /// As [`Guest::obtain`], and when the program has not been built.
+    #[track_caller]
+    pub fn router(_lab: &Lab) -> Guest {
+        static BOOTED: Once = Once::new();
+        BOOTED.call_once(|| ROUTER.end());
+        Guest::of(&ROUTER)
+    }
+
+    #[track_caller]
+    fn of(machine: &'static Machine) -> Guest {
+        let stream = match machine.connect() {
             Ok(stream) => stream,
             Err(_) => {
-                start(&folder);
-                wait_for("the guest to open its socket", Duration::from_secs(10), connect)
+                machine.start();
+                wait_for("the guest to open its socket", Duration::from_secs(10), || machine.connect())
             }
         };
         // The guest boots in about ten seconds, slower on a busy machine.
         stream.set_read_timeout(Some(Duration::from_secs(120))).expect("a socket takes a timeout");
-        let mut guest = Guest { stream: BufReader::new(stream), next: 0, cables: Vec::new() };
-        guest.clear();
+        let mut guest = Guest { machine, stream: BufReader::new(stream), next: 0, cables: Vec::new() };
+        guest.run(machine.clear);
         guest
     }
 
@@ -80,9 +175,9 @@ impl Guest {
         loop {
             let mut line = String::new();
             let got = self.stream.read_line(&mut line).unwrap_or_else(|error| {
-                panic!("the guest does not answer ({error}); its console is in {}", console().display())
+                panic!("the guest does not answer ({error}); its console is in {}", self.console().display())
             });
-            assert!(got > 0, "the guest ended; its console is in {}", console().display());
+            assert!(got > 0, "the guest ended; its console is in {}", self.console().display());
             let mut words = line.split_whitespace();
             // An answer to a test that is gone.
             if words.next() != Some(&id) {
@@ -116,36 +211,39 @@ impl Guest {
     /// Lays a cable from the guest's card `eth{card}` to a new device of `namespace`.
     #[track_caller]
     pub fn plug(&mut self, card: usize, namespace: &Namespace, device: &str) {
-        // A namespace that was removed keeps its devices for a moment: no name comes again.
-        static NEXT: AtomicU32 = AtomicU32::new(0);
-        let end = format!("p{}-{}", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed));
+        self.lay(card, namespace.name(), device);
+    }
+
+    /// Lays a cable from the guest's card `eth{card}` to another guest's.
+    #[track_caller]
+    pub fn join(&mut self, card: usize, other: &mut Guest, other_card: usize) {
+        let device = end_name();
+        self.lay(card, other.machine.namespace, &device);
+        other.machine.bridge(other_card, &device);
+        other.cables.push(device);
+    }
+
+    #[track_caller]
+    fn lay(&mut self, card: usize, namespace: &str, device: &str) {
+        let end = end_name();
+        let own = self.machine.namespace;
         // The device is made in the test's namespace: the cable ends with it. Its own MTU stays 1500; who dials with more
         // has to raise it.
-        namespace.ip(&["link", "add", device, "type", "veth", "peer", "name", &end, "netns", NAMESPACE]);
-        namespace.ip(&["link", "set", device, "up"]);
-        let bridge = format!("br{card}");
-        run_ip(&["link", "set", &end, "mtu", MTU, "master", &bridge, "up"]);
+        run_ip(namespace, &["link", "add", device, "type", "veth", "peer", "name", &end, "netns", own]);
+        run_ip(namespace, &["link", "set", device, "up"]);
+        self.machine.bridge(card, &end);
         self.cables.push(end);
     }
 
-    /// Ends what a test has started and forgets what it has configured.
-    fn clear(&mut self) {
-        self.run(
-            "killall -9 pppoe-server pppd pppoe radvd kea-dhcp6 dhcp6c dhcp6s >/dev/null 2>&1
-             while [ -d /sys/class/net/ppp0 ]; do sleep 0.1; done
-             for vlan in $(cd /sys/class/net; echo eth*.*); do ip link del $vlan 2>/dev/null; done
-             for card in eth0 eth1; do
-                 ip link set $card down; ip address flush dev $card
-                 for key in accept_ra accept_dad; do echo 0 > /proc/sys/net/ipv6/conf/$card/$key; done
-                 ip link set $card mtu 1500 up
-             done
-             ip route flush table main
-             echo 1 > /proc/sys/net/ipv4/ip_forward
-             echo 1 > /proc/sys/net/ipv6/conf/all/forwarding
-             rm -rf /etc/ppp /run/test /run/kea /var/lib/dhcpv6
-             mkdir -p /etc/ppp /run/test /run/kea /var/lib/dhcpv6",
-        );
+    fn console(&self) -> PathBuf {
+        self.machine.folder().join("console")
     }
+}
+
+/// A new name for the end of a cable. A namespace that was removed keeps its devices for a moment: no name comes again.
+fn end_name() -> String {
+    static NEXT: AtomicU32 = AtomicU32::new(0);
+    format!("p{}-{}", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed))
 }
 
 impl Drop for Guest {
@@ -155,86 +253,124 @@ impl Drop for Guest {
             let logs = self.try_run("tail -n 60 /run/test/* 2>/dev/null");
             eprintln!("--- the guest's logs\n{}", logs.output);
         }
+        let namespace = self.machine.namespace;
         for end in &self.cables {
             let _ =
-                Command::new("ip").args(["-n", NAMESPACE, "link", "del", end]).stderr(Stdio::null()).status();
+                Command::new("ip").args(["-n", namespace, "link", "del", end]).stderr(Stdio::null()).status();
         }
-        self.clear();
+        self.run(self.machine.clear);
     }
 }
 
-/// Ends the guest, if it runs.
+/// Ends the guests that run.
 pub fn end() {
-    let folder = lab::target().join("guest");
-    if let Ok(process) = fs::read_to_string(folder.join("pid")) {
-        let process = process.trim();
-        let ours =
-            fs::read_to_string(format!("/proc/{process}/cmdline")).is_ok_and(|line| line.contains(NAMESPACE));
-        if ours {
-            let _ = Command::new("kill").arg(process).status();
+    for machine in [&PEERS, &ROUTER] {
+        machine.end();
+    }
+}
+
+impl Machine {
+    fn folder(&self) -> PathBuf {
+        lab::target().join("guest").join(self.folder)
+    }
+
+    /// A path to a Unix socket is at most 107 octets: too short for some build folders.
+    fn socket(&self) -> PathBuf {
+        Path::new("/run").join(self.namespace)
+    }
+
+    fn connect(&self) -> Result<UnixStream, String> {
+        let socket = self.socket();
+        UnixStream::connect(&socket).map_err(|error| format!("no guest at {}: {error}", socket.display()))
+    }
+
+    fn end(&self) {
+        if let Ok(process) = fs::read_to_string(self.folder().join("pid")) {
+            let process = process.trim();
+            let ours = fs::read_to_string(format!("/proc/{process}/cmdline"))
+                .is_ok_and(|line| line.contains(self.namespace));
+            if ours {
+                let _ = Command::new("kill").arg(process).status();
+            }
         }
+        netns::remove(self.namespace);
     }
-    netns::remove(NAMESPACE);
-}
 
-fn console() -> PathBuf {
-    lab::target().join("guest/console")
-}
+    #[track_caller]
+    fn start(&self) {
+        let build = lab::target().join("guest");
+        let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("guest/build.sh");
+        let mut command = Command::new("sh");
+        command.arg(&script).arg(&build).stdin(Stdio::null());
+        if self.program {
+            command.arg(program());
+        }
+        let built =
+            command.output().unwrap_or_else(|error| panic!("cannot run {}: {error}", script.display()));
+        assert!(built.status.success(), "cannot build the guest: {}", netns::text(&built));
 
-/// A path to a Unix socket is at most 107 octets: too short for some build folders.
-fn socket() -> PathBuf {
-    Path::new("/run").join(NAMESPACE)
-}
+        netns::remove(self.namespace);
+        let _ = fs::remove_file(self.socket());
+        let namespace = std::mem::ManuallyDrop::new(Namespace::named(self.namespace.into()));
+        let mut qemu = namespace.command("qemu-system-x86_64");
+        qemu.args(["-nodefaults", "-no-user-config", "-display", "none", "-no-reboot"]);
+        qemu.args(["-name", self.namespace, "-M", "q35", "-accel", "tcg", "-cpu", "max"]);
+        qemu.args(["-smp", &self.processors.to_string(), "-m", &self.memory.to_string()]);
+        let folder = self.folder();
+        qemu.arg("-kernel").arg(build.join("vmlinuz")).arg("-initrd").arg(folder.join("initramfs.gz"));
+        qemu.args(["-append", "console=ttyS0 loglevel=4 panic=-1 mitigations=off"]);
+        let console = folder.join("console");
+        qemu.args(["-serial", &format!("file:{}", console.display()), "-pidfile"]).arg(folder.join("pid"));
+        let socket = self.socket();
+        qemu.args(["-chardev", &format!("socket,id=agent,path={},server=on,wait=off", socket.display())]);
+        qemu.args([
+            "-device",
+            "virtio-serial-pci",
+            "-device",
+            "virtserialport,chardev=agent,name=agent,nr=1",
+        ]);
+        for (number, card) in self.cards.iter().enumerate() {
+            let (tap, bridge) = (format!("tap{number}"), format!("br{number}"));
+            namespace.ip(&["link", "add", &bridge, "type", "bridge"]);
+            let mut make = vec!["tuntap", "add", &tap, "mode", "tap"];
+            let (mut queues, mut options) = (String::new(), String::new());
+            if card.queues > 1 {
+                make.push("multi_queue");
+                queues = format!(",queues={}", card.queues);
+                // An interrupt for each queue of a pair, and two more.
+                options = format!(",mq=on,vectors={}", card.queues * 2 + 2);
+            }
+            namespace.ip(&make);
+            namespace.ip(&["link", "set", &tap, "mtu", MTU, "up"]);
+            namespace.ip(&["link", "set", &bridge, "mtu", MTU, "up"]);
+            self.bridge(number, &tap);
+            let netdev = format!("tap,id=net{number},ifname={tap},script=no,downscript=no{queues}");
+            let mac = format!("52:54:00:67:{}:0{number}", self.mac);
+            let device = format!("virtio-net-pci,netdev=net{number},mac={mac}{options}{}", card.options);
+            qemu.args(["-netdev", &netdev, "-device", &device]);
+        }
+        // The guest outlives this process: the next test uses it.
+        let started = qemu.arg("-daemonize").output();
+        let started =
+            started.unwrap_or_else(|error| panic!("cannot start QEMU: {error}; `make setup` installs it"));
+        assert!(
+            started.status.success(),
+            "cannot start QEMU (`make setup` installs it): {}",
+            netns::text(&started)
+        );
+    }
 
-fn connect() -> Result<UnixStream, String> {
-    UnixStream::connect(socket()).map_err(|error| format!("no guest at {}: {error}", socket().display()))
+    /// Connects a device of the namespace with a card.
+    #[track_caller]
+    fn bridge(&self, card: usize, device: &str) {
+        let bridge = format!("br{card}");
+        run_ip(self.namespace, &["link", "set", device, "mtu", MTU, "master", &bridge, "up"]);
+    }
 }
 
 #[track_caller]
-fn start(folder: &Path) {
-    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("guest/build.sh");
-    let built = Command::new("sh")
-        .arg(&script)
-        .arg(folder)
-        .stdin(Stdio::null())
-        .output()
-        .unwrap_or_else(|error| panic!("cannot run {}: {error}", script.display()));
-    assert!(built.status.success(), "cannot build the guest: {}", netns::text(&built));
-
-    netns::remove(NAMESPACE);
-    let _ = fs::remove_file(socket());
-    let namespace = std::mem::ManuallyDrop::new(Namespace::named(NAMESPACE.into()));
-    let mut qemu = namespace.command("qemu-system-x86_64");
-    qemu.args(["-nodefaults", "-no-user-config", "-display", "none", "-no-reboot", "-name", NAMESPACE]);
-    qemu.args(["-M", "q35", "-accel", "tcg", "-cpu", "max", "-smp", "1", "-m", "256"]);
-    qemu.arg("-kernel").arg(folder.join("vmlinuz")).arg("-initrd").arg(folder.join("initramfs.gz"));
-    qemu.args(["-append", "console=ttyS0 loglevel=4 panic=-1 mitigations=off"]);
-    qemu.args(["-serial", &format!("file:{}", console().display()), "-pidfile"]).arg(folder.join("pid"));
-    qemu.args(["-chardev", &format!("socket,id=agent,path={},server=on,wait=off", socket().display())]);
-    qemu.args(["-device", "virtio-serial-pci", "-device", "virtserialport,chardev=agent,name=agent,nr=1"]);
-    for card in 0..CARDS {
-        let (tap, bridge) = (format!("tap{card}"), format!("br{card}"));
-        namespace.ip(&["link", "add", &bridge, "type", "bridge"]);
-        namespace.ip(&["tuntap", "add", &tap, "mode", "tap"]);
-        namespace.ip(&["link", "set", &tap, "mtu", MTU, "master", &bridge, "up"]);
-        namespace.ip(&["link", "set", &bridge, "mtu", MTU, "up"]);
-        qemu.args(["-netdev", &format!("tap,id=net{card},ifname={tap},script=no,downscript=no")]);
-        qemu.args(["-device", &format!("virtio-net-pci,netdev=net{card},mac=52:54:00:67:6b:0{card}")]);
-    }
-    // The guest outlives this process: the next test program uses it.
-    let started = qemu.arg("-daemonize").output();
-    let started =
-        started.unwrap_or_else(|error| panic!("cannot start QEMU: {error}; `make setup` installs it"));
-    assert!(
-        started.status.success(),
-        "cannot start QEMU (`make setup` installs it): {}",
-        netns::text(&started)
-    );
-}
-
-#[track_caller]
-fn run_ip(arguments: &[&str]) {
+fn run_ip(namespace: &str, arguments: &[&str]) {
     let output =
-        Command::new("ip").args(["-n", NAMESPACE]).args(arguments).output().expect("iproute2 is installed");
+        Command::new("ip").args(["-n", namespace]).args(arguments).output().expect("iproute2 is installed");
     assert!(output.status.success(), "`ip {}` failed: {}", arguments.join(" "), netns::text(&output));
 }

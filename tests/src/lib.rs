@@ -3,7 +3,7 @@
 //! A [`lab::Lab`] is one test's world: it takes the lock that keeps labs apart, sweeps what a dead run has left, and
 //! makes [`netns::Namespace`]s, whose names start with `genkan-test-`, with [`netns::veth`]s between them. In them run
 //! [`gateway::Genkan`] (the program under test), an [`internet::Internet`] and the [`client`]'s transfers.
-//! [`guest::Guest`] is a virtual machine with Debian's kernel, pppd and pppoe-server. A [`watch::Watch`] looks at every
+//! [`guest::Guest`] is a virtual machine with Debian's kernel, and pppd and pppoe-server or genkan ([`virtio`]). A [`watch::Watch`] looks at every
 //! frame that reaches a place and checks lengths and checksums. Everything ends when it is dropped, also in a panic.
 //! `bench` is what `make bench` measures with.
 //!
@@ -28,6 +28,7 @@ pub mod recording;
 pub mod requirements;
 pub mod street;
 pub mod topology;
+pub mod virtio;
 pub mod watch;
 
 use std::time::{Duration, Instant};

@@ -1,0 +1,239 @@
+//! The kernel path where genkan's own machine is a guest: native XDP on virtio-net cards, AF_XDP, and a kernel without TCX.
+//!
+//! The guest's kernel is Debian's 6.1. Nothing here goes by `GENKAN_FAST_PATH`: each scenario says what it is about.
+
+use std::net::TcpStream;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use genkan_tests::client::{converse, datagrams, download, fetch, upload};
+use genkan_tests::ethernet_isp::EthernetIsp;
+use genkan_tests::guest::Guest;
+use genkan_tests::internet::Blob;
+use genkan_tests::lab::{Lab, web};
+use genkan_tests::netns::Namespace;
+use genkan_tests::peers::{Dhcp4, Server};
+use genkan_tests::topology::{Far, guest_isp};
+use genkan_tests::virtio::{DHCP, LAN, NARROW, PPPOE, Router, STUBBORN, WAN};
+use genkan_tests::wait_for;
+
+const DATAGRAMS: u32 = 200;
+
+/// An uplink, and the octets of a transfer over it.
+#[derive(Debug, Clone, Copy)]
+struct Uplink {
+    config: &'static str,
+    length: u64,
+}
+
+const ETHERNET: Uplink = Uplink { config: DHCP, length: 5_000_000 };
+/// pppoe-server handles every frame in user space, on a processor that is emulated.
+const SLOW: Uplink = Uplink { config: PPPOE, length: 1_000_000 };
+
+impl Uplink {
+    /// Most of the packets of [`Uplink::transfers`], without acknowledgements.
+    fn packets(self) -> u64 {
+        (2 * self.length / 1460 + 2 * u64::from(DATAGRAMS)) * 9 / 10
+    }
+
+    /// Bulk both ways and datagrams, whole.
+    #[track_caller]
+    fn transfers(self, desk: &Namespace, name: &str) {
+        let Uplink { length, .. } = self;
+        let expected = Blob::default().hash(length);
+        for (way, transfer) in [("down", download as fn(_, _) -> _), ("up", upload)] {
+            let done = desk.inside(|| transfer(web(80), length));
+            let done = done.unwrap_or_else(|error| panic!("{name}, {way}: {error}"));
+            println!("{name}: {length} octets {way}: {:.1} Mb/s", done.megabits());
+            assert_eq!((done.length, &done.hash), (length, &expected), "{name}, {way}");
+        }
+        let whole = desk.inside(|| datagrams(web(7), DATAGRAMS, 1000)).expect("UDP can be sent");
+        assert_eq!(whole, DATAGRAMS, "{name}");
+    }
+}
+
+/// A lab with a desk on the guest's LAN card.
+fn desk(name: &str) -> (Lab, Guest, Namespace) {
+    let lab = Lab::new(name);
+    let mut guest = Guest::router(&lab);
+    let desk = Namespace::new("desk");
+    guest.plug(LAN, &desk, "eth0");
+    (lab, guest, desk)
+}
+
+/// An ISP that leases addresses on plain Ethernet.
+fn ethernet(lab: &Lab, guest: &mut Guest) -> (EthernetIsp, Dhcp4) {
+    let isp = EthernetIsp::cabled(|isp| guest.plug(WAN, isp, "access0"));
+    let dhcp = isp.dhcp4(lab);
+    (isp, dhcp)
+}
+
+/// pppoe-server and pppd, in the other guest.
+fn pppoe(lab: &Lab, guest: &mut Guest) -> (Guest, Far) {
+    let mut peer = Guest::obtain(lab);
+    let far = guest_isp(&mut peer);
+    peer.join(0, guest, WAN);
+    Server::default().start(&mut peer);
+    (peer, far)
+}
+
+/// What is not for the kernel half comes to user space by AF_XDP, and what user space makes of it arrives.
+#[track_caller]
+fn misses(router: &mut Router, desk: &Namespace) {
+    let before = router.by_af_xdp();
+    // Datagrams in pieces are user space's.
+    let whole = desk.inside(|| datagrams(web(7), 32, 4000)).expect("UDP can be sent");
+    assert_eq!(whole, 32);
+    let more = router.by_af_xdp() - before;
+    println!("{more} frames by AF_XDP for 32 datagrams of 4000 octets there and back");
+    assert!(more >= 2 * 3 * 32, "{more} frames came by AF_XDP");
+}
+
+/// The kernel path off and on, over one uplink.
+#[track_caller]
+fn with_and_without(lab: &Lab, guest: Guest, desk: &Namespace, uplink: Uplink) -> Router {
+    let mut router = Router { guest };
+    router.configure("off", uplink.config, &[LAN]);
+    router.run();
+    router.wait_up();
+    lab.lease(desk, "eth0");
+    uplink.transfers(desk, "user space");
+    let off = router.fast_path().expect_err("the configuration says off");
+    assert!(off.contains("no port has an entry"), "{off}");
+    router.flush();
+
+    router.configure("auto", uplink.config, &[LAN]);
+    router.run();
+    router.wait_up();
+    for card in [LAN, WAN] {
+        let port = router.port(card);
+        assert_eq!(port["entry"], "xdp", "{port}");
+        assert_eq!(port["why"], "its driver (virtio_net) has native XDP");
+        assert_eq!(port["miss"], "AF_XDP sockets on 4 receive queues");
+    }
+    uplink.transfers(desk, "XDP");
+    let carried = wait_for("packets in the kernel path", Duration::from_secs(10), || {
+        let now = router.fast_path()?;
+        if now.carried >= uplink.packets() { Ok(now) } else { Err(now.all) }
+    });
+    println!("{}", carried.all);
+    misses(&mut router, desk);
+    let after = router.fast_path().expect("a kernel path");
+    assert_eq!(after.different, 0, "{}", after.all);
+    assert!(after.same > 0, "no sample was compared: {}", after.all);
+    router
+}
+
+/// Programs, classifiers and pins that are left in the guest.
+fn attached(guest: &mut Guest) -> String {
+    guest.run(
+        "/usr/sbin/ip -details link show | grep -o 'prog/xdp.*'
+         for card in eth0 eth1 eth2 eth3; do /usr/sbin/tc qdisc show dev $card clsact; done
+         find /sys/fs/bpf -mindepth 2
+         true",
+    )
+}
+
+/// Every entry has its reason, and a card that cannot have XDP works without.
+#[test]
+fn each_card_gets_the_entry_that_it_can_have_and_says_why() {
+    let (lab, mut guest, desk) = desk("guest-xdp-entries");
+    let (_isp, _dhcp) = ethernet(&lab, &mut guest);
+    let others = [NARROW, STUBBORN].map(|card| {
+        let host = Namespace::new("other");
+        guest.plug(card, &host, "eth0");
+        host
+    });
+    let mut router = Router { guest };
+    router.configure("auto", DHCP, &[LAN, NARROW, STUBBORN]);
+    let explained = router.command("check --explain-fast-path");
+    println!("{explained}");
+    for said in [
+        "port wan (eth1): XDP: its driver (virtio_net) has native XDP",
+        "port lan0 (eth0): XDP: its driver (virtio_net) has native XDP",
+        "port lan2 (eth2): XDP: there is no TCX (Linux 6.6); XDP is slower for want of a queue of its own for each of 2 \
+         processors; 1 of 1 are in use",
+        "port lan3 (eth3): user space: its driver (virtio_net) has XDP only where the host gives it whole frames (in QEMU \
+         by `ctrl_guest_offloads=on`), and this kernel has no TCX (Linux 6.6)",
+    ] {
+        assert!(explained.contains(said), "{said}: {explained}");
+    }
+    router.run();
+    router.wait_up();
+    for (card, entry) in [(LAN, "xdp"), (WAN, "xdp"), (NARROW, "xdp"), (STUBBORN, "none")] {
+        let port = router.port(card);
+        println!("{port}");
+        assert_eq!(port["entry"], entry, "{port}");
+    }
+    for host in [&desk, &others[0], &others[1]] {
+        lab.lease(host, "eth0");
+        host.inside(|| fetch(web(80), "/address")).expect("a page");
+    }
+    let before = router.fast_path().expect("a kernel path").carried;
+    ETHERNET.transfers(&others[0], "a card with one queue");
+    let after = router.fast_path().expect("a kernel path");
+    assert!(after.carried - before >= ETHERNET.packets() && after.different == 0, "{}", after.all);
+    ETHERNET.transfers(&others[1], "a card without XDP");
+    router.flush();
+    assert_eq!(attached(&mut router.guest), "");
+}
+
+#[test]
+fn an_ethernet_uplink_is_carried_by_xdp() {
+    let (lab, mut guest, desk) = desk("guest-xdp-ethernet");
+    let (_isp, _dhcp) = ethernet(&lab, &mut guest);
+    let mut router = with_and_without(&lab, guest, &desk, ETHERNET);
+    router.flush();
+    assert_eq!(attached(&mut router.guest), "");
+}
+
+/// With pppd at the other end. kill -9 in the midst of it all: pppd is not asked anything, and nothing is lost.
+#[test]
+fn a_pppoe_uplink_is_carried_by_xdp_and_outlives_kill_9() {
+    let (lab, mut guest, desk) = desk("guest-xdp-pppoe");
+    let (mut peer, _far) = pppoe(&lab, &mut guest);
+    let mut router = with_and_without(&lab, guest, &desk, SLOW);
+
+    let before = router.wan().expect("a status");
+    let log = "/run/test/pppd-server.log";
+    let asked = |peer: &mut Guest| peer.try_run(&format!("grep -c 'Conf[A-Z]' {log}")).output;
+    let (conf, process) = (asked(&mut peer), peer.run("pidof pppd"));
+    let stream =
+        desk.inside(|| TcpStream::connect_timeout(&web(7), Duration::from_secs(10)).expect("a stream"));
+    let (over, rounds) = (AtomicBool::new(false), AtomicU64::new(0));
+    thread::scope(|scope| {
+        let talk = scope.spawn(|| converse(stream, &over, &rounds));
+        let done = || rounds.load(Ordering::Relaxed);
+        wait_for("the stream to talk", Duration::from_secs(20), || {
+            if done() > 20 { Ok(()) } else { Err(format!("{} rounds", done())) }
+        });
+        router.kill();
+        let (killed, alone) = (Instant::now(), done());
+        thread::sleep(Duration::from_secs(2));
+        let alone = done() - alone;
+        println!("{alone} rounds in two seconds without a program");
+        assert!(alone > 5, "the kernel carried {alone} rounds in two seconds");
+        router.run();
+        println!("{} s without a program", killed.elapsed().as_secs_f32());
+        let after = router.wan().expect("a status");
+        assert_eq!((after.session, &after.address), (before.session, &before.address));
+        let now = done();
+        wait_for("the stream to go on", Duration::from_secs(10), || {
+            if done() > now + 20 { Ok(()) } else { Err(format!("{} rounds", done() - now)) }
+        });
+        over.store(true, Ordering::Relaxed);
+        let (sent, back) = talk.join().expect("no panic").expect("the stream is whole");
+        assert_eq!(sent, back);
+    });
+    let fast_path = router.fast_path().expect("a kernel path");
+    println!("{}", fast_path.all);
+    assert!(fast_path.carried > 20 && fast_path.different == 0, "{}", fast_path.all);
+    // It would be gone by now if its echoes were not answered.
+    thread::sleep(Duration::from_secs(11));
+    assert_eq!(router.wan().expect("a status").session, before.session);
+    assert_eq!(asked(&mut peer), conf, "{}", peer.run(&format!("tail -30 {log}")));
+    assert_eq!(peer.run("pidof pppd"), process, "the same pppd serves");
+    router.flush();
+    assert_eq!(attached(&mut router.guest), "");
+}
