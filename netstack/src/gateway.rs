@@ -151,10 +151,9 @@ impl Gateway {
 
     /// What becomes of a frame by `port` that needs no question asked, and by which port it leaves. Nothing is counted or
     /// changed. `None` when there are questions.
-    pub fn rehearse(&mut self, now: Instant, port: PortId, frame: &[u8]) -> Option<(PortId, Vec<u8>)> {
-        let mut frame = Frame::from_bytes(frame);
+    pub fn rehearse(&mut self, now: Instant, port: PortId, mut frame: Frame) -> Option<(PortId, Frame)> {
         let exit = self.forwarder.rehearse(now, port, &mut frame)?;
-        Some((exit, frame.bytes().to_vec()))
+        Some((exit, frame))
     }
 
     /// This flow is never handed over again.

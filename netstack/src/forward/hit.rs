@@ -1,9 +1,12 @@
 //! The short way: a packet of an established flow, from port to port in one function, in its place.
 //!
 //! [`Forwarder::hit`] asks everything first and changes the frame after. Whatever it is not made for (options, fragments,
-//! ICMP, SYN, FIN and RST, the first packets of a flow, large segments, a station that is not known, …) it leaves as it
-//! was, and the frame goes the long way, which asks anew. So it may give up at any question for speed alone, but it must let
-//! nothing pass that the long way would not, nor pass it otherwise.
+//! ICMP, SYN, FIN and RST, the first packets of a flow, large segments that are to be cut, a station that is not known, …)
+//! it leaves as it was, and the frame goes the long way, which asks anew. So it may give up at any question for speed alone,
+//! but it must let nothing pass that the long way would not, nor pass it otherwise.
+//!
+//! Hosts behind a virtual cable leave checksums, and the cutting of segments, to the card. A device that takes such frames
+//! gets them as they are; for any other, and behind PPPoE, the checksum is completed here.
 
 use crate::forward::Forwarder;
 use crate::forward::emit;
@@ -13,6 +16,7 @@ use crate::forward::link::{Carrier, PPP_IPV4};
 use crate::forward::offload::FlowHandle;
 use crate::forward::parse::{Carries, FIN, Packet, RST, SYN};
 use crate::forward::rewrite::rewrite;
+use crate::forward::segment::{complete_checksum, largest};
 use crate::forward::way::Arrival;
 use crate::frame::{Checksum, Frame};
 use crate::id::{Family, Interface, PortId};
@@ -44,15 +48,14 @@ impl Forwarder {
         if self.only_long_way {
             return None;
         }
-        if !emit::is_plain(frame) {
-            return None;
-        }
         let bytes = frame.bytes();
-        if let Some(from) = self.known_way(port, bytes) {
+        if emit::is_plain(frame)
+            && let Some(from) = self.known_way(port, bytes)
+        {
             let arrival = self.arrive::<REHEARSAL>(moment.now, port, from, bytes)?;
             let octets = bytes.get(arrival.front..arrival.end)?;
             if let Some(packet) = Packet::parse_usual(octets, from.realm).filter(|packet| !is_dhcp(packet)) {
-                return self.carry::<REHEARSAL>(moment, port, arrival, packet, frame);
+                return self.carry::<REHEARSAL, true>(moment, port, arrival, packet, frame);
             }
         }
         self.hit_unusual::<REHEARSAL>(moment, port, frame)
@@ -74,7 +77,7 @@ impl Forwarder {
         match family {
             Family::Ipv4 => {
                 let packet = Packet::parse(octets, from.realm).ok().filter(is_plain)?;
-                self.carry::<REHEARSAL>(moment, port, arrival, packet, frame)
+                self.carry::<REHEARSAL, false>(moment, port, arrival, packet, frame)
             }
             Family::Ipv6 => {
                 let packet = Packet6::parse(octets, from.realm).ok()?;
@@ -83,9 +86,9 @@ impl Forwarder {
         }
     }
 
-    /// An IPv4 packet's way from where it has arrived.
+    /// An IPv4 packet's way from where it has arrived. Nothing is left undone in a frame that is `WHOLE`.
     #[inline(always)]
-    fn carry<const REHEARSAL: bool>(
+    fn carry<const REHEARSAL: bool, const WHOLE: bool>(
         &mut self,
         Moment { now, second }: Moment,
         port: PortId,
@@ -93,6 +96,16 @@ impl Forwarder {
         packet: Packet,
         frame: &mut Frame,
     ) -> Option<PortId> {
+        let is_whole = WHOLE || emit::is_plain(frame);
+        let (size, checksum, is_large) = match is_whole {
+            true => (packet.total, Checksum::Complete, false),
+            false => (
+                largest(frame, arrival.front, packet.header, packet.key.protocol(), packet.total)?,
+                frame.offload.checksum,
+                frame.offload.gso.is_some(),
+            ),
+        };
+        let takes = |port: PortId| self.ports.get(port.index()).is_some_and(|port| port.offload);
         let (id, flow, direction) = self.flows.find_mut(packet.key)?;
         if !flow.is_settled() || flow.sides.of(direction) != arrival.side {
             return None;
@@ -100,10 +113,10 @@ impl Forwarder {
         let out = flow.sides.of(direction.opposite());
         let translation = flow.translation(direction);
 
-        let (exit, bytes) = match out.interface() {
+        let (exit, stays, bytes) = match out.interface() {
             Interface::Lan(lan) => {
                 let state = self.lans.get_mut(lan.index())?;
-                if packet.total > usize::from(state.mtu) {
+                if size > usize::from(state.mtu) {
                     return None;
                 }
                 let station = state.neighbours.v4.station_for::<REHEARSAL>(now, translation.destination())?;
@@ -111,35 +124,48 @@ impl Forwarder {
                     [only] => only,
                     _ => state.bridge.port(now, station)?,
                 };
+                let stays = is_whole || takes(exit);
+                if is_large && !stays {
+                    return None;
+                }
                 let header = Header { destination: station, source: state.mac, ethertype: ethertype::IPV4 };
-                (exit, frame.exchange(arrival.front, packet.total, header.to_bytes())?)
+                (exit, stays, frame.exchange(arrival.front, packet.total, header.to_bytes())?)
             }
             Interface::Wan(_) | Interface::Subscriber(_) => {
                 let link = self.links.at_mut(out.interface())?;
                 let ipv4 = link.ipv4.filter(|ipv4| ipv4.epoch == out.epoch())?;
-                if packet.total > usize::from(ipv4.mtu) {
+                if size > usize::from(ipv4.mtu) {
                     return None;
                 }
-                let (exit, bytes) = match &mut link.carrier {
+                let way = match &mut link.carrier {
+                    // No device cuts or sums behind a PPPoE header.
+                    Carrier::Session(_) if is_large => return None,
                     Carrier::Session(pppoe) => {
                         let header = pppoe.header(packet.total, PPP_IPV4)?;
-                        (pppoe.session.port, frame.exchange(arrival.front, packet.total, header)?)
+                        (pppoe.session.port, is_whole, frame.exchange(arrival.front, packet.total, header)?)
                     }
                     Carrier::Ethernet(ethernet) => {
                         let next_hop = ipv4.next_hop(translation.destination());
                         let station = ethernet.neighbours.v4.station_for::<REHEARSAL>(now, next_hop)?;
+                        let stays = is_whole || takes(ethernet.port);
+                        if is_large && !stays {
+                            return None;
+                        }
                         let header = ethernet.header(station, ethertype::IPV4).to_bytes();
-                        (ethernet.port, frame.exchange(arrival.front, packet.total, header)?)
+                        (ethernet.port, stays, frame.exchange(arrival.front, packet.total, header)?)
                     }
                 };
                 if !REHEARSAL {
                     link.count_sent(packet.total);
                 }
-                (exit, bytes)
+                way
             }
             Interface::Router => return None,
         };
-        rewrite(bytes, &packet, &translation, Checksum::Complete, true);
+        rewrite(bytes, &packet, &translation, checksum, true);
+        if !stays {
+            complete_checksum(frame);
+        }
         if REHEARSAL {
             return Some(exit);
         }

@@ -22,6 +22,7 @@ const UDP_HEADER: usize = 8;
 const IPV6_HEADER: usize = 40;
 /// From the start of the UDP header, and so told apart from TCP's.
 const UDP_CHECKSUM: u16 = 6;
+const TCP_CHECKSUM: u16 = 16;
 
 const FIN: u8 = 0x01;
 const PSH: u8 = 0x08;
@@ -51,6 +52,26 @@ pub fn packet_len(frame: &Frame, l3: usize) -> Option<usize> {
             let data = layout.end - layout.data;
             Some(layout.data - l3 + data.min(usize::from(gso.size)))
         }
+    }
+}
+
+/// Octets of the largest packet that `frame` will be on the wire, when what its sender has left undone is what the headers
+/// announce: the packet at `l3` is `total` octets long and no fragment, and its header of `protocol` is at `transport` in
+/// it. `None` when something else is to be summed, or it cannot be cut.
+pub fn largest(frame: &Frame, l3: usize, transport: usize, protocol: u8, total: usize) -> Option<usize> {
+    if let Checksum::Partial { start, offset } = frame.offload.checksum {
+        let is_usual = match protocol {
+            ipv4::TCP => offset == TCP_CHECKSUM,
+            ipv4::UDP => offset == UDP_CHECKSUM,
+            _ => false,
+        };
+        if !is_usual || usize::from(start) != l3.saturating_add(transport) {
+            return None;
+        }
+    }
+    match frame.offload.gso {
+        None => Some(total),
+        Some(_) => packet_len(frame, l3),
     }
 }
 

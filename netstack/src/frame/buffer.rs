@@ -115,8 +115,8 @@ impl Frame {
     }
 
     /// Replaces the first `front` octets by `header`, and cuts what lies more than `len` octets behind them. Returns those
-    /// `len` octets. `None`, and no change, when they are not all there, when the headroom is too small, or when the frame's
-    /// checksum is partial.
+    /// `len` octets. `None`, and no change, when they are not all there, when the headroom is too small, or when a partial
+    /// checksum begins within the first ones.
     #[inline(always)]
     pub fn exchange<const N: usize>(
         &mut self,
@@ -124,13 +124,14 @@ impl Frame {
         len: usize,
         header: [u8; N],
     ) -> Option<&mut [u8]> {
-        if matches!(self.offload.checksum, Checksum::Partial { .. }) {
-            return None;
-        }
         let payload = (self.start as usize).checked_add(front)?;
         let start = payload.checked_sub(N)?;
         let end = payload.checked_add(len).filter(|&end| end <= self.end as usize)?;
         let (place, payload) = self.buffer.get_mut(start..end)?.split_first_chunk_mut::<N>()?;
+        if let Checksum::Partial { start, .. } = &mut self.offload.checksum {
+            let behind = usize::from(*start).checked_sub(front)?;
+            *start = u16::try_from(behind.checked_add(N)?).ok()?;
+        }
         *place = header;
         (self.start, self.end) = (start as u32, end as u32);
         Some(payload)
@@ -210,9 +211,24 @@ mod tests {
         assert!(frame.exchange(4, 0, [0]).is_none());
         assert!(frame.exchange(1, usize::MAX, [0]).is_none());
         assert!(frame.exchange(1, 2, [0; HEADROOM + 2]).is_none(), "no headroom");
-        frame.offload.checksum = Checksum::Partial { start: 1, offset: 0 };
-        assert!(frame.exchange(1, 2, [0]).is_none(), "a checksum that would not follow");
+        for (front, start) in [(2, 1), (1, 0)] {
+            frame.offload.checksum = Checksum::Partial { start, offset: 0 };
+            assert!(frame.exchange(front, 1, [0]).is_none(), "it begins in what would be exchanged");
+            assert_eq!(frame.offload.checksum, Checksum::Partial { start, offset: 0 });
+        }
+        frame.offload.checksum = Checksum::Partial { start: u16::MAX, offset: 0 };
+        assert!(frame.exchange(1, 2, [0; 2]).is_none(), "it would begin beyond what can be said");
         assert_eq!(frame.bytes(), &[1, 2, 3]);
+    }
+
+    #[test]
+    fn a_partial_checksum_follows_an_exchange() {
+        let mut frame = Frame::from_bytes(&[1, 2, 3, 4, 5]);
+        frame.offload.checksum = Checksum::Partial { start: 3, offset: 1 };
+        assert_eq!(frame.exchange(2, 3, [6; 5]), Some(&mut [3, 4, 5][..]));
+        assert_eq!(frame.offload.checksum, Checksum::Partial { start: 6, offset: 1 });
+        assert_eq!(frame.exchange(6, 2, [7]), Some(&mut [4, 5][..]));
+        assert_eq!(frame.offload.checksum, Checksum::Partial { start: 1, offset: 1 });
     }
 
     #[test]

@@ -7,6 +7,7 @@ use core::net::{IpAddr, Ipv4Addr};
 use super::ipv6::net::*;
 use super::ipv6::packet::Packet6;
 use super::net::*;
+use super::offload::{large, partial};
 use super::packet::{ACK, FIN, Packet, RST, SYN};
 use crate::forward::offload::{Carried, Ends, FlowHandle, NextHop, Offload, OffloadedFlow, SWEEP};
 use crate::forward::{SessionOwner, Update, Usage};
@@ -93,6 +94,26 @@ fn a_direction_is_handed_over_when_the_short_way_has_carried_it() {
     assert_eq!((back.next_hop, back.egress_port, back.mtu), (station, LAN_PORT, 1500));
     let [summary] = net.forwarder.flows().collect::<Vec<_>>().try_into().unwrap();
     assert_eq!((summary.in_kernel, summary.packets), ((true, true), 7));
+}
+
+/// Lesson of the first labs: no direction of a host behind a virtual cable was ever handed over.
+#[test]
+fn a_sender_that_leaves_checksums_to_its_card_has_its_direction_handed_over() {
+    let mut net = on(settings());
+    net.lan(Packet::tcp((HOST, 4000), TO, SYN, b"")).only(At::ISP);
+    let external = net.lan(Packet::tcp((HOST, 4000), TO, SYN, b"")).only(At::ISP).source;
+    net.wan(Packet::tcp(TO, external, SYN | ACK, b"")).only(At::Station(HOST));
+    let (bytes, offload) = partial(&Packet::tcp((HOST, 4000), TO, ACK, b""));
+    net.lan_offload(&bytes, offload).only(At::ISP);
+    assert_eq!(flows(&mut net), [], "this one has opened the connection");
+    let (large, cutting) = large(&Packet::tcp((HOST, 4000), TO, ACK, &[1; 4000]), 1000);
+    assert_eq!(net.lan_offload(&large, cutting).all(At::ISP).len(), 4);
+    assert_eq!(flows(&mut net), [], "the kernel half could not cut it either");
+    net.lan_offload(&bytes, offload).only(At::ISP);
+    let [there] = flows(&mut net).try_into().unwrap();
+    assert_eq!((there.original, there.egress), (true, Interface::Wan(ISP)));
+    assert_eq!(net.lan_offload(&large, cutting).all(At::ISP).len(), 4);
+    assert_eq!(told(&mut net), [], "and it stays handed over");
 }
 
 #[test]

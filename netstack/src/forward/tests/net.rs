@@ -221,6 +221,8 @@ pub struct Net {
     pub punts: Vec<(PuntKind, Vec<u8>)>,
     /// Ethernet frames that came out of a LAN's port and are not for a known station.
     pub bridged: Vec<(PortId, Vec<u8>)>,
+    /// What was left undone in frames that came out, and by which port.
+    pub undone: Vec<(PortId, Offload)>,
 }
 
 impl Drop for Net {
@@ -261,6 +263,7 @@ impl Net {
             keep_damaged: false,
             punts: vec![],
             bridged: vec![],
+            undone: vec![],
         }
     }
 
@@ -542,6 +545,9 @@ impl Net {
             assert!(frame.offload.gso.is_none(), "a segment left uncut");
             assert!(!matches!(frame.offload.checksum, crate::frame::Checksum::Partial { .. }));
             assert!(bytes.len() <= 14 + 1500, "{} octets are more than the MTU", bytes.len());
+        }
+        if frame.offload != Offload::default() {
+            self.undone.push((port, frame.offload));
         }
         let (destination, source) = (Mac::read(bytes).unwrap(), Mac::read(&bytes[6..]).unwrap());
         match u16::from_be_bytes([bytes[12], bytes[13]]) {

@@ -27,10 +27,20 @@ pub(super) fn partial(packet: &Packet) -> (Vec<u8>, Offload) {
 
 pub(super) fn large(packet: &Packet, size: u16) -> (Vec<u8>, Offload) {
     let (bytes, offload) = partial(packet);
-    (bytes, Offload { gso: Some(Gso { kind: GsoKind::TcpV4, size, ecn: false }), ..offload })
+    let kind = if packet.protocol == 6 { GsoKind::TcpV4 } else { GsoKind::Udp };
+    (bytes, Offload { gso: Some(Gso { kind, size, ecn: false }), ..offload })
 }
 
-fn offloading() -> Settings {
+/// A frame with such a packet behind `header`, which is `front` octets long.
+pub(super) fn framed(bytes: &[u8], front: usize, offload: Offload) -> Frame {
+    let (header, packet) = bytes.split_at(front);
+    let mut frame = Frame::from_bytes(packet);
+    frame.offload = offload;
+    frame.push(front).unwrap().copy_from_slice(header);
+    frame
+}
+
+pub(super) fn offloading() -> Settings {
     let mut settings = with_forward(Transport::Tcp, 8443, HOST, 443);
     for port in [LAN_PORT, LAN_PORT_2, GUEST_PORT] {
         settings.ports[usize::from(port.0)].offload = true;
@@ -163,28 +173,36 @@ fn an_offload_that_contradicts_its_packet_is_harmless() {
     for start in [0, 1, 19, 20, 28, 39, 40, 41, 2000, u16::MAX] {
         for offset in [0, 2, 6, 16, 17, 30, u16::MAX] {
             for gso in [None, Some(GsoKind::TcpV4), Some(GsoKind::TcpV6), Some(GsoKind::Udp)] {
-                let mut net = Net::new();
-                net.lan(Packet::tcp(CLIENT, WEB, SYN, b"")).only(At::ISP);
-                let mut frame = Frame::with_capacity(3000);
-                let packet = Packet::tcp(CLIENT, WEB, ACK, &[1; 500]).build();
-                frame.extend(&Net::ethernet(port_mac(LAN_PORT), mac_of(HOST), 0x0800, &packet));
-                let gso = gso.map(|kind| Gso { kind, size: 100, ecn: true });
-                frame.offload = Offload { checksum: Checksum::Partial { start, offset }, gso };
-                // Octets that a foreign sum is written over are the sender's own affair: count, but do not read.
-                net.egress.received(1);
-                let mut batch = crate::frame::Batch::from([frame]);
-                let mut punts = alloc::collections::VecDeque::new();
-                let mut rng = crate::rng::SeededRng::from_u64(1);
-                let mut cx = crate::machine::Cx { now: net.now, rng: &mut rng };
-                net.forwarder.receive(&mut cx, LAN_PORT, &mut batch, &mut net.egress, &mut punts);
-                net.egress.outgoing(WAN_PORT).unwrap().0.clear();
+                let mut came: Vec<Vec<Vec<u8>>> = Vec::new();
+                for only_long_way in [false, true] {
+                    let mut net = Net::new();
+                    let external = net.lan(Packet::tcp(CLIENT, WEB, SYN, b"")).only(At::ISP).source;
+                    net.wan(Packet::tcp(WEB, external, SYN | ACK, b"")).only(At::Station(HOST));
+                    net.lan(Packet::tcp(CLIENT, WEB, ACK, b"")).only(At::ISP);
+                    net.forwarder.only_long_way = only_long_way;
+                    let mut frame = Frame::with_capacity(3000);
+                    let packet = Packet::tcp(CLIENT, WEB, ACK, &[1; 500]).build();
+                    frame.extend(&Net::ethernet(port_mac(LAN_PORT), mac_of(HOST), 0x0800, &packet));
+                    let gso = gso.map(|kind| Gso { kind, size: 100, ecn: true });
+                    frame.offload = Offload { checksum: Checksum::Partial { start, offset }, gso };
+                    // Octets that a foreign sum is written over are the sender's own affair: compare, but do not read.
+                    net.egress.received(1);
+                    let mut batch = crate::frame::Batch::from([frame]);
+                    let mut punts = alloc::collections::VecDeque::new();
+                    let mut rng = crate::rng::SeededRng::from_u64(1);
+                    let mut cx = crate::machine::Cx { now: net.now, rng: &mut rng };
+                    net.forwarder.receive(&mut cx, LAN_PORT, &mut batch, &mut net.egress, &mut punts);
+                    let sent = net.egress.outgoing(WAN_PORT).unwrap().0.drain(..);
+                    came.push(sent.map(|frame| frame.bytes().to_vec()).collect());
+                }
+                assert_eq!(came[0], came[1], "start {start}, offset {offset}, {gso:?}");
             }
         }
     }
     let mut net = Net::new();
-    let (bytes, mut offload) = large(&Packet::udp(CLIENT, WEB, &[1; 500]), 100);
-    net.lan_offload(&bytes, offload).nothing();
+    let (bytes, offload) = large(&Packet::udp(CLIENT, WEB, &[1; 500]), 100);
+    let foreign = Offload { gso: Some(Gso { kind: GsoKind::TcpV4, size: 100, ecn: false }), ..offload };
+    net.lan_offload(&bytes, foreign).nothing();
     assert_eq!(net.dropped(DropReason::GsoMalformed), 1);
-    offload.gso = Some(Gso { kind: GsoKind::Udp, size: 100, ecn: false });
     assert_eq!(net.lan_offload(&bytes, offload).all(At::ISP).len(), 5);
 }

@@ -8,9 +8,10 @@ use proptest::prelude::*;
 use super::net::*;
 use super::packet::Packet6;
 use crate::forward::tests::net::{ALICE, HOME, ISP, LAN_PORT, LAN_PORT_2, Net, WAN_PORT, port_mac, settings};
+use crate::forward::tests::offload::offloading;
 use crate::forward::tests::packet::{ACK, FIN, RST, SYN};
 use crate::forward::{LanIpv6, SessionOwner, Update};
-use crate::frame::{Frame, Offload};
+use crate::frame::{Checksum, Frame, Gso, GsoKind, Offload};
 use crate::id::PortId;
 use crate::ledger::DropReason;
 
@@ -60,6 +61,8 @@ struct Step {
     /// Octet to change, and how.
     damage: Option<(usize, u8)>,
     cut: Option<usize>,
+    /// 1: the checksum is left to the card; 2: and the cutting.
+    undone: u8,
 }
 
 fn step() -> impl Strategy<Value = Step> {
@@ -73,8 +76,9 @@ fn step() -> impl Strategy<Value = Step> {
         prop::sample::select(vec![SYN, SYN | ACK, ACK, ACK, FIN | ACK, RST]),
         damage,
         cut,
+        prop::sample::select(vec![0, 1, 1, 2]),
     )
-        .prop_map(|(what, from, to, port, flags, damage, cut)| Step {
+        .prop_map(|(what, from, to, port, flags, damage, cut, undone)| Step {
             what,
             from,
             to,
@@ -82,6 +86,7 @@ fn step() -> impl Strategy<Value = Step> {
             flags,
             damage,
             cut,
+            undone,
         })
 }
 
@@ -115,6 +120,19 @@ impl Step {
             bytes.truncate(cut);
         }
         bytes
+    }
+
+    /// What the sender leaves undone, of whatever the packet has become.
+    fn offload(&self) -> Offload {
+        let offset = if self.what % 8 < 2 { 6 } else { 16 };
+        let kind = if self.what % 8 < 2 { GsoKind::Udp } else { GsoKind::TcpV6 };
+        match self.undone {
+            0 => Offload::default(),
+            undone => Offload {
+                checksum: Checksum::Partial { start: 40, offset },
+                gso: (undone == 2).then_some(Gso { kind, size: 5, ecn: false }),
+            },
+        }
     }
 
     fn run(&self, net: &mut Net) -> Vec<(At6, Vec<u8>)> {
@@ -154,7 +172,7 @@ impl Step {
             }
             (0..=7, _) => {
                 let packet = self.packet(inside[from], everywhere[usize::from(self.to)], false);
-                net.lan6_bytes(LAN_PORT, &packet, Offload::default());
+                net.lan6_bytes(LAN_PORT, &packet, self.offload());
             }
             (13, _) => {
                 let packet = self.packet(alice(), everywhere[usize::from(self.to)], false);
@@ -163,7 +181,7 @@ impl Step {
             _ => {
                 let to = [host(), host_2(), ours(), router()][usize::from(self.to) % 4];
                 let packet = self.packet(outside[from], to, true);
-                net.session6(SessionOwner::Wan(ISP), &packet);
+                net.session6_offload(SessionOwner::Wan(ISP), &packet, self.offload());
             }
         }
         core::mem::take(&mut net.six).into_iter().map(|(at, read)| (at, read.bytes)).collect()
@@ -174,8 +192,8 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(64))]
 
     #[test]
-    fn both_ways_do_the_same(steps in prop::collection::vec(step(), 1..80), bridged in any::<bool>()) {
-        let mut settings = settings();
+    fn both_ways_do_the_same(steps in prop::collection::vec(step(), 1..80), bridged in any::<bool>(), offload in any::<bool>()) {
+        let mut settings = if offload { offloading() } else { settings() };
         if bridged {
             settings.lans[0].ports = vec![LAN_PORT, LAN_PORT_2];
         }
@@ -187,6 +205,8 @@ proptest! {
         for step in steps {
             let came = step.run(&mut short);
             prop_assert_eq!(&came, &step.run(&mut long));
+            prop_assert_eq!(core::mem::take(&mut short.bridged), core::mem::take(&mut long.bridged));
+            prop_assert_eq!(core::mem::take(&mut short.undone), core::mem::take(&mut long.undone));
             prop_assert_eq!(short.egress.ledger(), long.egress.ledger());
             prop_assert_eq!(short.forwarder.poll_timeout(), long.forwarder.poll_timeout());
             let owner = SessionOwner::Wan(ISP);

@@ -208,9 +208,17 @@ impl Net {
 
     /// A packet comes by a session.
     pub fn session6(&mut self, owner: SessionOwner, packet: &[u8]) -> Out6 {
-        let mut frame = Net::pppoe(owner, packet);
-        frame[21] = 0x57;
-        self.frame(peer_of(owner).port, Frame::from_bytes(&frame)).nothing();
+        self.session6_offload(owner, packet, Offload::default())
+    }
+
+    /// As `session6`, with work left undone; offsets are from the IPv6 header.
+    pub fn session6_offload(&mut self, owner: SessionOwner, packet: &[u8], offload: Offload) -> Out6 {
+        let mut bytes = Net::pppoe(owner, packet);
+        bytes[21] = 0x57;
+        let mut frame = Frame::from_bytes(&bytes[22..]);
+        frame.offload = offload;
+        frame.push(22).unwrap().copy_from_slice(&bytes[..22]);
+        self.frame(peer_of(owner).port, frame).nothing();
         self.out6()
     }
 
