@@ -57,6 +57,7 @@ fn spec(config: &Config, port: &schema::Port) -> Spec {
         name: port.name.clone(),
         device,
         mac: port.mac,
+        pppoe: wanted.is_some(),
         wanted_mtu: wanted.filter(|mtu| *mtu > ETHERNET_MTU),
         promiscuous: bridged || port.vlan.is_some(),
         state_dir: config.system.state_dir.clone(),

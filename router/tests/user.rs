@@ -47,6 +47,7 @@ fn in_a_network_of_its_own() {
             name: "lan0".into(),
             device: Device::Nic { device: "eth0".into() },
             mac: None,
+            pppoe: false,
             wanted_mtu: None,
             promiscuous: true,
             state_dir: PathBuf::from("/run/genkan"),

@@ -30,6 +30,7 @@ pub mod street;
 pub mod topology;
 pub mod virtio;
 pub mod watch;
+pub mod wire;
 
 use std::time::{Duration, Instant};
 

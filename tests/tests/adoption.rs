@@ -43,8 +43,6 @@ fn a_hundred_streams_outlive_kill_9_and_nothing_is_dialled() {
     let mut street = Street::new("adoption-streams", Dial::default(), Terms::default(), "");
     let before = street.wait_up();
     street.lab.lease(&street.house.desk, "eth0");
-    // Segments with a checksum that is still to be completed are user space's towards PPPoE.
-    street.house.desk.run("ethtool -K eth0 tx off");
     let streams: Vec<TcpStream> = street.house.desk.inside(|| {
         let connect = |_| {
             let stream = TcpStream::connect_timeout(&web(7), Duration::from_secs(10)).expect("a stream");

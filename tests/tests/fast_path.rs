@@ -1,23 +1,28 @@
 //! The kernel path under traffic: what it carries is right, what happens beside it does not harm the traffic, and what it
 //! loses comes back through user space.
 //!
-//! Cards are ends of virtual cables, so the kernel half sits at their ingress (tc). `tests/equivalence.rs` compares it with
-//! user space frame by frame; every other lab runs with it, too.
+//! Cards are ends of virtual cables, so the kernel half sits at their ingress (tc), and hosts leave checksums, and the
+//! cutting of segments, to their cards. `tests/equivalence.rs` compares it with user space frame by frame; every other lab
+//! runs with it, too.
 
+use std::collections::BTreeMap;
 use std::io::{Read as _, Write as _};
-use std::net::TcpStream;
+use std::net::{Ipv6Addr, SocketAddr, TcpStream};
 use std::path::PathBuf;
 use std::process::{Child, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use genkan_netstack::wire::checksum::Sum;
 use genkan_tests::client::{datagrams, download, open, upload};
+use genkan_tests::client6::Client6;
 use genkan_tests::gateway::{FastPath, Genkan};
 use genkan_tests::internet::Blob;
-use genkan_tests::lab::{Lab, web};
+use genkan_tests::lab::{Lab, web, web6};
 use genkan_tests::netns::{Namespace, stop, veth};
 use genkan_tests::topology::{Dial, House, Isp, Port, Terms};
 use genkan_tests::wait_for;
+use genkan_tests::wire::Wire;
 
 const LENGTH: u64 = 20_000_000;
 
@@ -33,15 +38,53 @@ struct Line {
 impl Line {
     #[track_caller]
     fn new(name: &str) -> Line {
+        Line::with(name, Isp::default(), Dial::default(), Terms::default())
+    }
+
+    /// With IPv6, too.
+    #[track_caller]
+    fn dual_stack(name: &str) -> Line {
+        let dial = Dial {
+            wan: "ipv6 = true\nprefix-delegation = { length = 56 }\n",
+            lan: "prefix = { from = \"isp\", subnet = 1 }\n",
+            ..Dial::default()
+        };
+        let terms = Terms { ipv6: true, ..Terms::default() };
+        Line::with(name, Isp::default().with_ipv6(), dial, terms)
+    }
+
+    #[track_caller]
+    fn with(name: &str, provider: Isp, dial: Dial<'_>, terms: Terms<'_>) -> Line {
         let lab = Lab::new(name);
-        let provider = Isp::default();
         let house = House::new(Port::Nic, Port::Nic);
         veth((&house.router, "wan0"), (&provider.namespace, "access0"));
-        let gateway = house.start(&lab, Dial::default(), "");
-        let isp = provider.start(&lab, Terms::default());
+        let gateway = house.start(&lab, dial, "");
+        let isp = provider.start(&lab, terms);
         gateway.wait_up("isp", Duration::from_secs(30));
         lab.lease(&house.desk, "eth0");
+        let offloads = house.desk.run("ethtool -k eth0");
+        for offload in ["tx-checksumming: on", "tcp-segmentation-offload: on"] {
+            assert!(offloads.contains(offload), "{offloads}");
+        }
         Line { gateway, house, isp, provider, lab }
+    }
+
+    /// Packets that the kernel half has sent by the uplink, and received.
+    #[track_caller]
+    fn kernel(&self) -> [u64; 2] {
+        let status = self.gateway.status().expect("a status");
+        let kernel = &status["wans"][0]["kernel"];
+        ["tx_packets", "rx_packets"].map(|key| kernel[key].as_u64().expect("a number"))
+    }
+
+    /// Waits until the kernel half has sent and received so many more than `before`.
+    #[track_caller]
+    fn wait_kernel(&self, before: [u64; 2], more: [u64; 2]) -> [u64; 2] {
+        wait_for("packets of both directions in the kernel path", Duration::from_secs(5), || {
+            let now = self.kernel();
+            let is_there = (0..2).all(|way| now[way] >= before[way] + more[way]);
+            if is_there { Ok(now) } else { Err(format!("{before:?} before, {now:?} now, {more:?} wanted")) }
+        })
     }
 
     fn fast_path(&self) -> FastPath {
@@ -85,20 +128,106 @@ fn bulk_and_datagrams_are_carried_in_the_kernel_both_ways_and_counted() {
     let line = Line::new("fast-path-carries");
     let before = line.fast_path();
     line.transfer("down");
-    // Full segments of 1,452 octets: nearly all of them in the kernel.
+    // Full segments of 1,452 octets: nearly all of them in the kernel, and what acknowledges them.
     let packets = LENGTH / 1452;
-    let down = line.wait_carried(&before, packets * 9 / 10);
+    line.wait_carried(&before, packets * 9 / 10);
+    let down = line.wait_kernel([0; 2], [packets / 100, packets * 9 / 10]);
     line.transfer("up");
+    // Most of it as large segments, which the kernel cuts when they are even.
+    let up = line.wait_kernel(down, [packets / 2, packets / 100]);
     let whole = line.house.desk.inside(|| datagrams(web(7), 200, 1000)).expect("UDP can be sent");
     assert_eq!(whole, 200);
-    let after = line.wait_carried(&down, 200);
-    println!("{}", after.all);
+    let after = line.wait_kernel(up, [190, 190]);
+    println!("sent and received: {down:?}, {up:?}, {after:?}; {}", line.fast_path().all);
     let usage = wait_for("the session's usage", Duration::from_secs(5), || {
         let status = line.gateway.status()?;
         let usage = status["wans"][0]["usage"].clone();
         if usage["rx_packets"].as_u64() >= Some(packets) { Ok(usage) } else { Err(usage.to_string()) }
     });
     assert!(usage["rx_octets"].as_u64() > Some(LENGTH), "{usage}");
+    line.end();
+}
+
+/// Sends and gets back pieces that are smaller than a segment, each on its own.
+fn converse(server: SocketAddr, pieces: usize) -> std::io::Result<()> {
+    let mut stream = TcpStream::connect_timeout(&server, Duration::from_secs(10))?;
+    stream.set_nodelay(true)?;
+    stream.set_read_timeout(Some(Duration::from_secs(10)))?;
+    for number in 0..pieces {
+        let piece: Vec<u8> = (0..1 + number * 7 % 1300).map(|at| (at * 31 + number) as u8).collect();
+        stream.write_all(&piece)?;
+        let mut back = vec![0; piece.len()];
+        stream.read_exact(&mut back)?;
+        assert_eq!(back, piece);
+    }
+    Ok(())
+}
+
+/// The IP version, the transport protocol and the sender of a frame.
+type Kind = (u8, u8, [u8; 6]);
+
+/// The kind of a PPPoE frame with TCP or UDP, and whether its checksum is right.
+fn checked(frame: &[u8]) -> Option<(Kind, bool)> {
+    let packet = frame.get(22..).filter(|_| frame[12..14] == [0x88, 0x64])?;
+    let number = |at: usize| u16::from_be_bytes([packet[at], packet[at + 1]]);
+    let (version, protocol, segment, pseudo) = match (packet.first()? >> 4, &frame[20..22]) {
+        (4, [0, 0x21]) => {
+            let segment = packet.get(20..usize::from(number(2)))?;
+            let [source, destination] =
+                [12, 16].map(|at| *packet[at..].first_chunk::<4>().expect("a header"));
+            let len = segment.len() as u16;
+            (4, packet[9], segment, Sum::pseudo_v4(source.into(), destination.into(), packet[9], len))
+        }
+        (6, [0, 0x57]) => {
+            let segment = packet.get(40..40 + usize::from(number(4)))?;
+            let [source, destination] =
+                [8, 24].map(|at| *packet[at..].first_chunk::<16>().expect("a header"));
+            let len = segment.len() as u32;
+            (6, packet[6], segment, Sum::pseudo_v6(source.into(), destination.into(), packet[6], len))
+        }
+        _ => return None,
+    };
+    let sender = *frame[6..].first_chunk()?;
+    let is_right = pseudo.plus(Sum::of(segment)).is_right();
+    matches!(protocol, 6 | 17).then_some(((version, protocol, sender), is_right))
+}
+
+/// Whoever reads frames of the line as they are sees whole checksums: no card completes one behind a PPPoE header, and
+/// software at the other end may not know of partial ones.
+#[test]
+fn what_senders_leave_to_their_cards_is_done_behind_pppoe() {
+    const PIECES: usize = 200;
+    let line = Line::dual_stack("fast-path-checksums");
+    let before = line.kernel();
+    let wire = Wire::listen(&line.lab, &line.provider.namespace, "access0", "pppoes");
+    // What the far host answers datagrams with that come by the ISP's uplink.
+    let near = Ipv6Addr::new(0x2001, 0xdb8, 0xfffe, 0, 0, 0, 0, 1);
+    for server in [web(7), SocketAddr::new(near.into(), 7)] {
+        if server.is_ipv6() {
+            // It begins from nothing again.
+            let prefix = Ipv6Addr::new(0x2001, 0xdb8, 0x100, 0, 0, 0, 0, 0);
+            Client6::slaac(&line.house.desk).wait_address_in(prefix, 40, Duration::from_secs(30));
+        }
+        line.house.desk.inside(|| converse(server, PIECES)).expect("every piece comes back");
+        let whole =
+            line.house.desk.inside(|| datagrams(server, PIECES as u32, 999)).expect("UDP can be sent");
+        assert_eq!(whole, PIECES as u32, "{server}");
+    }
+    let bulk = line.house.desk.inside(|| upload(web6(80), LENGTH / 10)).expect("an upload");
+    assert_eq!(bulk.hash, Blob::default().hash(LENGTH / 10));
+    // Four flows of so many packets each, and as many back.
+    let least = 4 * PIECES as u64 * 9 / 10;
+    let after = line.wait_kernel(before, [least, least]);
+    let mut counts: BTreeMap<_, u64> = BTreeMap::new();
+    let frames = wire.end();
+    for frame in &frames {
+        let Some((what, is_right)) = checked(frame) else { continue };
+        assert!(is_right, "{what:?}: {frame:02x?}");
+        *counts.entry(what).or_default() += 1;
+    }
+    println!("{} frames, {counts:?}; the kernel has sent and received {after:?}", frames.len());
+    assert_eq!(counts.len(), 8, "both families, both protocols, both ways: {counts:?}");
+    assert!(counts.values().all(|count| *count >= PIECES as u64), "{counts:?}");
     line.end();
 }
 

@@ -89,7 +89,7 @@ pub struct Adjacency {
 pub const ADJACENT_XDP: u8 = 1;
 /// Frames go to the device as if we had received them from it: it is a tap.
 pub const ADJACENT_TAP: u8 = 2;
-/// The device completes partial checksums behind a PPPoE header.
+/// Partial checksums behind a PPPoE header are completed after we have sent them.
 pub const ADJACENT_CHECKSUM: u8 = 4;
 
 /// What tells a direction of an IPv4 flow. Addresses and ports as on the wire.
@@ -259,6 +259,8 @@ pub struct SampleHead {
     pub flow: u32,
     /// See `bpf/layout.h`.
     pub version: u32,
+    /// See `bpf/layout.h`.
+    pub partial: u32,
 }
 
 #[cfg(test)]

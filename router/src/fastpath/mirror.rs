@@ -50,7 +50,7 @@ pub struct Device {
     pub xdp: bool,
     /// It is a tap, whose other end is the host's.
     pub tap: bool,
-    /// It completes partial checksums wherever in the frame they are.
+    /// Partial checksums behind a PPPoE header are completed after we have sent them.
     pub checksum: bool,
 }
 

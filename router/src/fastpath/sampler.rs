@@ -6,6 +6,7 @@ use std::fmt::Write as _;
 
 use bytemuck::Zeroable as _;
 use genkan_netstack::forward::offload::FlowHandle;
+use genkan_netstack::frame::{Checksum, Frame};
 use genkan_netstack::gateway::Gateway;
 use genkan_netstack::id::{Family, PortId};
 use genkan_netstack::time::Instant;
@@ -47,6 +48,18 @@ impl<'a> Sample<'a> {
         FlowHandle { family, id: self.head.flow >> 1 }
     }
 
+    /// The frame before, as user space would have received it.
+    fn received(&self) -> Frame {
+        let mut frame = Frame::from_bytes(self.before);
+        if self.head.partial != 0
+            && let Some(Place { start, at, .. }) = transport_checksum(self.before)
+        {
+            // Both are within a sample.
+            frame.offload.checksum = Checksum::Partial { start: start as u16, offset: (at - start) as u16 };
+        }
+        frame
+    }
+
     /// True when the sample shows the whole frames.
     fn is_whole(&self) -> bool {
         self.before.len() == self.head.before_length as usize
@@ -85,11 +98,12 @@ impl Samples {
             self.skipped += 1;
             return;
         }
-        let Some((expected_egress, expected)) = gateway.rehearse(now, ingress, sample.before) else {
+        let Some((expected_egress, expected)) = gateway.rehearse(now, ingress, sample.received()) else {
             self.skipped += 1;
             return;
         };
-        if expected_egress == egress && is_same(&expected, sample.after) {
+        let expected = expected.bytes();
+        if expected_egress == egress && is_same(expected, sample.after) {
             self.same += 1;
             return;
         }
@@ -102,7 +116,7 @@ impl Samples {
             egress.0,
             shown(sample.after),
             expected_egress.0,
-            shown(&expected)
+            shown(expected)
         );
     }
 }
@@ -125,8 +139,9 @@ fn is_same(expected: &[u8], carried: &[u8]) -> bool {
     }
 }
 
-/// Where the checksum of TCP or UDP is in a frame, and the sum that it is begun with.
+/// Where the header of TCP or UDP is in a frame, and its checksum, and the sum that this is begun with.
 struct Place {
+    start: usize,
     at: usize,
     pseudo: u16,
 }
@@ -151,7 +166,8 @@ fn transport_checksum(frame: &[u8]) -> Option<Place> {
         17 => 6,
         _ => return None,
     };
-    Some(Place { at: start + header + offset, pseudo: pseudo.value() })
+    let start = start + header;
+    Some(Place { start, at: start + offset, pseudo: pseudo.value() })
 }
 
 /// Where the IP packet begins, and its version.

@@ -26,7 +26,7 @@ use tracing::warn;
 
 use crate::fastpath::entry::Entry;
 use crate::fastpath::pins::Pins;
-use crate::sys::ethtool;
+use crate::sys::ethtool::Ethtool;
 use crate::sys::netlink::Netlink;
 
 pub use nic::Nic;
@@ -46,6 +46,8 @@ pub struct Spec {
     /// The address that the router uses on it. By default a card's own; on a tap device, one that follows from the
     /// device's name.
     pub mac: Option<Mac>,
+    /// PPPoE sessions run on it.
+    pub pppoe: bool,
     /// Raise the device's MTU to this number of octets when it is lower (1508 for an MTU of 1500 over PPPoE, RFC 4638).
     /// Failing to do so is not an error: see [`Port::mtu_limit`].
     pub wanted_mtu: Option<u16>,
@@ -228,12 +230,15 @@ impl Port {
         }
     }
 
-    /// The device completes a partial checksum wherever in the frame it is, as virtual ones do. Other cards may look for an
-    /// IP header first.
+    /// A frame that the kernel half sends by the device with a partial checksum leaves with a whole one, whatever header it
+    /// has: the kernel completes what the device does not. A device that does may look for an IP header first, and find
+    /// none behind PPPoE. Those behind a tap know of partial checksums.
     pub fn completes_checksums(&self) -> bool {
         match self {
             Port::Tap(_) => true,
-            Port::Nic(nic) => matches!(ethtool::driver(nic.name()).as_deref(), Ok("veth" | "virtio_net")),
+            Port::Nic(nic) => {
+                Ethtool::open().and_then(|asked| asked.sums(nic.name())).is_ok_and(|sums| !sums)
+            }
             Port::Pcap(_) => false,
         }
     }

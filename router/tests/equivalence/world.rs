@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::process::Command;
 
-use genkan::fastpath::layout::{NO_LINK, Port as PortRecord, SAMPLE};
+use genkan::fastpath::layout::{NO_LINK, Port as PortRecord, SAMPLE, SampleHead};
 use genkan::fastpath::load::{Kernel, Options, Sizes};
 use genkan::fastpath::mirror::{Device, Links, Mirror};
 use genkan::fastpath::table::Table;
@@ -428,7 +428,7 @@ fn is_refused(frame: &[u8]) -> bool {
 /// The frames in a `struct sample`.
 fn parts(sample: &[u8]) -> (&[u8], &[u8]) {
     let number = |at: usize| u32::from_ne_bytes(*sample[at..].first_chunk().unwrap()) as usize;
-    let (before, after) = sample[24..].split_at(SAMPLE);
+    let (before, after) = sample[size_of::<SampleHead>()..].split_at(SAMPLE);
     (&before[..number(8)], &after[..number(12)])
 }
 

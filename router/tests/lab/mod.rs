@@ -90,6 +90,7 @@ pub fn spec(device: Device, state: &Directory) -> Spec {
         name: "test0".into(),
         device,
         mac: None,
+        pppoe: false,
         wanted_mtu: None,
         promiscuous: true,
         state_dir: state.0.clone(),

@@ -19,6 +19,17 @@ static __always_inline void count(enum verdict verdict)
         ++*counter;
 }
 
+/* Counts packets that a link has sent, beside those of `count_carried`. */
+static __always_inline void count_sent(__u32 link, __u32 packets, __u32 octets)
+{
+    struct usage *used = bpf_map_lookup_elem(&usage, &link);
+
+    if (used) {
+        used->tx_packets += packets;
+        used->tx_octets += octets;
+    }
+}
+
 /* Counts a packet that was carried, at its links and its flow. The flow's numbers are written without a lock: its packets
  * come by one queue, so it is rare that two processors do; then one packet is missing, which nobody relies on. */
 static __always_inline void count_carried(const struct packet *packet, const struct way *way)

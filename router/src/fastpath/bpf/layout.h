@@ -67,7 +67,8 @@ struct adjacency {
 #define ADJACENT_XDP 1
 /* Frames go to the device as if we had received them from it: it is a tap. */
 #define ADJACENT_TAP 2
-/* The device completes partial checksums behind a PPPoE header. */
+/* Whoever the device belongs to completes partial checksums behind a PPPoE header: the kernel before it sends, because the
+ * device has been told to complete none, or what is behind a tap. */
 #define ADJACENT_CHECKSUM 4
 
 /* What tells a direction of an IPv4 flow. Of an ICMP echo request the first port is the identifier and the second 8, of a
@@ -165,7 +166,7 @@ enum verdict {
     STALE,           /* the flow is of an earlier epoch, or its station not known any more */
     MOVED,           /* the flow's packets came by another port until now */
     TOO_BIG,         /* larger than the MTU */
-    LARGE_SEGMENT,   /* to be cut before a PPPoE header goes on */
+    LARGE_SEGMENT,   /* to be cut before a PPPoE header goes on, and not by the kernel */
     OTHER_ENTRY,     /* XDP cannot send there; the other entry point can */
     NO_ROOM,         /* the driver left no room for a header */
     REDIRECT_FAILED, /* the frame was lost: the other device took no more */
@@ -182,6 +183,7 @@ struct sample {
     __u32 after_length;
     __u32 flow;          /* number in flows4 or flows6 */
     __u32 version;       /* IPV4 or IPV6 */
+    __u32 partial;       /* 1 when the checksum of TCP or UDP was still to be completed */
     __u8 before[SAMPLE];
     __u8 after[SAMPLE];
 };

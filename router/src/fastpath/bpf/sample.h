@@ -14,7 +14,8 @@ static __always_inline bool is_sampled(const struct port *port, const struct way
 
 /* A sample to be filled in. It is not made in the ring itself: Linux 6.1 loses count of what was taken there and has to be
  * given back on every way out. */
-static __always_inline struct sample *new_sample(__u32 ingress_ifindex, const struct packet *packet, const struct way *way)
+static __always_inline struct sample *new_sample(__u32 ingress_ifindex, const struct packet *packet, const struct way *way,
+                                                 bool partial)
 {
     __u32 first = 0;
     struct sample *sample = bpf_map_lookup_elem(&scratch, &first);
@@ -24,6 +25,7 @@ static __always_inline struct sample *new_sample(__u32 ingress_ifindex, const st
         sample->egress_ifindex = way->ifindex;
         sample->flow = way->number;
         sample->version = packet->version;
+        sample->partial = partial;
     }
     return sample;
 }

@@ -58,6 +58,16 @@ static __always_inline bool follow(struct __sk_buff *skb, __u32 offset, const st
     return !bpf_l4_csum_replace(skb, offset, 0, way->port_delta, none);
 }
 
+/* True when the kernel can cut a large segment whose packets of `size` octets leave by PPPoE. It puts the same header before
+ * each of them, and no device sees that header, so all must be equally long: what the sender has to send without a pause is
+ * cut so. A device that is told to complete no checksum does not cut either. */
+static __always_inline bool is_even(const struct packet *packet, const struct way *way, __u32 segment)
+{
+    return packet->front == ETHERNET && packet->protocol == IPPROTO_TCP && packet->total > packet->transport &&
+           (packet->total - packet->transport) % segment == 0 &&
+           (way->flags & (ADJACENT_CHECKSUM | ADJACENT_TAP)) == ADJACENT_CHECKSUM;
+}
+
 /* Makes the frame what it is on the other side. All questions first, then room, then what is written. */
 static __always_inline enum verdict carry_tc(struct __sk_buff *skb, const struct port *port)
 {
@@ -81,9 +91,9 @@ static __always_inline enum verdict carry_tc(struct __sk_buff *skb, const struct
         return verdict;
     size = packet.total;
     if (segment) {
-        /* No device cuts a frame that has a PPPoE header. */
-        if (packet.front != ETHERNET || way.length != ETHERNET || packet.total != length - ETHERNET ||
-            (packet.protocol != IPPROTO_TCP && packet.protocol != IPPROTO_UDP))
+        if (packet.front != ETHERNET || packet.total != length - ETHERNET ||
+            (packet.protocol != IPPROTO_TCP && packet.protocol != IPPROTO_UDP) ||
+            (way.length != ETHERNET && !is_even(&packet, &way, segment)))
             return LARGE_SEGMENT;
         size = packet.transport + segment;
         if (size > packet.total)
@@ -95,11 +105,11 @@ static __always_inline enum verdict carry_tc(struct __sk_buff *skb, const struct
         return NOT_CARRIED;
 
     checksum = checksum_of(&packet) + (packet.version == IPV4 ? IPV4_HEADER : IPV6_HEADER);
-    /* Nor does any complete a checksum behind one, unless it is known to. */
+    /* No device completes a checksum behind a PPPoE header; the kernel does, when the device is told to leave that to it. */
     if (way.length == ENCAPSULATION && !(way.flags & ADJACENT_CHECKSUM) && is_partial(skb, packet.front + checksum))
         return LARGE_SEGMENT;
-    if (is_sampled(port, &way) && !segment && !is_partial(skb, packet.front + checksum)) {
-        sample = new_sample(skb->ifindex, &packet, &way);
+    if (is_sampled(port, &way) && !segment) {
+        sample = new_sample(skb->ifindex, &packet, &way, is_partial(skb, packet.front + checksum));
         if (sample)
             sample->before_length = copy_tc(skb, sample->before);
     }
@@ -116,7 +126,7 @@ static __always_inline enum verdict carry_tc(struct __sk_buff *skb, const struct
 
     data = (void *)(long)skb->data;
     end = (void *)(long)skb->data_end;
-    ip = encapsulate(data, end, &packet, &way);
+    ip = encapsulate(data, end, &packet, size, &way);
     if (!ip)
         return REDIRECT_FAILED;
     if (packet.version == IPV4) {
@@ -130,6 +140,11 @@ static __always_inline enum verdict carry_tc(struct __sk_buff *skb, const struct
         show(sample);
     }
     count_carried(&packet, &way);
+    if (segment && way.length != ETHERNET) {
+        __u32 more = (packet.total - packet.transport) / segment - 1;
+
+        count_sent(way.link, more, more * packet.transport);
+    }
     redirect_tc(skb, &way);
     return CARRIED;
 }

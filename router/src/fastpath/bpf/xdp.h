@@ -35,7 +35,7 @@ static __always_inline enum verdict carry_xdp(struct xdp_md *ctx, const struct p
         return OTHER_ENTRY;
 
     if (is_sampled(port, &way)) {
-        sample = new_sample(ctx->ingress_ifindex, &packet, &way);
+        sample = new_sample(ctx->ingress_ifindex, &packet, &way, false);
         if (sample)
             sample->before_length = copy_xdp(ctx, sample->before);
     }
@@ -48,7 +48,7 @@ static __always_inline enum verdict carry_xdp(struct xdp_md *ctx, const struct p
 
     data = (void *)(long)ctx->data;
     end = (void *)(long)ctx->data_end;
-    ip = encapsulate(data, end, &packet, &way);
+    ip = encapsulate(data, end, &packet, packet.total, &way);
     if (!ip)
         return REDIRECT_FAILED;
     if (packet.version == IPV4) {

@@ -111,13 +111,14 @@ fn structures_are_laid_out_alike() {
 }
 
 #[test]
-fn a_sample_is_two_frames_behind_six_numbers() {
+fn a_sample_is_two_frames_behind_seven_numbers() {
     let (size, members) = &structures()["sample"];
-    let names = ["ingress_ifindex", "egress_ifindex", "before_length", "after_length", "flow", "version"];
+    let names =
+        ["ingress_ifindex", "egress_ifindex", "before_length", "after_length", "flow", "version", "partial"];
     let numbers = names.iter().enumerate().map(|(index, name)| (name.to_string(), index * 4));
-    let frames = [("before".to_owned(), 24), ("after".to_owned(), 24 + SAMPLE)];
+    let frames = [("before".to_owned(), 28), ("after".to_owned(), 28 + SAMPLE)];
     assert_eq!(*members, numbers.chain(frames).collect::<Vec<_>>());
-    assert_eq!(*size, 24 + 2 * SAMPLE);
+    assert_eq!(*size, 28 + 2 * SAMPLE);
 }
 
 /// The numbers that `layout.h` defines.

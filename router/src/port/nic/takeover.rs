@@ -1,6 +1,7 @@
 //! Takes a card from the host and puts it back as it was.
 //!
-//! What is taken (addresses, routes, MTU, flags, the IPv6 switch) is first written to a journal, `port-DEVICE.json` in the
+//! What is taken (addresses, routes, MTU, flags, the IPv6 switch, and where the kernel half sends by PPPoE the summing of
+//! what is sent, which devices do not know behind such a header) is first written to a journal, `port-DEVICE.json` in the
 //! state directory, and forced to disk. Dropping a [`Takeover`] puts it back and removes the journal. A process that was
 //! killed leaves the journal behind, and so does [`Takeover::leave`]. The next one to open the port goes on with the card
 //! as it is, and [`restore`] puts it back. A journal from before the last boot describes nothing that still exists and is
@@ -21,9 +22,11 @@ use serde::{Deserialize, Serialize};
 use tracing::{info, warn};
 
 use super::guard::{self, Clsact, Links};
+use crate::fastpath::entry::Entry;
 use crate::fastpath::pins::Pins;
 use crate::port::link::{self, Change, Link};
 use crate::port::{Presence, Spec, explain};
+use crate::sys::ethtool::Ethtool;
 use crate::sys::netlink::Netlink;
 
 const UP: u32 = libc::IFF_UP as u32;
@@ -52,6 +55,9 @@ struct Journal {
     routes: Vec<Vec<u8>>,
     /// The queueing discipline that carries the classifiers, when no TCX link does.
     clsact: Option<Clsact>,
+    /// The card completed the checksums of what is sent, and no longer does.
+    #[serde(default)]
+    sums: bool,
 }
 
 /// A card that has been taken. Dropping it puts the card back.
@@ -62,6 +68,7 @@ pub struct Takeover {
     path: PathBuf,
     /// The IPv6 switch, opened where the card is.
     ipv6: Option<File>,
+    ethtool: Ethtool,
     links: Option<Links>,
     /// Nothing is put back.
     left: bool,
@@ -91,7 +98,7 @@ impl Takeover {
         let in_directory = |error| explain(&format!("state directory {}", spec.state_dir.display()), error);
         fs::DirBuilder::new().recursive(true).mode(0o700).create(&spec.state_dir).map_err(in_directory)?;
         let path = journal_path(&spec.state_dir, device);
-        let (journal, ipv6, raise) = match Self::adopt(&mut netlink, &path, link).map_err(in_directory)? {
+        let (mut journal, ipv6, raise) = match Self::adopt(&mut netlink, &path, link).map_err(in_directory)? {
             Some(mut journal) => {
                 let raise = too_low(&mut netlink, spec, link);
                 for link in &raise {
@@ -117,13 +124,18 @@ impl Takeover {
                     addresses: link::addresses(&mut netlink, link.index)?,
                     routes: link::routes(&mut netlink, link.index)?,
                     clsact: None,
+                    sums: false,
                 };
                 (journal, ipv6, raise)
             }
         };
+        let ethtool = Ethtool::open()?;
+        let is_sent_to = spec.pppoe && spec.entry != Entry::None;
+        journal.sums |= is_sent_to && ethtool.sums(device).unwrap_or(false);
         journal.write(&path).map_err(in_directory)?;
         // From here on, dropping it undoes what has been done.
-        let mut takeover = Takeover { netlink, journal, path, ipv6, links: None, left: false, _lock: lock };
+        let mut takeover =
+            Takeover { netlink, journal, path, ipv6, ethtool, links: None, left: false, _lock: lock };
 
         takeover
             .guard(tcx, spec)
@@ -230,6 +242,12 @@ impl Takeover {
                 other => other?,
             }
         }
+        // A card that goes on summing is asked again by `Port::completes_checksums`.
+        if self.journal.sums
+            && let Err(error) = self.ethtool.set_sums(&self.journal.device, false)
+        {
+            warn!("{} cannot be told to leave checksums to the kernel: {error}", self.journal.device);
+        }
         let change = Change { flags: Some((UP | NO_ARP, UP | NO_ARP)), ..Change::default() };
         link::change(&mut self.netlink, self.journal.index, change)
     }
@@ -263,11 +281,11 @@ impl Drop for Takeover {
             .or_else(|_| link::by_name(&mut self.netlink, &self.journal.device));
         match link {
             Ok(link) if link.name == self.journal.device => {
-                self.journal.put_back(&mut self.netlink, link.index, self.ipv6.as_mut());
+                self.journal.put_back(&mut self.netlink, &link, &self.ethtool, self.ipv6.as_mut());
             }
             Ok(link) => {
                 let mut ipv6 = open_switch(&link.name);
-                self.journal.put_back(&mut self.netlink, link.index, ipv6.as_mut());
+                self.journal.put_back(&mut self.netlink, &link, &self.ethtool, ipv6.as_mut());
             }
             Err(error) => warn!("{} cannot be put back as it was: {error}", self.journal.device),
         }
@@ -289,8 +307,8 @@ impl Journal {
     }
 
     /// Puts the card back. What cannot be put back is told, and the rest still is.
-    fn put_back(&self, netlink: &mut Netlink, index: i32, ipv6: Option<&mut File>) {
-        let device = &self.device;
+    fn put_back(&self, netlink: &mut Netlink, link: &Link, ethtool: &Ethtool, ipv6: Option<&mut File>) {
+        let (device, index) = (&self.device, link.index);
         let tell = |what: &str, result: io::Result<()>| {
             if let Err(error) = result {
                 warn!("{device}: cannot put back {what}: {error}");
@@ -304,6 +322,9 @@ impl Journal {
             let result =
                 link::by_name(netlink, name).and_then(|link| link::change(netlink, link.index, change));
             tell("its MTU", result);
+        }
+        if self.sums {
+            tell("its checksums", ethtool.set_sums(&link.name, true));
         }
         if let (Some(switch), Some(value)) = (ipv6, &self.disable_ipv6) {
             tell("IPv6", write_switch(switch, value));
@@ -367,7 +388,7 @@ fn put_back_file(netlink: &mut Netlink, path: &Path, held: bool) -> io::Result<O
         return Ok(None);
     }
     unpin(path, journal.index);
-    journal.put_back(netlink, link.index, open_switch(&journal.device).as_mut());
+    journal.put_back(netlink, &link, &Ethtool::open()?, open_switch(&journal.device).as_mut());
     fs::remove_file(path)?;
     Ok(Some(journal.device))
 }
@@ -441,7 +462,6 @@ mod tests {
     use std::process::Command;
 
     use super::*;
-    use crate::fastpath::entry::Entry;
     use crate::port::Device;
     use crate::sys::netns;
 
@@ -487,6 +507,7 @@ mod tests {
                 name: "wan0".into(),
                 device: Device::Nic { device: "eth0".into() },
                 mac: None,
+                pppoe: false,
                 wanted_mtu: None,
                 promiscuous: false,
                 state_dir: self.state.clone(),
@@ -500,12 +521,20 @@ mod tests {
         }
 
         fn take(&self, tcx: bool) -> Takeover {
+            self.take_as(&self.spec(), tcx)
+        }
+
+        fn take_as(&self, spec: &Spec, tcx: bool) -> Takeover {
             netns::run(&self.host, || {
                 let mut netlink = Netlink::open().unwrap();
                 let link = link::by_name(&mut netlink, "eth0").unwrap();
-                Takeover::begin_by(netlink, &self.spec(), &link, tcx).unwrap().0
+                Takeover::begin_by(netlink, spec, &link, tcx).unwrap().0
             })
             .unwrap()
+        }
+
+        fn sums(&self) -> bool {
+            self.host("ethtool -k eth0").contains("tx-checksumming: on")
         }
     }
 
@@ -549,6 +578,33 @@ mod tests {
         assert!(lab.host("ip -4 addr show dev wan").contains("10.0.0.1/24"));
         assert!(lab.host("cat /proc/sys/net/ipv6/conf/wan/disable_ipv6").starts_with('0'));
         assert!(lab.answers());
+    }
+
+    #[test]
+    fn a_card_that_the_kernel_half_sends_to_by_pppoe_sums_nothing_until_it_is_put_back() {
+        let lab = Lab::new("sums");
+        let pppoe = Spec { pppoe: true, entry: Entry::Tc, ..lab.spec() };
+        for other in [Spec { entry: Entry::None, ..pppoe.clone() }, Spec { pppoe: false, ..pppoe.clone() }] {
+            let takeover = lab.take_as(&other, true);
+            assert!(lab.sums());
+            drop(takeover);
+        }
+        let takeover = lab.take_as(&pppoe, true);
+        assert!(!lab.sums());
+        drop(takeover);
+        assert!(lab.sums());
+        // A run that leaves the card, one that goes on with it, and the end by the journal.
+        lab.take_as(&pppoe, true).leave();
+        let takeover = lab.take_as(&pppoe, true);
+        assert!(!lab.sums());
+        takeover.leave();
+        let restored = netns::run(&lab.host, || restore(&lab.state, &[])).unwrap().unwrap();
+        assert_eq!(restored, ["eth0"]);
+        assert!(lab.sums());
+        // One that summed nothing before does not afterwards.
+        lab.host("ethtool -K eth0 tx off");
+        drop(lab.take_as(&pppoe, true));
+        assert!(!lab.sums());
     }
 
     #[test]
