@@ -347,14 +347,14 @@ fn a_redial_under_traffic_sends_nothing_with_the_old_address() {
     let going = AtomicBool::new(true);
     let new = std::thread::scope(|scope| {
         let talking = scope.spawn(|| chatter(&house, &going));
-        wait_carried(&gateway, &fast_path(), 2000);
+        wait_carried(&gateway, &fast_path(), 5000);
         isp.kill();
         isp = provider.start(&lab, Terms { pool: "100.65.0.0/16", ..Terms::default() });
         let new = wait_for("another address", Duration::from_secs(60), || match gateway.wan("isp") {
             Ok(wan) if wan.up && wan.address.starts_with("100.65.") => Ok(wan.address),
             other => Err(format!("{other:?}")),
         });
-        wait_carried(&gateway, &fast_path(), 2000);
+        wait_carried(&gateway, &fast_path(), 5000);
         going.store(false, Ordering::Relaxed);
         let back = talking.join().expect("the traffic goes on");
         assert!(back > 2000, "{back} datagrams came back");
