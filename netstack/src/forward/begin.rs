@@ -367,7 +367,7 @@ impl Forwarder {
             confirmed: false,
             state: opening_state(ingress, packet, plan.out),
             refreshed: second,
-            account: plan.account,
+            inbound: plan.account.map(|account| account.inbound),
             handed: Handed::default(),
             packets: 0,
             kernel_packets: 0,

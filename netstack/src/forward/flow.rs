@@ -8,6 +8,7 @@ use alloc::vec::Vec;
 
 use core::hash::BuildHasher;
 use core::net::Ipv4Addr;
+use core::num::NonZeroU32;
 
 use hashbrown::HashTable;
 
@@ -112,8 +113,22 @@ impl FlowState {
     }
 }
 
-/// A mapping of the translation table that an end of a flow is translated by.
-pub(crate) type MappingId = u32;
+/// A mapping of the translation table that an end of a flow is translated by. None is as short as one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(crate) struct MappingId(NonZeroU32);
+
+impl MappingId {
+    /// That of the record with this index.
+    pub fn of(index: usize) -> MappingId {
+        let number = u32::try_from(index.saturating_add(1)).unwrap_or(u32::MAX);
+        MappingId(NonZeroU32::new(number).unwrap_or(NonZeroU32::MAX))
+    }
+
+    /// The index of its record.
+    pub fn index(self) -> usize {
+        (self.0.get() as usize).saturating_sub(1)
+    }
+}
 
 /// Whom a flow is counted against.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -141,8 +156,8 @@ pub(crate) struct Flow<K: FlowKey = Key> {
     pub state: FlowState,
     /// The second in which it was last refreshed.
     pub refreshed: u32,
-    /// Whom it is counted against.
-    pub account: Option<Account<K::Address>>,
+    /// Set when it is counted against its inside host: whether it was opened towards it from outside.
+    pub inbound: Option<bool>,
     /// What the kernel half has been told of it.
     pub handed: Handed,
     /// Packets that have come through here, modulo 2^32.
@@ -226,6 +241,14 @@ impl<K: FlowKey> Flow<K> {
     /// What the two directions come in by.
     pub fn interfaces(&self) -> Pair<Interface> {
         Pair(self.sides.0.interface(), self.sides.1.interface())
+    }
+
+    /// Whom it is counted against.
+    pub fn account(&self) -> Option<Account<K::Address>> {
+        let inbound = self.inbound?;
+        // The inside host sends the packets of the one direction or those of the other.
+        let from = if inbound { self.keys.1 } else { self.keys.0 };
+        Some(Account { host: from.sender(), inbound })
     }
 
     /// For each direction: the kernel half carries it.
@@ -477,4 +500,16 @@ fn direction_of(slot: u32) -> Direction {
 fn key_of<K: FlowKey>(records: &[Option<Flow<K>>], slot: u32) -> Option<K> {
     let flow = records.get((slot >> 1) as usize)?.as_ref()?;
     Some(flow.keys.of(direction_of(slot)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::forward::ipv6::key::Key6;
+
+    /// There may be millions.
+    #[test]
+    fn a_flow_is_short() {
+        assert_eq!([size_of::<Option<Flow>>(), size_of::<Option<Flow<Key6>>>()], [96, 144]);
+    }
 }

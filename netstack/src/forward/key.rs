@@ -103,6 +103,9 @@ pub(crate) trait FlowKey: Copy + Eq + Hash + core::fmt::Debug {
     /// Source and destination, each with its port.
     fn ends(self) -> Ends;
 
+    /// The source address.
+    fn sender(self) -> Self::Address;
+
     /// The IP protocol number.
     fn number(self) -> u8;
 
@@ -121,6 +124,10 @@ impl FlowKey for Key {
             source: (self.source().into(), self.source_port()),
             destination: (self.destination().into(), self.destination_port()),
         }
+    }
+
+    fn sender(self) -> Ipv4Addr {
+        self.source()
     }
 
     fn number(self) -> u8 {

@@ -599,7 +599,7 @@ impl Forwarder {
             let confirmed = flow.confirmed && source.is_none();
             self.nat.detach(mapping, flow.keys.0.source(), confirmed);
         }
-        if let Some(account) = flow.account
+        if let Some(account) = flow.account()
             && let Some(count) = self.hosts.get_mut(&account)
         {
             *count = count.saturating_sub(1);

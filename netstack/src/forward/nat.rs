@@ -172,7 +172,7 @@ impl Nat {
 
     /// The mapping `id`.
     pub fn get(&self, id: MappingId) -> Option<&Mapping> {
-        self.mappings.get(id as usize)?.as_ref()
+        self.mappings.get(id.index())?.as_ref()
     }
 
     /// Opens a port for good. The first forward to an inside port is also what that port's own flows go out by.
@@ -300,7 +300,7 @@ impl Nat {
     pub fn release_unused(&mut self, id: MappingId) {
         if self.get(id).is_some_and(|mapping| mapping.flows == 0 && mapping.life != Life::Static) {
             self.retire(id);
-            if let Some(place) = self.mappings.get_mut(id as usize) {
+            if let Some(place) = self.mappings.get_mut(id.index()) {
                 *place = None;
                 self.free.push(id);
             }
@@ -345,17 +345,17 @@ impl Nat {
 
     fn store(&mut self, mapping: Mapping) -> MappingId {
         if let Some(id) = self.free.pop()
-            && let Some(place) = self.mappings.get_mut(id as usize)
+            && let Some(place) = self.mappings.get_mut(id.index())
         {
             *place = Some(mapping);
             return id;
         }
         self.mappings.push(Some(mapping));
-        MappingId::try_from(self.mappings.len().saturating_sub(1)).unwrap_or(MappingId::MAX)
+        MappingId::of(self.mappings.len().saturating_sub(1))
     }
 
     fn entry(&mut self, id: MappingId) -> Option<&mut Mapping> {
-        self.mappings.get_mut(id as usize)?.as_mut()
+        self.mappings.get_mut(id.index())?.as_mut()
     }
 
     fn mark(&mut self, outside: Outside, used: bool) {

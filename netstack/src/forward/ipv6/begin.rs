@@ -185,7 +185,7 @@ impl Forwarder {
             confirmed: false,
             state: opening_state(ingress, packet, out),
             refreshed: second,
-            account,
+            inbound: account.map(|account| account.inbound),
             handed: Handed::default(),
             packets: 0,
             kernel_packets: 0,

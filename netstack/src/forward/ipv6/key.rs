@@ -72,6 +72,10 @@ impl FlowKey for Key6 {
         }
     }
 
+    fn sender(self) -> Ipv6Addr {
+        self.source()
+    }
+
     fn number(self) -> u8 {
         self.protocol()
     }

@@ -111,10 +111,10 @@ impl Ipv6 {
     pub fn end(&mut self, id: FlowId, offloads: &mut Offloads) {
         let Some(mut flow) = self.flows.remove(id) else { return };
         offloads.call_back(id, &mut flow);
-        if flow.account.is_some_and(|account| account.inbound) {
+        if flow.inbound == Some(true) {
             self.inbound = self.inbound.saturating_sub(1);
         }
-        if let Some(account) = flow.account
+        if let Some(account) = flow.account()
             && let Some(count) = self.hosts.get_mut(&account)
         {
             *count = count.saturating_sub(1);

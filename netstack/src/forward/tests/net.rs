@@ -282,7 +282,7 @@ impl Net {
         assert!(self.forwarder.flows.is_consistent());
         assert!(self.forwarder.nat.is_consistent());
         assert!(self.forwarder.v6.flows.is_consistent());
-        let accounted = self.forwarder.v6.flows.iter().filter(|flow| flow.account.is_some()).count();
+        let accounted = self.forwarder.v6.flows.iter().filter(|flow| flow.account().is_some()).count();
         assert_eq!(self.forwarder.v6.hosts.values().sum::<u32>() as usize, accounted);
         let flows = || self.forwarder.flows.iter();
         let uses: usize = flows()
@@ -298,7 +298,7 @@ impl Net {
             })
             .count();
         assert_eq!(self.forwarder.nat.uses(), (uses as u32, confirmed as u32));
-        let accounted = flows().filter(|flow| flow.account.is_some()).count();
+        let accounted = flows().filter(|flow| flow.account().is_some()).count();
         assert_eq!(self.forwarder.hosts.values().sum::<u32>() as usize, accounted);
     }
 
