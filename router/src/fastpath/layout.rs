@@ -188,6 +188,8 @@ pub struct Flow6 {
 pub const BUCKET: usize = 16;
 /// Bits of an entry that say the flow's number, plus one.
 pub const NUMBER_BITS: u32 = 24;
+/// Bit of the hash from which on it says where in a bucket a reader begins.
+pub const FIRST_PLACE: u32 = 48;
 const HASH_FACTOR: u64 = 0x9fb2_1c65_1e98_df25;
 
 /// The hash of a key, taken as 64-bit words of the machine.

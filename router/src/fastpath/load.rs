@@ -129,21 +129,17 @@ impl Kernel {
     /// Makes the maps and loads the programs. With `pins` they outlive this process. The error is a sentence.
     pub fn load(sizes: &Sizes, options: &Options, pins: Option<&Pins>) -> Result<(Kernel, Tables), String> {
         allow_memory();
-        let [buckets4, buckets6] = [sizes.flows4, sizes.flows6].map(buckets);
-        let (mask4, mask6) = (buckets4 - 1, buckets6 - 1);
         let mut programs = EbpfLoader::new()
             .map_max_entries("flows4", sizes.flows4)
             .map_max_entries("flows6", sizes.flows6)
-            .map_max_entries("index4", buckets4)
-            .map_max_entries("index6", buckets6)
+            .map_max_entries("index4", buckets(sizes.flows4))
+            .map_max_entries("index6", buckets(sizes.flows6))
             .map_max_entries("links", sizes.links)
             .map_max_entries("usage", sizes.links)
             .map_max_entries("adjacencies", sizes.adjacencies)
             .map_max_entries("sessions", sizes.sessions)
             .map_max_entries("samples", sizes.samples)
             .override_global("seed", &options.seed, true)
-            .override_global("mask4", &mask4, true)
-            .override_global("mask6", &mask6, true)
             .override_global("sample_mask", &options.sample_mask, true)
             .load(OBJECT)
             .map_err(|error| refused(&error))?;

@@ -11,7 +11,7 @@ use std::marker::PhantomData;
 use bytemuck::Pod;
 
 use super::SharedMemory;
-use super::layout::{self, BUCKET, Course, Flow4, Flow6, Key4, Key6, NUMBER_BITS};
+use super::layout::{self, BUCKET, Course, FIRST_PLACE, Flow4, Flow6, Key4, Key6, NUMBER_BITS};
 
 /// Memory that is shared with the kernel half. Whatever is stored is seen after all that was stored before.
 pub trait Memory {
@@ -49,12 +49,15 @@ pub trait Record: Pod {
     fn key(&self) -> Self::Key;
     /// What every direction has.
     fn course(&self) -> &Course;
+    /// Octets at which the key is.
+    const KEY: usize;
     /// Octets at which the course is.
     const COURSE: usize;
 }
 
 impl Record for Flow4 {
     type Key = Key4;
+    const KEY: usize = std::mem::offset_of!(Flow4, key);
     const COURSE: usize = std::mem::offset_of!(Flow4, course);
 
     fn key(&self) -> Key4 {
@@ -68,6 +71,7 @@ impl Record for Flow4 {
 
 impl Record for Flow6 {
     type Key = Key6;
+    const KEY: usize = std::mem::offset_of!(Flow6, key);
     const COURSE: usize = std::mem::offset_of!(Flow6, course);
 
     fn key(&self) -> Key6 {
@@ -81,6 +85,8 @@ impl Record for Flow6 {
 
 /// Octets of a bucket.
 const BUCKET_OCTETS: usize = BUCKET * 4;
+/// Records for each bucket that is used, while there are more buckets. Twice as many are where a bucket waits to be divided.
+const FILL: usize = 4;
 
 /// The hash of a key.
 fn hash_of<K: Pod>(seed: [u64; 2], key: &K) -> u64 {
@@ -88,9 +94,10 @@ fn hash_of<K: Pod>(seed: [u64; 2], key: &K) -> u64 {
     layout::hash(seed, words.iter().map(|word| u64::from_ne_bytes(*word)))
 }
 
-/// Number of buckets for this many records: on average they are half full.
+/// Size of an index for this many records, in buckets: when all are used, its buckets are half full on average, and one more has
+/// the extent.
 pub fn buckets(records: u32) -> u32 {
-    (records / (BUCKET as u32 / 2)).max(1).next_power_of_two()
+    (records / (BUCKET as u32 / 2)).max(1).next_power_of_two() + 1
 }
 
 /// The table.
@@ -108,7 +115,7 @@ pub struct Table<R, M> {
 }
 
 impl<R: Record, M: Memory> Table<R, M> {
-    /// A table in memory that is all zeros. `index` has a power of two of buckets.
+    /// A table in memory that is all zeros. `index` has as many buckets as [`buckets`] says.
     pub fn new(flows: M, index: M, seed: [u64; 2]) -> Self {
         Table { flows, index, seed, seen: Vec::new(), used: Vec::new(), len: 0, _record: PhantomData }
     }
@@ -210,17 +217,31 @@ impl<R: Record, M: Memory> Table<R, M> {
         number as usize * size_of::<R>()
     }
 
+    /// The extent of the index: its mask, and how many buckets are used.
+    fn extent(&self) -> (u32, u32) {
+        (self.index.load(0), self.index.load(4).max(1))
+    }
+
+    /// The places in bucket `bucket` of a key with this hash, in the order in which the kernel half looks at them.
+    fn places(bucket: u32, hash: u64) -> impl Iterator<Item = usize> + use<R, M> {
+        let start = (bucket as usize + 1) * BUCKET_OCTETS;
+        let first = (hash >> FIRST_PLACE) as usize;
+        (first..first + BUCKET).map(move |place| start + place % BUCKET * 4)
+    }
+
     /// The places of the bucket that `key` is in, and the entry of record `number` there.
-    fn places(&self, number: u32, key: &R::Key) -> (impl Iterator<Item = usize> + use<R, M>, u32) {
+    fn find(&self, number: u32, key: &R::Key) -> (impl Iterator<Item = usize> + use<R, M>, u32) {
         let hash = hash_of(self.seed, key);
-        let buckets = (self.index.len() / BUCKET_OCTETS).max(1);
-        let start = (hash as usize & (buckets - 1)) * BUCKET_OCTETS;
+        let (mask, buckets) = self.extent();
+        let bucket = hash as u32 & mask;
+        let bucket = if bucket < buckets { bucket } else { bucket & mask >> 1 };
         let tag = (hash >> 56) as u32;
-        ((start..start + BUCKET_OCTETS).step_by(4), tag << NUMBER_BITS | (number + 1))
+        (Self::places(bucket, hash), tag << NUMBER_BITS | (number + 1))
     }
 
     fn enter(&mut self, number: u32, key: &R::Key) -> bool {
-        let (mut places, entry) = self.places(number, key);
+        while self.len >= FILL * self.extent().1 as usize && self.grow() {}
+        let (mut places, entry) = self.find(number, key);
         match places.find(|at| self.index.load(*at) == 0) {
             Some(free) => {
                 self.index.store(free, entry);
@@ -231,12 +252,39 @@ impl<R: Record, M: Memory> Table<R, M> {
     }
 
     fn leave(&mut self, number: u32, key: &R::Key) {
-        let (places, entry) = self.places(number, key);
+        let (places, entry) = self.find(number, key);
         for at in places {
             if self.index.load(at) == entry {
                 self.index.store(at, 0);
             }
         }
+    }
+
+    /// Adds a bucket. What is its own is copied from the bucket that has had it, then readers look here, then it goes there.
+    /// False when there is no room.
+    fn grow(&mut self) -> bool {
+        let (mask, new) = self.extent();
+        if (new as usize + 2) * BUCKET_OCTETS > self.index.len() {
+            return false;
+        }
+        let wider = if new > mask { mask << 1 | 1 } else { mask };
+        let mut moved = [None; BUCKET];
+        for (at, moved) in Self::places(new & wider >> 1, 0).zip(&mut moved) {
+            let entry = self.index.load(at);
+            let Some(number) = (entry & ((1 << NUMBER_BITS) - 1)).checked_sub(1) else { continue };
+            let key = load::<R::Key>(&self.flows, self.offset(number) + R::KEY);
+            let hash = hash_of(self.seed, &key);
+            if hash as u32 & wider == new {
+                *moved = Some(at);
+                if let Some(free) = Self::places(new, hash).find(|at| self.index.load(*at) == 0) {
+                    self.index.store(free, entry);
+                }
+            }
+        }
+        self.index.store(0, wider);
+        self.index.store(4, new + 1);
+        moved.into_iter().flatten().for_each(|at| self.index.store(at, 0));
+        true
     }
 }
 
@@ -337,7 +385,12 @@ mod tests {
     /// As the kernel half looks a key up.
     fn find(flows: &Local, index: &Local, key: &Key4) -> Option<Flow4> {
         let hash = hash_of(SEED, key);
-        let start = (hash as usize & (index.len() / BUCKET_OCTETS - 1)) * BUCKET_OCTETS;
+        let (mask, buckets) = (index.load(0), index.load(4).max(1));
+        let mut bucket = hash as u32 & mask;
+        if bucket >= buckets {
+            bucket &= mask >> 1;
+        }
+        let start = (bucket as usize + 1) * BUCKET_OCTETS;
         (start..start + BUCKET_OCTETS).step_by(4).find_map(|at| {
             let entry = index.load(at);
             let number = (entry & ((1 << NUMBER_BITS) - 1)).checked_sub(1)?;
@@ -369,6 +422,28 @@ mod tests {
         assert_eq!(table.len(), 500);
     }
 
+    /// Few flows touch little memory. A bucket is full now and then.
+    #[test]
+    fn the_index_grows_with_the_flows_and_nothing_is_lost_on_the_way() {
+        let (mut table, flows, index) = table(10_000);
+        let mut put = Vec::new();
+        for n in 0..10_000 {
+            if table.put(n, &flow(n)) {
+                put.push(n);
+            }
+            let (mask, buckets) = (index.load(0), index.load(4).max(1));
+            assert_eq!(mask, buckets.next_power_of_two() - 1);
+            assert!((1..=n / 4 + 1).contains(&buckets), "{buckets} buckets for {n} flows");
+            if n.is_multiple_of(97) {
+                assert!(put.iter().all(|n| find(&flows, &index, &flow(*n).key).is_some()), "{n}");
+            }
+        }
+        assert!(put.len() > 9_980, "{} of 10,000 have found room", put.len());
+        assert_eq!(index.load(4) as usize, index.len() / BUCKET_OCTETS - 1);
+        let used = (BUCKET_OCTETS..index.len()).step_by(4).filter(|at| index.load(*at) != 0).count();
+        assert_eq!(used, put.len());
+    }
+
     #[test]
     fn a_record_is_replaced_with_another_sequence_and_leaves_nothing_behind() {
         let (mut table, flows, index) = table(64);
@@ -381,14 +456,14 @@ mod tests {
         assert!(find(&flows, &index, &flow(2).key).is_some());
         table.remove(5);
         assert_eq!(table.read(5).unwrap().sequence % 2, 1);
-        let entries = (0..index.len()).step_by(4).filter(|at| index.load(*at) != 0).count();
+        let entries = (BUCKET_OCTETS..index.len()).step_by(4).filter(|at| index.load(*at) != 0).count();
         assert_eq!((table.len(), entries), (0, 0));
     }
 
     #[test]
     fn a_full_bucket_and_a_number_beyond_the_end_are_refused_and_nothing_changes() {
         let flows = Local::new(32 * size_of::<Flow4>());
-        let index = Local::new(BUCKET_OCTETS);
+        let index = Local::new(2 * BUCKET_OCTETS);
         let mut table: Table<Flow4, _> = Table::new(flows.clone(), index.clone(), SEED);
         for n in 0..BUCKET as u32 {
             assert!(table.put(n, &flow(n)));

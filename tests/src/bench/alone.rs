@@ -65,19 +65,17 @@ impl Alone {
         instrument.answer_as(|socket| (OUTSIDE, FIRST_OUTSIDE + socket as u16));
 
         let records = 2 * flows;
-        let mask = buckets(records) - 1;
         let seed = [0x9e37_79b9_7f4a_7c15_u64, 0xd1b5_4a32_d192_ed03];
         let mut programs = must(
             "load the kernel half",
             EbpfLoader::new()
                 .map_max_entries("flows4", records)
-                .map_max_entries("index4", mask + 1)
+                .map_max_entries("index4", buckets(records))
                 .map_max_entries("links", 2)
                 .map_max_entries("usage", 2)
                 .map_max_entries("adjacencies", 2)
                 .map_max_entries("sessions", 16)
                 .override_global("seed", &seed, true)
-                .override_global("mask4", &mask, true)
                 .load(OBJECT),
         );
         describe(&mut programs, &router, lan, wan);

@@ -123,18 +123,32 @@ struct flow6 {
     struct course course;
 };
 
-/* Where a flow is found: `index4` and `index6` have a power of two of these. The low bits of the key's hash choose the bucket.
- * An entry is 0, or the hash's uppermost eight bits above the number of the flow plus one.
+/* Where a flow is found, in `index4` and `index6`: buckets, of which the key's hash chooses one. An entry is 0, or the hash's
+ * uppermost eight bits above the number of the flow plus one. It may be at any place of the bucket. A reader begins at the
+ * place that the hash's bits from FIRST_PLACE on say, and goes round: there it mostly is, so the processor guesses right, and
+ * goes on while it waits for the memory.
+ *
+ * The index grows with the number of flows, bucket by bucket (linear hashing), so that few flows touch little memory. In the
+ * place of its first bucket it has an extent, and then the buckets. That of a hash has the number of its low bits under
+ * `mask`; where there is none of that number yet, the uppermost of these bits does not count. A bucket that is added takes from
+ * one that has been there what is its own; whoever reads meanwhile finds it in the one or in the other, or leaves the packet to
+ * user space.
  *
  * The hash of a key, taken as 64-bit words of the machine, is h after: h = seed[0]; then for each word h = (h ^ word) *
  * HASH_FACTOR, h ^= h >> 32; at last h = (h ^ seed[1]) * HASH_FACTOR, h ^= h >> 29. The seed is drawn anew by each program, so
  * that nobody outside can aim at one bucket; whoever could would only keep flows in user space. */
 #define BUCKET 16
 #define NUMBER_BITS 24
+#define FIRST_PLACE 48
 #define HASH_FACTOR 0x9fb21c651e98df25ULL
 
 struct bucket {
     __u32 entries[BUCKET];
+};
+
+struct extent {
+    __u32 mask;    /* the least power of two that is not less than `buckets`, less one */
+    __u32 buckets; /* 0: one */
 };
 
 /* What a link has carried, in `usage` at its number, for each processor. */

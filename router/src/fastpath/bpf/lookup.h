@@ -58,6 +58,26 @@ static __always_inline __u64 rest_of(const struct packet *packet)
     return packet->ports | (__u64)(packet->link & 0xffff) << 32 | (__u64)packet->protocol << 48;
 }
 
+/* The bucket that a hash chooses. */
+static __always_inline struct bucket *bucket_of(void *index, __u32 hash)
+{
+    __u32 place = 0, mask, buckets;
+    const struct extent *extent = bpf_map_lookup_elem(index, &place);
+    __u64 is_there;
+
+    if (!extent)
+        return NULL;
+    buckets = once(extent->buckets);
+    READ_BARRIER();
+    mask = once(extent->mask);
+    place = hash & mask;
+    /* All ones or all zeros, without a branch that nobody could guess; the compiler would make one of it. */
+    is_there = (__s64)((__u64)place - buckets) >> 63;
+    asm volatile("" : "+r"(is_there));
+    place = (place & (mask >> 1 | is_there)) + 1;
+    return bpf_map_lookup_elem(index, &place);
+}
+
 /* What a way takes from its flow's course. False when it is not for this port. */
 struct gate {
     __u32 adjacency;
@@ -78,14 +98,14 @@ static __always_inline bool find4(const struct packet *packet, struct way *way, 
 {
     __u64 addresses = packet->addresses[0], rest = rest_of(packet);
     __u64 hash = finish(mix(mix(seed[0], addresses), rest));
-    __u32 place = hash & mask4, tag = hash >> 56;
-    struct bucket *bucket = bpf_map_lookup_elem(&index4, &place);
+    __u32 first = hash >> FIRST_PLACE, tag = hash >> 56;
+    struct bucket *bucket = bucket_of(&index4, hash);
 
     if (!bucket)
         return false;
 #pragma clang loop unroll(disable)
     for (__u32 i = 0; i < BUCKET; i++) {
-        __u32 entry = once(bucket->entries[i]), number, sequence;
+        __u32 entry = once(bucket->entries[(first + i) % BUCKET]), number, sequence;
         struct flow4 *flow;
 
         if (entry >> NUMBER_BITS != tag)
@@ -116,19 +136,19 @@ static __always_inline bool find6(const struct packet *packet, struct way *way, 
 {
     const __u64 *addresses = packet->addresses;
     __u64 rest = rest_of(packet), hash = seed[0];
-    __u32 place, tag;
     struct bucket *bucket;
+    __u32 first, tag;
 
     hash = mix(mix(mix(mix(hash, addresses[0]), addresses[1]), addresses[2]), addresses[3]);
     hash = finish(mix(hash, rest));
-    place = hash & mask6;
+    first = hash >> FIRST_PLACE;
     tag = hash >> 56;
-    bucket = bpf_map_lookup_elem(&index6, &place);
+    bucket = bucket_of(&index6, hash);
     if (!bucket)
         return false;
 #pragma clang loop unroll(disable)
     for (__u32 i = 0; i < BUCKET; i++) {
-        __u32 entry = once(bucket->entries[i]), number, sequence;
+        __u32 entry = once(bucket->entries[(first + i) % BUCKET]), number, sequence;
         struct flow6 *flow;
 
         if (entry >> NUMBER_BITS != tag)

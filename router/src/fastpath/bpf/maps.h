@@ -11,9 +11,6 @@
 
 /* Drawn anew for each table, so that nobody outside knows which keys share a bucket. */
 const volatile __u64 seed[2] = {0, 0};
-/* Number of buckets, less one. */
-const volatile __u32 mask4 = 0;
-const volatile __u32 mask6 = 0;
 /* One in this many packets of a flow, plus one, is sampled: a power of two, less one. */
 const volatile __u32 sample_mask = 0xffffffff;
 

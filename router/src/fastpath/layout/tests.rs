@@ -150,6 +150,7 @@ fn numbers_are_the_same() {
         ("ADJACENT_CHECKSUM", ADJACENT_CHECKSUM.into()),
         ("BUCKET", BUCKET as u64),
         ("NUMBER_BITS", NUMBER_BITS.into()),
+        ("FIRST_PLACE", FIRST_PLACE.into()),
         ("HASH_FACTOR", HASH_FACTOR),
         ("SAMPLE", SAMPLE as u64),
     ]);
