@@ -9,6 +9,7 @@
 
 use aya::maps::xdp::DevMap;
 use aya::maps::{Array, HashMap, Map};
+use aya::programs::xdp::XdpLinkId;
 use aya::programs::{Xdp, XdpMode};
 use aya::{Ebpf, EbpfLoader, Pod};
 use genkan::fastpath::layout::{
@@ -31,6 +32,8 @@ const OUTSIDE: [u8; 4] = [198, 51, 100, 9];
 /// The port outside of the first socket.
 const FIRST_OUTSIDE: u16 = 20_000;
 const UDP: u8 = 17;
+/// The kernel half's program.
+const PROGRAM: &str = "genkan_xdp";
 
 /// The router.
 pub struct Alone {
@@ -38,6 +41,8 @@ pub struct Alone {
     pub line: Line,
     /// The kernel half.
     pub programs: Ebpf,
+    /// The program on the LAN's port, and what holds it there.
+    lan: Option<(String, XdpLinkId)>,
 }
 
 /// What one of the maps takes, as octets.
@@ -51,6 +56,11 @@ unsafe impl<T: Copy + 'static> Pod for Raw<T> {}
 impl Alone {
     /// A router with so many flows, each in both directions.
     pub fn new(flows: u32) -> Alone {
+        Alone::with(OBJECT, flows)
+    }
+
+    /// The same with another object that has the kernel half in it.
+    pub fn with(object: &[u8], flows: u32) -> Alone {
         let (desk, router, far) = (Namespace::new("desk"), Namespace::new("alone"), Namespace::new("far"));
         wire(&desk, &router);
         veth((&router, "wan0"), (&far, "eth0"));
@@ -76,7 +86,7 @@ impl Alone {
                 .map_max_entries("adjacencies", 2)
                 .map_max_entries("sessions", 16)
                 .override_global("seed", &seed, true)
-                .load(OBJECT),
+                .load(object),
         );
         describe(&mut programs, &router, lan, wan);
         let mut table: Table<Flow4, SharedMemory> =
@@ -86,15 +96,25 @@ impl Alone {
             table.put(2 * flow, &up);
             table.put(2 * flow + 1, &down);
         }
-        let program: &mut Xdp = must(
-            "use the kernel half",
-            programs.program_mut("genkan_xdp").expect("the object has this program").try_into(),
-        );
+        let program = xdp(&mut programs, PROGRAM);
         must("load the kernel half", program.load());
-        for device in ["lan0", "wan0"] {
-            router.inside(|| must("attach the kernel half", program.attach(device, XdpMode::Driver)));
+        let [lan, _] = ["lan0", "wan0"].map(|device| {
+            router.inside(|| must("attach the kernel half", program.attach(device, XdpMode::Driver)))
+        });
+        let lan = Some((PROGRAM.into(), lan));
+        Alone { line: Line { instrument, router, desk, far: Some(far) }, programs, lan }
+    }
+
+    /// Puts a program of the object's on the LAN's port, in the place of the one that is there.
+    pub fn put_on_lan(&mut self, name: &str) {
+        let Some((there, link)) = self.lan.take() else { return };
+        let link = must("take a program away", xdp(&mut self.programs, &there).take_link(link));
+        let program = xdp(&mut self.programs, name);
+        if program.fd().is_err() {
+            must("load a program", program.load());
         }
-        Alone { line: Line { instrument, router, desk, far: Some(far) }, programs }
+        let link = must("put a program in the place of another", program.attach_to_link(link));
+        self.lan = Some((name.into(), link));
     }
 }
 
@@ -200,6 +220,11 @@ fn delta(these: &[u8], those: &[u8]) -> [u8; 2] {
     let sum = old + those.chunks(2).map(word).sum::<u32>();
     let folded = (sum & 0xffff) + (sum >> 16);
     (((folded & 0xffff) + (folded >> 16)) as u16).to_be_bytes()
+}
+
+fn xdp<'a>(programs: &'a mut Ebpf, name: &str) -> &'a mut Xdp {
+    let program = programs.program_mut(name).unwrap_or_else(|| panic!("the object has no program {name}"));
+    must("use the kernel half", program.try_into())
 }
 
 fn map<'a>(programs: &'a mut Ebpf, name: &str) -> &'a mut Map {

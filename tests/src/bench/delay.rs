@@ -41,7 +41,7 @@ pub fn measure() -> Report {
             (line, "genkan, PPPoE".into(), Box::new((genkan, isp, provider)))
         }
         Err(error) => {
-            let Alone { line, programs } = Alone::new(FLOWS);
+            let Alone { line, programs, .. } = Alone::new(FLOWS);
             let name = format!("kernel half alone, as `genkan run` was not to be measured: {error}");
             (line, name, Box::new(programs))
         }

@@ -25,6 +25,8 @@ const BATCH: u32 = 64;
 /// Octets of a test frame, without FCS.
 const PLAIN_FRAME: usize = 64;
 const PPPOE_FRAME: usize = 72;
+/// Frames in a burst.
+const BURST: u32 = BATCH * 64;
 /// How long a run goes on before it counts.
 const WARM_UP: Duration = Duration::from_millis(30);
 /// Inside sockets; a flow of a higher number is of the same socket with another far host.
@@ -250,6 +252,28 @@ impl Instrument {
         Outcome { sent: self.job().sent - sent, received: self.seen(load.way).frames - seen, elapsed }
     }
 
+    /// Sends so many bursts of a millisecond or so, and gives the time of a frame's whole way in each, in ns.
+    /// Whatever else the machine does disturbs some of them, not all.
+    ///
+    /// # Panics
+    ///
+    /// When frames get lost, as then it is not their whole way.
+    pub fn bursts(&mut self, load: Load, bursts: usize) -> Vec<f64> {
+        self.begin(load);
+        self.burst(load, BURST);
+        let (sent, seen) = (self.job().sent, self.seen(load.way).frames);
+        let times = (0..bursts)
+            .map(|_| {
+                let begin = Instant::now();
+                self.burst(load, BURST);
+                begin.elapsed().as_nanos() as f64 / f64::from(BURST)
+            })
+            .collect();
+        let (sent, seen) = (self.job().sent - sent, self.settled(load.way) - seen);
+        assert!(seen * 50 >= sent * 49, "of {sent} frames {seen} have arrived");
+        times
+    }
+
     /// Sends `frames` or a few more, and counts them and what arrives, however late.
     pub fn send(&mut self, load: Load, frames: u64) -> Outcome {
         let before = self.seen(load.way).frames;
@@ -309,7 +333,7 @@ impl Instrument {
     fn go_on(&self, load: Load, duration: Duration) -> Duration {
         let begin = Instant::now();
         while begin.elapsed() < duration {
-            self.burst(load, BATCH * 64);
+            self.burst(load, BURST);
         }
         begin.elapsed()
     }

@@ -17,6 +17,7 @@ pub mod program;
 pub mod rates;
 pub mod restart;
 pub mod stats;
+pub mod steps;
 
 use std::fmt::{self, Display};
 use std::panic::AssertUnwindSafe;
@@ -170,9 +171,10 @@ pub struct Part {
 }
 
 /// The parts, in order.
-pub const PARTS: [Part; 8] = [
+pub const PARTS: [Part; 9] = [
     part("rates", "Packets per second", &["1", "2", "3"], 120, rates::measure),
     part("program", "The kernel half's program alone", &["4 up", "4 down"], 60, program::measure),
+    part("steps", "Where the kernel half's time goes", &[], 60, steps::measure),
     part("core", "The core alone", &["5"], 150, core::measure),
     part("new-flows", "New flows", &["10"], 60, new_flows::measure),
     part("memory", "Memory of flows", &["11"], 150, memory::measure),

@@ -20,6 +20,8 @@ pub enum Peer {
     Forwarding,
     /// An XDP program that redirects everything.
     Redirect,
+    /// An XDP program that redirects what a BPF hash map has, on the way up.
+    Reference,
     /// An XDP program that counts and drops: the generator's ceiling.
     Drop,
 }
@@ -59,6 +61,11 @@ impl Line {
                 instrument.cross(Way::Down, &router, "lan0");
                 instrument.attach("cross_up", &router, "lan0");
                 instrument.attach("cross_down", &router, "core0");
+            }
+            Peer::Reference => {
+                instrument.cross(Way::Up, &router, "core0");
+                instrument.attach("cross_known", &router, "lan0");
+                instrument.attach("pass", &router, "core0");
             }
             Peer::Drop => instrument.attach("sink_up", &router, "lan0"),
         }

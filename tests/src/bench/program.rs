@@ -48,7 +48,7 @@ pub fn measure() -> Report {
         ),
         ..Report::default()
     };
-    let Alone { line, programs } = &mut Alone::new(FLOWS);
+    let Alone { line, programs, .. } = &mut Alone::new(FLOWS);
     let program: &Xdp =
         must("use the kernel half", programs.program("genkan_xdp").expect("it is there").try_into());
     let program = must("use the kernel half", program.fd());

@@ -19,8 +19,8 @@ const MANY: u32 = 1_000_000;
 /// Flows that the daemon has room for: its default.
 const ROOM: u32 = 262_144;
 /// Lines by number: those of the kernel's own come first.
-const ALONE: usize = 4;
-const DIALLED: usize = 5;
+const ALONE: usize = 5;
+const DIALLED: usize = 6;
 
 /// Load of so many flows, as fast as it goes.
 pub fn flat_out(way: Way, flows: u32) -> Load {
@@ -39,7 +39,7 @@ struct Course {
 /// Measures.
 pub fn measure() -> Report {
     let lab = Lab::new("bench-rates");
-    let peers = [Peer::Masquerade, Peer::Forwarding, Peer::Redirect, Peer::Drop];
+    let peers = [Peer::Masquerade, Peer::Forwarding, Peer::Redirect, Peer::Drop, Peer::Reference];
     let mut lines: Vec<Line> = peers.into_iter().map(Line::of).collect();
     let mut courses: Vec<Course> = [
         ("nft masquerade + stateful filter, plain IP", 0, Way::Up, FLOWS),
@@ -55,6 +55,7 @@ pub fn measure() -> Report {
         ("kernel half alone, PPPoE → LAN, 1,000,000 flows", ALONE, Way::Down, MANY),
         ("genkan, LAN → PPPoE, 10,000 flows", DIALLED, Way::Up, FLOWS),
         ("genkan, PPPoE → LAN, 10,000 flows", DIALLED, Way::Down, FLOWS),
+        ("bare XDP redirect of what a BPF hash map has: parse + one lookup", 4, Way::Up, FLOWS),
     ]
     .map(|(name, line, way, flows)| Course {
         name,
@@ -66,6 +67,7 @@ pub fn measure() -> Report {
     .into();
     eprintln!("establishing flows through Linux");
     on_first_processor(|| lines[..2].iter_mut().for_each(|line| line.establish(FLOWS, 1e5)));
+    lines[4].instrument.fill_reference(Way::Up, FLOWS);
     let mut alone = Alone::new(MANY);
     // Without genkan the kernel's own routers are measured all the same.
     let dialled = attempt(|| {

@@ -12,6 +12,9 @@ use std::time::{Duration, Instant};
 use genkan_tests::bench::{GOALS, PARTS, Part, Row};
 use genkan_tests::netns;
 
+/// What was tried where a goal is missed.
+const NOTES: &str = include_str!("../../bench/NOTES.md");
+
 fn main() {
     match std::env::args().nth(1) {
         None => print!("{}", results()),
@@ -55,7 +58,8 @@ fn results() -> String {
         "# Results\n\nWritten by `make bench`, which takes less than ten minutes; `target/release/bench PART` measures one part \
          again (parts: {}). Only ratios within one run mean anything: what is compared is measured in turns, round by round, \
          a ratio is of the same round, and a value is the median of rounds with the lowest and highest. The control is the \
-         same thing measured twice; what differs less than that is not claimed.\n\n{GOALS}{goals}{sections}\n\
+         same thing measured twice; what differs less than that is not claimed. What was \
+         tried where a goal is missed is written by hand, in `tests/bench/NOTES.md`.\n\n{GOALS}{goals}{sections}\n{NOTES}\n\
          ## Machine\n\n{}- time that the measurements took: {} s\n",
         PARTS.iter().map(|part| part.name).collect::<Vec<_>>().join(", "),
         machine(load),

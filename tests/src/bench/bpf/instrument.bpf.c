@@ -212,9 +212,8 @@ static __always_inline struct packet *packet_of(void *data, void *end, struct pp
 	return packet;
 }
 
-/* The reference: reads the headers, and looks one thing up. */
-SEC("xdp")
-int reference(struct xdp_md *ctx)
+/* Reads the headers, and looks one thing up. */
+static __always_inline int look_up(struct xdp_md *ctx)
 {
 	struct pppoe *pppoe;
 	struct packet *packet = packet_of((void *)(long)ctx->data, (void *)(long)ctx->data_end, &pppoe);
@@ -229,6 +228,22 @@ int reference(struct xdp_md *ctx)
 		.destination_port = packet->udp.dest,
 	};
 	return bpf_map_lookup_elem(&tuples, &tuple) ? XDP_REDIRECT : XDP_PASS;
+}
+
+/* The reference. */
+SEC("xdp")
+int reference(struct xdp_md *ctx)
+{
+	return look_up(ctx);
+}
+
+/* The reference between two ports: what it has found it redirects. */
+SEC("xdp")
+int cross_known(struct xdp_md *ctx)
+{
+	int verdict = look_up(ctx);
+
+	return verdict == XDP_REDIRECT ? bpf_redirect_map(&crossing, UP, 0) : verdict;
 }
 
 static __always_inline void learn(struct ethhdr *ethernet, struct pppoe *pppoe, struct packet *packet)
