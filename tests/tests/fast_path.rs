@@ -16,6 +16,7 @@ use std::time::Duration;
 use genkan_netstack::wire::checksum::Sum;
 use genkan_tests::client::{datagrams, download, open, upload};
 use genkan_tests::client6::Client6;
+use genkan_tests::ethernet_isp::EthernetIsp;
 use genkan_tests::gateway::{FastPath, Genkan};
 use genkan_tests::internet::Blob;
 use genkan_tests::lab::{Lab, web, web6};
@@ -229,6 +230,35 @@ fn what_senders_leave_to_their_cards_is_done_behind_pppoe() {
     assert_eq!(counts.len(), 8, "both families, both protocols, both ways: {counts:?}");
     assert!(counts.values().all(|count| *count >= PIECES as u64), "{counts:?}");
     line.end();
+}
+
+/// Without PPPoE nothing is to be done: the next card cuts and sums.
+#[test]
+fn over_a_plain_uplink_large_segments_are_carried_whole() {
+    let lab = Lab::new("fast-path-plain");
+    let house = House::new(Port::Nic, Port::Nic);
+    let isp = EthernetIsp::new(&house.router);
+    let _leases = isp.dhcp4(&lab);
+    let gateway = house.run(&lab, "[wan.isp]\nport = \"wan0\"\ndhcp = true\n", "", "");
+    gateway.wait_up("isp", Duration::from_secs(30));
+    lab.lease(&house.desk, "eth0");
+    for (work, octets, packets) in
+        [(download as fn(_, _) -> _, "rx_octets", "rx_packets"), (upload, "tx_octets", "tx_packets")]
+    {
+        let done =
+            house.desk.inside(|| work(web(80), LENGTH)).unwrap_or_else(|error| panic!("{octets}: {error}"));
+        assert_eq!((done.length, done.hash), (LENGTH, Blob::default().hash(LENGTH)), "{octets}");
+        let carried = wait_for("octets in the kernel path", Duration::from_secs(5), || {
+            let kernel = gateway.status()?["wans"][0]["kernel"].clone();
+            if kernel[octets].as_u64() > Some(LENGTH * 9 / 10) { Ok(kernel) } else { Err(kernel.to_string()) }
+        });
+        assert!(carried[packets].as_u64() < Some(LENGTH / 1460 / 2), "most are large: {carried}");
+        println!("{carried}");
+    }
+    let fast_path = gateway.fast_path().expect("there is a kernel path");
+    assert_eq!(fast_path.different, 0, "{}", fast_path.all);
+    assert!(!fast_path.all.contains("large_segment"), "{}", fast_path.all);
+    gateway.end();
 }
 
 #[test]
