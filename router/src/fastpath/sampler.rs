@@ -220,6 +220,25 @@ mod tests {
         assert!(!is_same(&segment(false, 4), &segment(false, 4)[..57]));
     }
 
+    /// User space would have been told, too, what is left to the card.
+    #[test]
+    fn a_frame_whose_checksum_was_partial_is_received_as_such() {
+        let frame = segment(true, 4);
+        let length = frame.len() as u32;
+        let received = |partial, before| {
+            let head = SampleHead { before_length: length, partial, ..SampleHead::default() };
+            Sample { head, before, after: &[] }.received()
+        };
+        let partial = Checksum::Partial { start: 34, offset: 16 };
+        assert_eq!(received(1, &frame).offload.checksum, partial);
+        assert_eq!(received(0, &frame).offload.checksum, Checksum::Complete);
+        assert_eq!(received(1, &frame).bytes(), frame);
+        // Of what is neither TCP nor UDP nothing is partial, nor of a frame without its headers.
+        for cut in 0..34 {
+            assert_eq!(received(1, &frame[..cut]).offload.checksum, Checksum::Complete, "{cut}");
+        }
+    }
+
     #[test]
     fn what_is_logged_of_a_frame_ends_before_its_payload() {
         let mut frame = segment(false, 4);
