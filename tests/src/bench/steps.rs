@@ -59,7 +59,8 @@ fn table(took: &[[Rounds; STEPS.len()]; LOADS.len()]) -> String {
     let mut text = format!(
         "Programs that stop after a part of the kernel half's steps and redirect what they have, LAN → PPPoE, each in its place \
          on the port in turns: {ROUNDS} rounds of {BURSTS} bursts of 4,096 frames. A step's time is how much longer a frame's \
-         whole way takes with it than without, in ns: the median of rounds, of which each is a median of bursts.\n\n\
+         whole way takes with it than without, in ns: the median of rounds, of which each is a median of bursts. The processor \
+         works on several steps at once, so one may hide behind another, and a number may be below 0.\n\n\
          | step | 10,000 flows of as many | 1,000 of 1,000,000 | 1,000,000 of as many |\n|---|---|---|---|\n"
     );
     let mut line = |name: &str, of: &dyn Fn(&[Rounds; STEPS.len()]) -> f64| {
