@@ -407,11 +407,14 @@ fn device(port: &Port, entry: Entry) -> Option<Device> {
 }
 
 /// How much the maps are to hold: every direction of as many flows as the Forwarder may have, within a part of the free
-/// memory.
+/// memory. Of IPv6 it is half as many, for a house's traffic is of both versions, and what there is no room for goes through
+/// user space.
 fn sizes(settings: &Settings, links: Links) -> Sizes {
     let room = free_memory() / MEMORY_PART;
     let octets = |records: u32| {
-        u64::from(records) * (size_of::<layout::Flow4>() + size_of::<layout::Flow6>() + 16) as u64
+        let index = size_of::<u32>() * 2;
+        let (four, six) = (size_of::<layout::Flow4>() + index, size_of::<layout::Flow6>() + index);
+        u64::from(records) * four as u64 + u64::from(records / 2) * six as u64
     };
     let mut records = settings.nat.flows.saturating_mul(2).clamp(1024, (1 << layout::NUMBER_BITS) - 1);
     while octets(records) > room && records > 1024 {
@@ -420,7 +423,7 @@ fn sizes(settings: &Settings, links: Links) -> Sizes {
     let sessions = u32::from(links.wans).saturating_add(u32::from(links.subscribers)).max(1);
     Sizes {
         flows4: records,
-        flows6: records,
+        flows6: records / 2,
         links: u32::from(links.total()).max(1),
         adjacencies: ADJACENCIES,
         sessions,

@@ -28,7 +28,7 @@ pub fn measure() -> Report {
     let text = format!(
         "{FLOWS} UDP flows over IPv4 with NAT. Of conntrack: growth of the kernel's slabs, and 8 octets for each bucket of its \
          hash table. Of genkan: growth of the process' own memory, and all memory of the kernel half's maps, which have room \
-         for 1,048,576 flows of each version of IP from the start.\n\n\
+         for 1,048,576 flows of IPv4 and half as many of IPv6 from the start.\n\n\
          | | octets per flow |\n|---|---|\n\
          | conntrack + masquerade | {conntrack:.0} |\n\
          | genkan, user space | {:.0} |\n| genkan, maps | {:.0} |\n| of these, tables of IPv6 flows, all empty | {:.0} |\n| genkan, both | {ours:.0} |\n",
