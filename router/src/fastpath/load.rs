@@ -273,10 +273,7 @@ impl Kernel {
     fn classify(&self, port: &mut Port) -> Result<(), String> {
         let Port::Nic(nic) = port else { return Err("it is no device".into()) };
         let program = self.program(INGRESS)?;
-        nic.set_classifier(Some(program)).map_err(|error| match error.kind() {
-            io::ErrorKind::Unsupported => "there is no TCX (Linux 6.6)".into(),
-            _ => format!("its ingress cannot be used ({error})"),
-        })
+        nic.set_classifier(Some(program)).map_err(|error| format!("its ingress cannot be used ({error})"))
     }
 
     /// Attaches a program, or puts it in the place of the one that a link left by an earlier run has.

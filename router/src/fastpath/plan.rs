@@ -1,7 +1,7 @@
 //! By which door frames of a port reach the kernel half, and why: decided before anything is touched.
 //!
 //! A card's frames are taken by its driver (native XDP, never the generic mode, which is slower than none) or a little
-//! later, at its ingress (tc, by TCX). XDP sees no large segments: attached to a veth it takes its peer's segmentation
+//! later, at its ingress (tc: by TCX, or by clsact before Linux 6.6). XDP sees no large segments: attached to a veth it takes its peer's segmentation
 //! away, so a veth gets tc. A tap's frames leave the host at the tap's egress, so its door is there. XDP cannot send to
 //! a tap or to a card without XDP; so when there is one, a card with XDP has both doors.
 //!
@@ -150,12 +150,12 @@ fn door(mode: FastPath, machine: &Machine, facts: &Facts) -> (Entry, String) {
     if facts.vlan {
         return (Entry::None, "the kernel path takes no frames with VLAN tags".into());
     }
-    let tc = |why: String| match machine.tcx {
-        true => (Entry::Tc, why),
-        false => (Entry::None, format!("{why}, and this kernel has no TCX (Linux 6.6)")),
-    };
+    let tc = |why: String| (Entry::Tc, why);
     let Some(card) = &facts.card else {
-        return tc("a tap, whose frames leave the host at its egress".into());
+        return match machine.tcx {
+            true => tc("a tap, whose frames leave the host at its egress".into()),
+            false => (Entry::None, "a tap, which would need TCX (Linux 6.6)".into()),
+        };
     };
     let Some(driver) = &card.driver else {
         return (Entry::None, format!("there is no card {}", facts.device));
@@ -179,13 +179,9 @@ fn door(mode: FastPath, machine: &Machine, facts: &Facts) -> (Entry, String) {
     {
         let Queues { used, most, .. } = queues;
         let processors = machine.processors;
-        let few =
-            format!("a queue of its own for each of {processors} processors; {used} of {most} are in use");
-        return match machine.tcx {
-            true => (Entry::Tc, format!("XDP wants {few}")),
-            // Since Linux 5.13 the driver does without them.
-            false => (Entry::Xdp, format!("there is no TCX (Linux 6.6); XDP is slower for want of {few}")),
-        };
+        return tc(format!(
+            "XDP needs a queue of its own for each of {processors} processors; {used} of {most} are in use"
+        ));
     }
     (Entry::Xdp, format!("its driver ({driver}) has native XDP"))
 }
@@ -252,10 +248,6 @@ mod tests {
             let planned = decide(FastPath::Auto, &machine(), std::slice::from_ref(&port)).remove(0);
             assert_eq!(planned.entry, entry, "{planned}");
             assert!(entry == Entry::Xdp || planned.why.contains(&format!("{used} of {most} are in use")));
-            // Without tc it is XDP that shares a queue, or user space.
-            let old = Machine { tcx: false, ..machine() };
-            let planned = decide(FastPath::Auto, &old, std::slice::from_ref(&port)).remove(0);
-            assert_eq!(planned.entry, Entry::Xdp, "{planned}");
         }
         // Those of a program that an earlier run left are not missing.
         let card = port.card.as_mut().unwrap();
@@ -269,9 +261,7 @@ mod tests {
         let mut port = card("eth0", "virtio_net");
         port.card.as_mut().unwrap().unfinished = true;
         assert_eq!(entries(FastPath::Auto, &machine(), std::slice::from_ref(&port)), [Entry::Tc]);
-        let old = Machine { tcx: false, ..machine() };
-        let planned = decide(FastPath::Xdp, &old, &[port]).remove(0);
-        assert_eq!(planned.entry, Entry::None);
+        let planned = decide(FastPath::Xdp, &machine(), &[port]).remove(0);
         assert!(planned.denied && planned.why.contains("ctrl_guest_offloads=on"), "{planned}");
     }
 
@@ -279,8 +269,9 @@ mod tests {
     fn what_cannot_be_had_leaves_user_space_and_says_why() {
         let old = Machine { tcx: false, ..machine() };
         let ports = [card("eth0", "ixgbe"), card("v0", "veth"), tap()];
-        assert_eq!(entries(FastPath::Auto, &old, &ports), [Entry::Xdp, Entry::None, Entry::None]);
-        assert!(decide(FastPath::Auto, &old, &ports)[1].why.ends_with("no TCX (Linux 6.6)"));
+        // Cards have clsact there.
+        assert_eq!(entries(FastPath::Auto, &old, &ports), [Entry::Both, Entry::Tc, Entry::None]);
+        assert!(decide(FastPath::Auto, &old, &ports)[2].why.ends_with("TCX (Linux 6.6)"));
         let poor = Machine { refuses: Some("no privilege".into()), ..machine() };
         assert!(
             decide(FastPath::Xdp, &poor, &ports)

@@ -8,10 +8,11 @@
 //!
 //! On Linux 6.6 and newer the classifiers hang on TCX links, which vanish with this process, however it ends, or are
 //! pinned and outlive it. On older kernels, and where the process may not load BPF programs (in a user namespace), they
-//! are classic BPF filters on a `clsact` queueing discipline, which stay until they are taken away.
+//! are filters on a `clsact` queueing discipline, which stay until they are taken away: in classic BPF, but for those that
+//! divert or carry.
 
 use std::io;
-use std::os::fd::{AsFd, BorrowedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
@@ -92,6 +93,8 @@ const TCA_KIND: u16 = 1;
 const TCA_OPTIONS: u16 = 2;
 const TCA_BPF_OPS_LEN: u16 = 4;
 const TCA_BPF_OPS: u16 = 5;
+const TCA_BPF_FD: u16 = 6;
+const TCA_BPF_NAME: u16 = 7;
 const TCA_BPF_FLAGS: u16 = 8;
 const TCA_BPF_DIRECT: u32 = 1;
 const CLSACT_HANDLE: u32 = 0xffff_0000;
@@ -107,6 +110,9 @@ const FILTER_HANDLE: u32 = 1;
 pub struct Clsact {
     /// We made it; otherwise it was there before, for classifiers of somebody else.
     pub made: bool,
+    /// Data is received behind the filter at the ingress, as with [`Links::diverts`].
+    #[serde(default)]
+    pub diverts: bool,
 }
 
 /// Classifiers on TCX links. Dropping it takes them away, unless they are pinned.
@@ -191,33 +197,72 @@ fn path(pins: Option<&Pins>, index: i32, what: &str) -> io::Result<Option<PathBu
 pub fn make_clsact(netlink: &mut Netlink, index: i32) -> io::Result<Clsact> {
     let body = Body::new(&tc_header(index, CLSACT_HANDLE, CLSACT_PARENT, 0)).text(TCA_KIND, "clsact");
     match netlink.change(libc::RTM_NEWQDISC, libc::NLM_F_CREATE | libc::NLM_F_EXCL, &body) {
-        Ok(()) => Ok(Clsact { made: true }),
-        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(Clsact { made: false }),
+        Ok(()) => Ok(Clsact { made: true, diverts: false }),
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+            Ok(Clsact { made: false, diverts: false })
+        }
         Err(error) => Err(error),
     }
 }
 
-/// Attaches the classifiers to the queueing discipline.
+/// A filter.
+enum Filter<'a> {
+    Classic(&'a [(u16, u8, u8, u32)]),
+    Program(BorrowedFd<'a>),
+}
+
+/// Attaches the classifiers to the queueing discipline, where there is nothing of that priority yet.
 pub fn attach_filters(netlink: &mut Netlink, index: i32) -> io::Result<()> {
-    let mut attach = |program: &[(u16, u8, u8, u32)], parent| {
-        let mut octets = Vec::new();
-        for (code, holds, fails, operand) in program {
-            octets.extend_from_slice(&code.to_ne_bytes());
-            octets.extend_from_slice(&[*holds, *fails]);
-            octets.extend_from_slice(&operand.to_ne_bytes());
+    put(netlink, index, EGRESS, &Filter::Classic(FILTER_UNMARKED), libc::NLM_F_EXCL)?;
+    put(netlink, index, INGRESS, &Filter::Classic(FILTER_ALL), libc::NLM_F_EXCL)
+}
+
+/// Puts a program that diverts in the place of our filter at the ingress, between two frames; `None` puts a filter of our own
+/// there, which diverts or not.
+pub fn set_filter(
+    netlink: &mut Netlink,
+    index: i32,
+    divert: bool,
+    program: Option<BorrowedFd<'_>>,
+) -> io::Result<()> {
+    let own;
+    let filter = match (program, divert) {
+        (Some(program), _) => Filter::Program(program),
+        (None, true) => {
+            own = own_program(true)?;
+            Filter::Program(own.as_fd())
         }
-        let len = u16::try_from(program.len()).unwrap_or(u16::MAX);
-        let options = Body::default()
-            .attribute(TCA_BPF_OPS_LEN, &len.to_ne_bytes())
-            .attribute(TCA_BPF_OPS, &octets)
-            .number(TCA_BPF_FLAGS, TCA_BPF_DIRECT);
-        let body = Body::new(&tc_header(index, FILTER_HANDLE, parent, FIRST_OF_ALL))
-            .text(TCA_KIND, "bpf")
-            .nested(TCA_OPTIONS, options);
-        netlink.change(libc::RTM_NEWTFILTER, libc::NLM_F_CREATE | libc::NLM_F_EXCL, &body)
+        (None, false) => Filter::Classic(FILTER_ALL),
     };
-    attach(FILTER_UNMARKED, EGRESS)?;
-    attach(FILTER_ALL, INGRESS)
+    put(netlink, index, INGRESS, &filter, 0)
+}
+
+fn put(
+    netlink: &mut Netlink,
+    index: i32,
+    parent: u32,
+    filter: &Filter<'_>,
+    flags: libc::c_int,
+) -> io::Result<()> {
+    let options = match filter {
+        Filter::Classic(program) => {
+            let mut octets = Vec::new();
+            for (code, holds, fails, operand) in *program {
+                octets.extend_from_slice(&code.to_ne_bytes());
+                octets.extend_from_slice(&[*holds, *fails]);
+                octets.extend_from_slice(&operand.to_ne_bytes());
+            }
+            let len = u16::try_from(program.len()).unwrap_or(u16::MAX);
+            Body::default().attribute(TCA_BPF_OPS_LEN, &len.to_ne_bytes()).attribute(TCA_BPF_OPS, &octets)
+        }
+        Filter::Program(program) => Body::default()
+            .number(TCA_BPF_FD, program.as_raw_fd().cast_unsigned())
+            .text(TCA_BPF_NAME, "genkan"),
+    };
+    let body = Body::new(&tc_header(index, FILTER_HANDLE, parent, FIRST_OF_ALL))
+        .text(TCA_KIND, "bpf")
+        .nested(TCA_OPTIONS, options.number(TCA_BPF_FLAGS, TCA_BPF_DIRECT));
+    netlink.change(libc::RTM_NEWTFILTER, libc::NLM_F_CREATE | flags, &body)
 }
 
 /// Takes away what [`make_clsact`] and [`attach_filters`] made.

@@ -165,25 +165,32 @@ impl Takeover {
                 journal.addresses.push(address);
             }
         }
-        if let Some(clsact) = journal.clsact.take() {
-            guard::detach_filters(netlink, link.index, clsact)?;
-        }
         info!("{}: goes on as an earlier run has left it", link.name);
         Ok(Some(journal))
     }
 
     /// Data is to be received behind the ingress classifier.
     pub fn diverts(&self) -> bool {
-        self.links.as_ref().is_some_and(Links::diverts)
+        let clsact = self.journal.clsact.is_some_and(|clsact| clsact.diverts);
+        self.links.as_ref().map_or(clsact, Links::diverts)
     }
 
     /// Puts a program in the place of the ingress classifier, or the classifier back.
     pub fn set_classifier(&mut self, program: Option<BorrowedFd<'_>>) -> io::Result<()> {
-        match (&mut self.links, program) {
-            (Some(links), program) => links.set_program(program),
-            (None, None) => Ok(()),
-            (None, Some(_)) => Err(io::ErrorKind::Unsupported.into()),
+        match &mut self.links {
+            Some(links) => links.set_program(program),
+            None => self.set_filter(program.is_some() || self.diverts(), program),
         }
+    }
+
+    /// The same without TCX. The journal tells the next run that data is received behind the filter, once it is.
+    fn set_filter(&mut self, divert: bool, program: Option<BorrowedFd<'_>>) -> io::Result<()> {
+        guard::set_filter(&mut self.netlink, self.journal.index, divert, program)?;
+        match &mut self.journal.clsact {
+            Some(clsact) if clsact.diverts != divert => clsact.diverts = divert,
+            _ => return Ok(()),
+        }
+        self.journal.write(&self.path)
     }
 
     /// Ends without putting anything back. What is pinned keeps the host from the card.
@@ -213,20 +220,36 @@ impl Takeover {
 
     /// Drops whatever the host would receive or send by the card.
     fn guard(&mut self, tcx: bool, spec: &Spec) -> io::Result<()> {
-        let index = self.journal.index;
+        let (index, divert) = (self.journal.index, spec.entry.tc());
         if tcx {
-            match Links::attach(index, spec.entry.tc(), spec.pins.as_ref()) {
+            match Links::attach(index, divert, spec.pins.as_ref()) {
                 Ok(links) => {
                     self.links = Some(links);
-                    return Ok(());
+                    // An earlier run may not have been allowed to have links.
+                    return match self.journal.clsact.take() {
+                        Some(clsact) => guard::detach_filters(&mut self.netlink, index, clsact),
+                        None => Ok(()),
+                    };
                 }
                 Err(error) if error.kind() == io::ErrorKind::Unsupported => {}
                 Err(error) => return Err(error),
             }
         }
-        self.journal.clsact = Some(guard::make_clsact(&mut self.netlink, index)?);
-        self.journal.write(&self.path)?;
-        guard::attach_filters(&mut self.netlink, index)
+        let found = guard::make_clsact(&mut self.netlink, index)?;
+        match self.journal.clsact.filter(|_| !found.made) {
+            // What an earlier run left goes on, and with it a kernel half in its place.
+            Some(left) if left.diverts && divert => return Ok(()),
+            Some(_) => {}
+            None => {
+                self.journal.clsact = Some(found);
+                self.journal.write(&self.path)?;
+                guard::attach_filters(&mut self.netlink, index)?;
+                if !divert {
+                    return Ok(());
+                }
+            }
+        }
+        self.set_filter(divert, None)
     }
 
     /// Takes away everything that makes the host use the card.
@@ -459,6 +482,7 @@ fn write_switch(switch: &mut File, value: &str) -> io::Result<()> {
 
 #[cfg(test)]
 mod tests {
+    use std::os::fd::AsFd as _;
     use std::process::Command;
 
     use super::*;
@@ -470,6 +494,7 @@ mod tests {
         host: String,
         peer: String,
         state: PathBuf,
+        entry: Entry,
     }
 
     impl Lab {
@@ -482,7 +507,7 @@ mod tests {
             });
             let state = std::env::temp_dir().join(&host);
             fs::create_dir_all(&state).unwrap();
-            let lab = Lab { host, peer, state };
+            let lab = Lab { host, peer, state, entry: Entry::None };
             lab.host(&format!(
                 "ip link add eth0 type veth peer name p0 netns {}; ip link set eth0 up",
                 lab.peer
@@ -511,7 +536,7 @@ mod tests {
                 wanted_mtu: None,
                 promiscuous: false,
                 state_dir: self.state.clone(),
-                entry: Entry::None,
+                entry: self.entry,
                 pins: None,
             }
         }
@@ -526,9 +551,19 @@ mod tests {
 
         fn take_as(&self, spec: &Spec, tcx: bool) -> Takeover {
             netns::run(&self.host, || {
-                let mut netlink = Netlink::open().unwrap();
-                let link = link::by_name(&mut netlink, "eth0").unwrap();
-                Takeover::begin_by(netlink, spec, &link, tcx).unwrap().0
+                // A process that another test starts has this one's descriptors for a moment: a name that has just been
+                // given up is still taken.
+                for _ in 0..100 {
+                    let mut netlink = Netlink::open().unwrap();
+                    let link = link::by_name(&mut netlink, "eth0").unwrap();
+                    match Takeover::begin_by(netlink, spec, &link, tcx) {
+                        Err(error) if error.kind() == io::ErrorKind::ResourceBusy => {
+                            std::thread::sleep(std::time::Duration::from_millis(10));
+                        }
+                        begun => return begun.unwrap().0,
+                    }
+                }
+                panic!("eth0 stays in use");
             })
             .unwrap()
         }
@@ -565,6 +600,31 @@ mod tests {
         assert!(!lab.answers());
         lab.host("ip addr del 10.0.0.1/24 dev eth0");
         drop(takeover);
+        assert_eq!(lab.host("tc qdisc show dev eth0 clsact"), "");
+        assert!(lab.answers());
+    }
+
+    /// A program of the kernel half goes on in the filter's place without its process, also while the next one starts.
+    #[test]
+    fn without_tcx_a_program_at_the_ingress_outlives_its_process() {
+        let mut lab = Lab::new("clsact-program");
+        lab.entry = Entry::Tc;
+        let filter = |lab: &Lab| lab.host("tc filter show dev eth0 ingress");
+        // r0 = TC_ACT_SHOT; exit.
+        let program = crate::sys::bpf::load_classifier(&[0xb7 | 2 << 32, 0x95]).unwrap();
+        let mut takeover = lab.take(false);
+        assert!(takeover.diverts());
+        let own = filter(&lab);
+        takeover.set_classifier(Some(program.as_fd())).unwrap();
+        let its = filter(&lab);
+        assert_ne!(own, its, "another program");
+        takeover.leave();
+        let mut next = lab.take(false);
+        assert!(next.diverts());
+        assert_eq!(filter(&lab), its, "it goes on");
+        next.set_classifier(None).unwrap();
+        assert_ne!(filter(&lab), its);
+        drop(next);
         assert_eq!(lab.host("tc qdisc show dev eth0 clsact"), "");
         assert!(lab.answers());
     }
