@@ -287,13 +287,20 @@ impl Machine {
     fn end(&self) {
         if let Ok(process) = fs::read_to_string(self.folder().join("pid")) {
             let process = process.trim();
-            let ours = fs::read_to_string(format!("/proc/{process}/cmdline"))
-                .is_ok_and(|line| line.contains(self.namespace));
-            if ours {
+            let runs = || {
+                fs::read_to_string(format!("/proc/{process}/cmdline"))
+                    .is_ok_and(|line| line.contains(self.namespace))
+            };
+            if runs() {
                 let _ = Command::new("kill").arg(process).status();
+                // Until it is gone, its socket still takes connections.
+                wait_for("the guest to end", Duration::from_secs(20), || {
+                    if runs() { Err("it runs".into()) } else { Ok(()) }
+                });
             }
         }
         netns::remove(self.namespace);
+        let _ = fs::remove_file(self.socket());
     }
 
     #[track_caller]

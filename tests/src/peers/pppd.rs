@@ -22,6 +22,8 @@ pub struct Server {
     pub first: Ipv4Addr,
     /// Whether it speaks IPCP.
     pub ipv4: bool,
+    /// Echoes, one every two seconds, that may stay without an answer.
+    pub patience: u32,
     /// What a session gets over IPv6; without it IPV6CP is refused.
     pub ipv6: Option<Delegation>,
 }
@@ -37,6 +39,7 @@ impl Default for Server {
             mtu: 1492,
             first: Ipv4Addr::new(10, 64, 1, 1),
             ipv4: true,
+            patience: 5,
             ipv6: None,
         }
     }
@@ -49,7 +52,7 @@ impl Server {
         let secret = format!("\"{USERNAME}\" * \"{PASSWORD}\" *\n\"{USERNAME6}\" * \"{PASSWORD}\" *\n");
         guest.write("/etc/ppp/pap-secrets", &secret);
         guest.write("/etc/ppp/chap-secrets", &secret);
-        let Server { card, authentication, mtu, first, ipv4, ipv6 } = self;
+        let Server { card, authentication, mtu, first, ipv4, patience, ipv6 } = self;
         let asked = authentication.option();
         let families =
             [if ipv4 { "" } else { "noip\n" }, if ipv6.is_some() { "+ipv6" } else { "noipv6" }].concat();
@@ -60,7 +63,7 @@ impl Server {
             "/etc/ppp/pppoe-server-options",
             &format!(
                 "auth\nrequire-{asked}\nname bras\nmtu {mtu}\nmru {mtu}\nms-dns {WEB}\nms-dns {SERVER}\n\
-                 lcp-echo-interval 2\nlcp-echo-failure 5\n{families}\nnomppe\ndebug\nlogfile /run/test/pppd-server.log\n"
+                 lcp-echo-interval 2\nlcp-echo-failure {patience}\n{families}\nnomppe\ndebug\nlogfile /run/test/pppd-server.log\n"
             ),
         );
         guest.write("/etc/ppp/options", "");
