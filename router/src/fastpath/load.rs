@@ -52,6 +52,9 @@ const TAP: &str = "genkan_tap";
 /// Octets of a bucket.
 const BUCKET_OCTETS: usize = 4 * super::layout::BUCKET;
 
+/// Why a port has no entry whose device this process has given away.
+pub const ELSEWHERE: &str = "its device is in another network namespace";
+
 /// How much the maps hold.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Sizes {
@@ -218,6 +221,9 @@ impl Kernel {
         let Some(index) = port.index() else {
             return Attached { entry: Entry::None, why: Some("there is no device".into()) };
         };
+        if !port.is_here() {
+            return Attached { entry: Entry::None, why: Some(ELSEWHERE.into()) };
+        }
         if self.pins.is_none() || self.attached.get(&number).is_some_and(|old| old.index != index) {
             self.detach(number);
         }

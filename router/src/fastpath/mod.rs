@@ -31,7 +31,7 @@ use tracing::{info, warn};
 
 use self::entry::Entry;
 use self::layout::{NO_LINK, Port as PortRecord, VERDICTS};
-use self::load::{Attached, Kernel, Left, Options, Sizes};
+use self::load::{Attached, ELSEWHERE, Kernel, Left, Options, Sizes};
 use self::mirror::{Device, Links, Mirror};
 use self::pins::Pins;
 use self::plan::Planned;
@@ -66,8 +66,6 @@ const MEMORY_PART: u64 = 8;
 const ADJACENCIES: u32 = 16_384;
 /// Octets of samples that may wait.
 const SAMPLE_RING: u32 = 256 << 10;
-/// Why a tap is not carried.
-const ELSEWHERE: &str = "its device is in another network namespace";
 /// Most subscribers whose sessions the kernel half knows.
 const SUBSCRIBERS: u16 = 16_384;
 
@@ -168,7 +166,7 @@ impl FastPath {
             next_sweep: now + SWEEP,
             carried: Vec::new(),
         };
-        for (number, (_, port)) in (0..).zip(ports.iter_mut()) {
+        for (number, (_, port)) in (0..).zip(ports.iter()) {
             fast_path.announce(number, port);
         }
         gateway.set_offload(true);
@@ -212,7 +210,7 @@ impl FastPath {
     }
 
     /// Tells the kernel half of a port and its device, before any flow uses it.
-    fn announce(&mut self, number: u16, port: &mut Port) {
+    fn announce(&mut self, number: u16, port: &Port) {
         let wanted = self.wanted(number);
         let place = usize::from(number);
         let (Some(index), Some(record), Some(status)) =

@@ -252,14 +252,11 @@ impl Port {
         }
     }
 
-    /// The device is in the network namespace where it was opened, under its number and name. A tap may be given to another
-    /// one, and goes on working.
-    pub fn is_here(&mut self) -> bool {
-        match self {
-            Port::Tap(tap) => tap.is_here(),
-            Port::Nic(nic) => nic.presence() != Presence::Gone,
-            Port::Pcap(_) => false,
-        }
+    /// The device is in this thread's network namespace, under its number and name. A tap may be given to another one, and
+    /// goes on working.
+    pub fn is_here(&self) -> bool {
+        let here = |index| link::by_index(&mut Netlink::open()?, index);
+        self.index().is_some_and(|index| here(index).is_ok_and(|link| link.name == self.name()))
     }
 
     /// The name of the device, or of the file that is read.

@@ -107,10 +107,6 @@ impl Tap {
         self.note = None;
     }
 
-    pub(super) fn is_here(&mut self) -> bool {
-        link::by_index(&mut self.netlink, self.index).is_ok_and(|link| link.name == self.name)
-    }
-
     pub(super) fn index(&self) -> i32 {
         self.index
     }
