@@ -5,7 +5,8 @@
 #   make build    target/release/genkan
 #   make bench    measures, and writes tests/bench/RESULTS.md
 #   make fuzz     each fuzz target for FUZZ_SECONDS seconds
-#   make soak     LIVES simulated lives, ten years of nightly redials, FRAMES frames through the kernel half and the core
+#   make soak     LIVES simulated lives, ten years of nightly redials, FRAMES frames through the kernel half and the core,
+#                 the labs with real peers without the kernel path
 #   make requirements   which lines of the requirements list have a test
 #   make lint doc deny fmt
 
@@ -22,6 +23,8 @@ FUZZ_SECONDS ?= 600
 # Lives that `make soak` has the simulation live, and frames that it compares both halves of the kernel path by.
 LIVES ?= 100000
 FRAMES ?= 100000000
+# The labs with real peers: `make test` runs them as gateways are by default, with the kernel path, `make soak` without.
+PEER_LABS := $(addprefix --test ,isp_rp_pppoe ipv6_isp client_pppd uplink_ethernet guest lan renumbering several state offload)
 # Has cargo run tests as root.
 RUN_AS_ROOT := $(if $(SUDO),--config "target.'cfg(all())'.runner = '$(SUDO)'")
 
@@ -65,7 +68,9 @@ test: setup-test build
 		status=$$?; $(SUDO) target/debug/genkan-lab sweep; exit $$status
 	@$(MAKE) --no-print-directory fuzz FUZZ_SECONDS=5
 
-soak: build
+soak: setup-test build
+	@tests/guest/build.sh target/guest
+	GENKAN_FAST_PATH=off $(CARGO) test --package genkan-tests --no-fail-fast $(RUN_AS_ROOT) $(PEER_LABS)
 	GENKAN_LIVES=$(LIVES) GENKAN_NIGHTS=3650 $(CARGO) test --release --package genkan-tests --test lives --test lives6
 	GENKAN_FRAMES=$(FRAMES) $(CARGO) test --release --package genkan --test equivalence $(RUN_AS_ROOT)
 
