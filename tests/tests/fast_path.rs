@@ -7,11 +7,10 @@
 
 use std::collections::BTreeMap;
 use std::io::{Read as _, Write as _};
-use std::net::{Ipv6Addr, SocketAddr, TcpStream};
-use std::path::PathBuf;
-use std::process::{Child, Stdio};
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, TcpStream};
+use std::process::Stdio;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use genkan_netstack::wire::checksum::Sum;
 use genkan_tests::client::{datagrams, download, open, upload};
@@ -19,8 +18,9 @@ use genkan_tests::client6::Client6;
 use genkan_tests::ethernet_isp::EthernetIsp;
 use genkan_tests::gateway::{FastPath, Genkan};
 use genkan_tests::internet::Blob;
-use genkan_tests::lab::{Lab, web, web6};
-use genkan_tests::netns::{Namespace, stop, veth};
+use genkan_tests::lab::{Lab, WEB, web, web6};
+use genkan_tests::netns::{text, veth};
+use genkan_tests::recording::code;
 use genkan_tests::topology::{Dial, House, Isp, Port, Terms};
 use genkan_tests::wait_for;
 use genkan_tests::wire::Wire;
@@ -303,46 +303,6 @@ fn a_port_that_is_deleted_and_made_again_is_carried_again() {
     line.end();
 }
 
-/// What tcpdump sees on a cable: the kernel shows it what is redirected, too.
-struct Cable<'a> {
-    tcpdump: Child,
-    file: PathBuf,
-    namespace: &'a Namespace,
-    ours: String,
-}
-
-impl Cable<'_> {
-    #[track_caller]
-    fn record<'a>(lab: &Lab, namespace: &'a Namespace, device: &str) -> Cable<'a> {
-        let file = lab.logs().join("cable.pcap");
-        let _ = std::fs::remove_file(&file);
-        let mut tcpdump = namespace.command("tcpdump");
-        tcpdump.args(["-Z", "root", "-U", "-s", "96", "-B", "32768", "-i", device, "-w"]).arg(&file);
-        let tcpdump = tcpdump.stderr(Stdio::null()).spawn().expect("tcpdump is installed");
-        wait_for("tcpdump to listen", Duration::from_secs(10), || {
-            std::fs::metadata(&file).map_err(|error| error.to_string()).map(drop)
-        });
-        let ours = namespace.run(&format!("cat /sys/class/net/{device}/address"));
-        Cable { tcpdump, file, namespace, ours: ours.trim().into() }
-    }
-
-    /// Whether it still records.
-    fn is_running(&mut self) -> bool {
-        self.tcpdump.try_wait().is_ok_and(|ended| ended.is_none())
-    }
-
-    /// When the router sent what `filter` describes, in seconds, and what tcpdump says of it.
-    fn sent(&self, filter: &str) -> Vec<(f64, String)> {
-        let file = self.file.display();
-        let line = format!("tcpdump -n -tt -r {file} ether src {} and {filter}", self.ours);
-        let parsed = |line: &str| {
-            let (time, rest) = line.split_once(' ')?;
-            Some((time.parse().ok()?, rest.to_owned()))
-        };
-        self.namespace.run(&line).lines().filter_map(parsed).collect()
-    }
-}
-
 /// Datagrams and a stream, a packet each millisecond, until `going` is false. Returns how many datagrams came back.
 fn chatter(house: &House, going: &AtomicBool) -> u32 {
     house.desk.inside(|| {
@@ -367,12 +327,17 @@ fn chatter(house: &House, going: &AtomicBool) -> u32 {
     })
 }
 
+fn mac(octets: &[u8]) -> String {
+    octets.iter().map(|octet| format!("{octet:02x}")).collect::<Vec<_>>().join(":")
+}
+
 /// Lesson: a redial with another address. The flows of the old address end with it, in the kernel, too.
 #[test]
 fn a_redial_under_traffic_sends_nothing_with_the_old_address() {
     let Line { gateway, house, mut isp, provider, lab } = Line::new("fast-path-redial");
     let old = gateway.wan("isp").expect("a status").address;
-    let mut cable = Cable::record(&lab, &house.router, "wan0");
+    let ours = house.router.fact("wan0", "address");
+    let wire = Wire::listen(&lab, &house.router, "wan0", "ether proto 0x8863 or ether proto 0x8864");
     let fast_path = || gateway.fast_path().expect("there is a kernel path");
     let going = AtomicBool::new(true);
     let new = std::thread::scope(|scope| {
@@ -390,19 +355,53 @@ fn a_redial_under_traffic_sends_nothing_with_the_old_address() {
         assert!(back > 2000, "{back} datagrams came back");
         new
     });
-    assert!(cable.is_running(), "tcpdump ended before the redial was over");
-    stop(&mut cable.tcpdump, Duration::from_secs(5));
-    let padi = cable.sent("pppoed").into_iter().find(|(_, line)| line.contains("PADI"));
-    let (redialled, _) = padi.expect("it has dialled again");
-    let (mut before, mut after) = (cable.sent("pppoes"), cable.sent("pppoes"));
-    for (packets, address) in [(&mut before, &old), (&mut after, &new)] {
-        let source = format!(" {address}.");
-        packets.retain(|(_, line)| line.split(" > ").next().is_some_and(|head| head.contains(&source)));
-    }
-    assert!(before.len() > 1000 && after.len() > 1000, "{} and {} packets", before.len(), after.len());
-    let late: Vec<_> = before.iter().filter(|(time, _)| *time >= redialled).collect();
-    assert!(late.is_empty(), "{} packets of {old} after the redial began: {:?}", late.len(), late.first());
-    println!("{} packets of {old}, then {} of {new}", before.len(), after.len());
-    drop(cable);
+    let mut sent = wire.end();
+    sent.retain(|frame| frame.get(6..12).is_some_and(|source| mac(source) == ours));
+    let dials = |frame: &Vec<u8>| frame[12..16] == [0x88, 0x63, 0x11, code::PADI];
+    let redial = sent.iter().position(dials).expect("it has dialled again");
+    let of = |address: &str, frames: &[Vec<u8>]| {
+        let source: Ipv4Addr = address.parse().expect("an address");
+        let is_its = |frame: &&Vec<u8>| {
+            frame[12..14] == [0x88, 0x64] && frame.get(34..38).is_some_and(|octets| octets == source.octets())
+        };
+        frames.iter().filter(is_its).count()
+    };
+    let (before, late, after) =
+        (of(&old, &sent[..redial]), of(&old, &sent[redial..]), of(&new, &sent[redial..]));
+    assert!(before > 1000 && after > 1000, "{before} and {after} packets");
+    assert_eq!(late, 0, "packets of {old} after the redial began");
+    println!("{before} packets of {old}, then {after} of {new}");
     Line { gateway, house, isp, provider, lab }.end();
+}
+
+/// RFC 5508 REQ-1: a query's flow lasts 60 s without packets. Those that the kernel carries count, in both directions.
+#[test]
+fn a_flow_that_the_kernel_alone_carries_lives_on_and_one_that_rests_ends() {
+    let line = Line::new("fast-path-expiry");
+    let mut busy = line.house.desk.command("ping");
+    let busy = busy.args(["-q", "-i", "0.25", "-c", "300", &WEB.to_string()]).stdout(Stdio::piped());
+    let busy = busy.spawn().expect("ping is installed");
+    line.house.desk.run(&format!("ping -c 4 -i 0.2 {WEB}"));
+    let rests = Instant::now();
+    let directions = |count| move |now: &FastPath| now.directions == count;
+    let wait = |what, limit, wanted: &dyn Fn(&FastPath) -> bool| {
+        wait_for(what, Duration::from_secs(limit), || {
+            let now = line.gateway.fast_path()?;
+            if wanted(&now) { Ok(now) } else { Err(now.all) }
+        })
+    };
+    let unknown = || {
+        let status = line.gateway.status().expect("a status");
+        status["fast_path"]["punted"]["no_flow"].as_u64().unwrap_or(0)
+    };
+    let before = wait("both flows in the kernel path", 10, &directions(4));
+    let unknown_before = unknown();
+    let after = wait("the flow that rests to end", 75, &directions(2));
+    assert!(rests.elapsed() > Duration::from_secs(55), "it ended after {} s", rests.elapsed().as_secs());
+    assert!(after.carried > before.carried + 2 * 4 * 50, "{}", after.all);
+    // Had the other one ended, too, its next packet would have been of no flow.
+    assert_eq!(unknown(), unknown_before, "{}", after.all);
+    let said = text(&busy.wait_with_output().expect("ping ends"));
+    assert!(said.contains(" 0% packet loss"), "{said}");
+    line.end();
 }
