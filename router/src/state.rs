@@ -15,6 +15,7 @@ use std::thread::{self, JoinHandle};
 use genkan_netstack::state::State;
 use genkan_netstack::time::{Duration, Instant};
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 use tracing::{info, warn};
 
 use crate::clock;
@@ -45,8 +46,8 @@ fn unix_nanos() -> u64 {
 }
 
 /// Reads the state that the last run left, moved to this program's clock; when the machine has been started anew since,
-/// without what only holds while it runs. A missing file is an empty state; one that cannot be read is set aside, so that
-/// nothing in it is lost, and named in a warning.
+/// without what only holds while it runs. A missing file is an empty state; one that cannot be read, or not all of it, is set aside,
+/// so that nothing in it is lost, and named in a warning.
 pub fn load(state_dir: &Path, now: Instant) -> State {
     let path = path(state_dir);
     let text = match fs::read(&path) {
@@ -57,26 +58,45 @@ pub fn load(state_dir: &Path, now: Instant) -> State {
             return State::default();
         }
     };
-    match serde_json::from_slice::<File>(&text) {
-        Ok(file) => {
-            let elapsed = Duration::from_nanos(unix_nanos().saturating_sub(file.written));
-            let same_boot = file.boot.is_some() && file.boot == boot();
-            let state = if same_boot { file.state } else { file.state.without_adoption() };
-            state.moved(file.now + elapsed, now)
+    let file = serde_json::from_slice::<File>(&text).or_else(|error| {
+        let readable = readable_part(&text);
+        let aside = path.with_extension("json.unreadable");
+        let kept = match fs::rename(&path, &aside) {
+            Ok(()) => format!("it is kept as {}", aside.display()),
+            Err(error) => format!("it could not be set aside: {error}"),
+        };
+        let going_on = match readable {
+            Some(_) => "going on with what can be read of it",
+            None => "starting without it",
+        };
+        warn!("{}: not a state file of this program ({error}); {kept}; {going_on}", path.display());
+        readable.ok_or(())
+    });
+    let Ok(file) = file else { return State::default() };
+    let elapsed = Duration::from_nanos(unix_nanos().saturating_sub(file.written));
+    let same_boot = file.boot.is_some() && file.boot == boot();
+    let state = if same_boot { file.state } else { file.state.without_adoption() };
+    state.moved(file.now + elapsed, now)
+}
+
+/// What another version's file has that this one understands: each entry for itself.
+fn readable_part(text: &[u8]) -> Option<File> {
+    let mut file: Value = serde_json::from_slice(text).ok()?;
+    let state = file.get_mut("state")?.as_object_mut()?;
+    let is_readable = |key: &str, value: &Value| {
+        serde_json::from_value::<State>(Value::Object(
+            [(key.to_owned(), value.clone())].into_iter().collect(),
+        ))
+        .is_ok()
+    };
+    state.retain(|key, value| match value {
+        Value::Array(entries) => {
+            entries.retain(|entry| is_readable(key, &Value::Array(vec![entry.clone()])));
+            true
         }
-        Err(error) => {
-            let aside = path.with_extension("json.unreadable");
-            let kept = match fs::rename(&path, &aside) {
-                Ok(()) => format!("it is kept as {}", aside.display()),
-                Err(error) => format!("it could not be set aside: {error}"),
-            };
-            warn!(
-                "{}: not a state file of this program ({error}); {kept}; starting without it",
-                path.display()
-            );
-            State::default()
-        }
-    }
+        value => is_readable(key, value),
+    });
+    serde_json::from_value(file).ok()
 }
 
 fn save(path: &Path, state: &State, now: Instant) -> io::Result<()> {
@@ -197,6 +217,23 @@ mod tests {
         file.as_object_mut().unwrap().remove("boot");
         fs::write(path(&dir), file.to_string()).unwrap();
         assert_eq!(load(&dir, Instant::from_secs(1)), state.without_adoption(), "an older program's file");
+        fs::remove_dir_all(dir).unwrap();
+    }
+
+    /// A version that writes an entry otherwise costs that entry.
+    #[test]
+    fn of_a_file_that_is_read_in_part_the_rest_is_kept_and_all_of_it_aside() {
+        let dir = directory("part");
+        let text = r#"{"lan_addresses": [{"lan": "home", "address": "fe80::1"}, {"lan": "home", "address": "fe80::2"}],
+            "sessions": [{"wan": "isp", "peer": "02:00:00:00:00:01", "session": 7}]}"#;
+        let state: State = serde_json::from_str(text).unwrap();
+        save(&path(&dir), &state, Instant::from_secs(2)).unwrap();
+        let text = fs::read_to_string(path(&dir)).unwrap().replace("fe80::2", "elsewhere");
+        fs::write(path(&dir), &text).unwrap();
+        let read = load(&dir, Instant::from_secs(1));
+        assert_eq!(read.sessions, state.sessions);
+        assert_eq!(read.lan_addresses, state.lan_addresses[..1]);
+        assert_eq!(fs::read_to_string(dir.join("state.json.unreadable")).unwrap(), text);
         fs::remove_dir_all(dir).unwrap();
     }
 
