@@ -300,15 +300,16 @@ impl Worker {
 
     fn status(&mut self) -> RunningStatus {
         let now = self.clock.now();
+        let fast_path = match &mut self.fast_path {
+            Ok(fast_path) => fast_path.status(now, &mut self.gateway),
+            Err(status) => (**status).clone(),
+        };
         RunningStatus {
             version: env!("CARGO_PKG_VERSION"),
             uptime_s: now.as_secs(),
             gateway: self.gateway.status(now),
             ports: self.lines.iter_mut().map(Line::status).collect(),
-            fast_path: match &mut self.fast_path {
-                Ok(fast_path) => fast_path.status(),
-                Err(status) => (**status).clone(),
-            },
+            fast_path,
         }
     }
 

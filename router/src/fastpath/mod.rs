@@ -346,8 +346,9 @@ impl FastPath {
         }
     }
 
-    /// What `genkan status` shows.
-    pub fn status(&mut self) -> FastPathStatus {
+    /// What `genkan status` shows. The gateway is told what was carried up to now, so that its own status has it.
+    pub fn status(&mut self, now: Instant, gateway: &mut Gateway) -> FastPathStatus {
+        self.tell_usage(now, gateway);
         let verdicts = self.mirror.maps().verdicts().unwrap_or_default();
         let [carried, ..] = verdicts;
         let punted = VERDICTS.into_iter().zip(verdicts).skip(1).filter(|(_, count)| *count > 0);
