@@ -69,15 +69,27 @@ impl From<io::Error> for ClientError {
 }
 
 fn ask(path: &Path, request: &Request) -> Result<(Reply, BufReader<UnixStream>), ClientError> {
-    let mut stream = UnixStream::connect(path)
+    let stream = UnixStream::connect(path)
         .map_err(|error| ClientError::Unreachable { path: path.to_owned(), error })?;
+    converse(stream, request)
+}
+
+fn converse(
+    mut stream: UnixStream,
+    request: &Request,
+) -> Result<(Reply, BufReader<UnixStream>), ClientError> {
     stream.set_read_timeout(Some(PATIENCE))?;
     let mut line = serde_json::to_vec(request).map_err(io::Error::from)?;
     line.push(b'\n');
-    stream.write_all(&line)?;
+    // Who serves enough others says so and is gone before it has heard anything.
+    let written = stream.write_all(&line);
     let mut read = BufReader::new(stream);
     let mut line = String::new();
-    read.read_line(&mut line)?;
+    let heard = read.read_line(&mut line);
+    if line.is_empty() {
+        written?;
+    }
+    heard?;
     // A capture may be silent for as long as the line is.
     read.get_ref().set_read_timeout(None)?;
     match serde_json::from_str(&line).map_err(io::Error::from)? {
@@ -116,5 +128,24 @@ pub fn capture(
     match ask(path, &Request::Capture { ports, filter })? {
         (Reply::Capture, stream) => Ok(stream),
         _ => Err(ClientError::Refused("the gateway answered something else".into())),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_gateway_that_refuses_before_it_is_asked_is_heard() {
+        let (stream, mut gateway) = UnixStream::pair().unwrap();
+        let mut line = serde_json::to_vec(&Reply::Error("there are others".into())).unwrap();
+        line.push(b'\n');
+        gateway.write_all(&line).unwrap();
+        drop(gateway);
+        let error = converse(stream, &Request::Status).unwrap_err();
+        assert!(error.to_string().contains("there are others"), "{error}");
+        let (stream, _) = UnixStream::pair().unwrap();
+        let error = converse(stream, &Request::Status).unwrap_err();
+        assert!(matches!(error, ClientError::Broken(_)), "{error}");
     }
 }

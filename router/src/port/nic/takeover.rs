@@ -17,6 +17,8 @@ use std::os::linux::net::SocketAddrExt;
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::os::unix::net::{SocketAddr, UnixListener};
 use std::path::{Path, PathBuf};
+use std::thread;
+use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
 use tracing::{info, warn};
@@ -31,6 +33,8 @@ use crate::sys::netlink::Netlink;
 
 const UP: u32 = libc::IFF_UP as u32;
 const NO_ARP: u32 = libc::IFF_NOARP as u32;
+/// How long a card may still be held by a process that ends.
+const LET_GO: Duration = Duration::from_millis(250);
 
 /// What was taken from a card.
 #[derive(Debug, Serialize, Deserialize)]
@@ -434,8 +438,19 @@ fn too_low(netlink: &mut Netlink, spec: &Spec, link: &Link) -> Vec<Link> {
 }
 
 /// Holds a card for this process until it is dropped.
+/// What holds the card while this process lives. A process that has just ended may still hold it for a moment, and so may one
+/// that it has started and that has not begun its own program yet.
 fn lock(index: i32) -> io::Result<UnixListener> {
-    UnixListener::bind_addr(&SocketAddr::from_abstract_name(format!("genkan-port-{index}"))?)
+    let name = SocketAddr::from_abstract_name(format!("genkan-port-{index}"))?;
+    let begin = Instant::now();
+    loop {
+        match UnixListener::bind_addr(&name) {
+            Err(error) if error.kind() == io::ErrorKind::AddrInUse && begin.elapsed() < LET_GO => {
+                thread::sleep(LET_GO / 50);
+            }
+            other => return other,
+        }
+    }
 }
 
 /// The card and the devices below it whose MTU is lower than `wanted`.
@@ -689,6 +704,15 @@ mod tests {
         assert_eq!(restored.unwrap().as_deref(), Some("eth0"));
         assert_eq!(lab.host("tc qdisc show dev eth0 clsact"), "");
         assert!(lab.answers() && !lab.journal().exists());
+    }
+
+    #[test]
+    fn a_card_that_is_just_let_go_is_not_in_use() {
+        let held = lock(i32::MAX).unwrap();
+        assert_eq!(lock(i32::MAX).unwrap_err().kind(), io::ErrorKind::AddrInUse);
+        let letting_go = thread::spawn(|| drop(held));
+        lock(i32::MAX).unwrap();
+        letting_go.join().unwrap();
     }
 
     #[test]
