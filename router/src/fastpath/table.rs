@@ -85,8 +85,9 @@ impl Record for Flow6 {
 
 /// Octets of a bucket.
 const BUCKET_OCTETS: usize = BUCKET * 4;
-/// Records for each bucket that is used, while there are more buckets. Twice as many are where a bucket waits to be divided.
-const FILL: usize = 4;
+/// Records for each bucket that is used, while there are more buckets. Twice as many are where a bucket waits to be divided; of
+/// those, one in 23,000 finds no place.
+const FILL: usize = 3;
 
 /// The hash of a key.
 fn hash_of<K: Pod>(seed: [u64; 2], key: &K) -> u64 {
@@ -433,12 +434,12 @@ mod tests {
             }
             let (mask, buckets) = (index.load(0), index.load(4).max(1));
             assert_eq!(mask, buckets.next_power_of_two() - 1);
-            assert!((1..=n / 4 + 1).contains(&buckets), "{buckets} buckets for {n} flows");
+            assert!((1..=n / 3 + 1).contains(&buckets), "{buckets} buckets for {n} flows");
             if n.is_multiple_of(97) {
                 assert!(put.iter().all(|n| find(&flows, &index, &flow(*n).key).is_some()), "{n}");
             }
         }
-        assert!(put.len() > 9_980, "{} of 10,000 have found room", put.len());
+        assert!(put.len() > 9_995, "{} of 10,000 have found room", put.len());
         assert_eq!(index.load(4) as usize, index.len() / BUCKET_OCTETS - 1);
         let used = (BUCKET_OCTETS..index.len()).step_by(4).filter(|at| index.load(*at) != 0).count();
         assert_eq!(used, put.len());
