@@ -15,7 +15,7 @@ use std::thread::{self, JoinHandle};
 use genkan_netstack::state::State;
 use genkan_netstack::time::{Duration, Instant};
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
+use serde_json::{Value, json};
 use tracing::{info, warn};
 
 use crate::clock;
@@ -46,8 +46,8 @@ fn unix_nanos() -> u64 {
 }
 
 /// Reads the state that the last run left, moved to this program's clock; when the machine has been started anew since,
-/// without what only holds while it runs. A missing file is an empty state; one that cannot be read, or not all of it, is set aside,
-/// so that nothing in it is lost, and named in a warning.
+/// without what only holds while it runs. A missing file is an empty state; one that cannot be read, or not all of it, is set
+/// aside, so that nothing in it is lost, and named in a warning.
 pub fn load(state_dir: &Path, now: Instant) -> State {
     let path = path(state_dir);
     let text = match fs::read(&path) {
@@ -58,21 +58,24 @@ pub fn load(state_dir: &Path, now: Instant) -> State {
             return State::default();
         }
     };
-    let file = serde_json::from_slice::<File>(&text).or_else(|error| {
-        let readable = readable_part(&text);
-        let aside = path.with_extension("json.unreadable");
-        let kept = match fs::rename(&path, &aside) {
-            Ok(()) => format!("it is kept as {}", aside.display()),
-            Err(error) => format!("it could not be set aside: {error}"),
-        };
-        let going_on = match readable {
-            Some(_) => "going on with what can be read of it",
-            None => "starting without it",
-        };
-        warn!("{}: not a state file of this program ({error}); {kept}; {going_on}", path.display());
-        readable.ok_or(())
-    });
-    let Ok(file) = file else { return State::default() };
+    let file = match serde_json::from_slice::<File>(&text) {
+        Ok(file) => Some(file),
+        Err(error) => {
+            let readable = readable_part(&text);
+            let aside = path.with_extension("json.unreadable");
+            let kept = match fs::rename(&path, &aside) {
+                Ok(()) => format!("it is kept as {}", aside.display()),
+                Err(error) => format!("it could not be set aside: {error}"),
+            };
+            let going_on = match readable {
+                Some(_) => "going on with what can be read of it",
+                None => "starting without it",
+            };
+            warn!("{}: not a state file of this program ({error}); {kept}; {going_on}", path.display());
+            readable
+        }
+    };
+    let Some(file) = file else { return State::default() };
     let elapsed = Duration::from_nanos(unix_nanos().saturating_sub(file.written));
     let same_boot = file.boot.is_some() && file.boot == boot();
     let state = if same_boot { file.state } else { file.state.without_adoption() };
@@ -83,15 +86,11 @@ pub fn load(state_dir: &Path, now: Instant) -> State {
 fn readable_part(text: &[u8]) -> Option<File> {
     let mut file: Value = serde_json::from_slice(text).ok()?;
     let state = file.get_mut("state")?.as_object_mut()?;
-    let is_readable = |key: &str, value: &Value| {
-        serde_json::from_value::<State>(Value::Object(
-            [(key.to_owned(), value.clone())].into_iter().collect(),
-        ))
-        .is_ok()
-    };
+    let is_readable =
+        |key: &str, value: &Value| serde_json::from_value::<State>(json!({ key: value })).is_ok();
     state.retain(|key, value| match value {
         Value::Array(entries) => {
-            entries.retain(|entry| is_readable(key, &Value::Array(vec![entry.clone()])));
+            entries.retain(|entry| is_readable(key, &json!([entry])));
             true
         }
         value => is_readable(key, value),

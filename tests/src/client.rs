@@ -2,7 +2,7 @@
 
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, TcpStream, UdpSocket};
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -142,11 +142,11 @@ pub fn echo(server: SocketAddr, line: &str) -> Result<(), String> {
     if back == line.as_bytes() { Ok(()) } else { Err("the echo is not what was sent".into()) }
 }
 
-/// Has an echo server send back a part of the [`Blob`] again and again, ten times a second, until it is `over`. Counts
-/// `rounds`. Returns the hashes of what was sent and of what came back.
+/// Has an echo server send back a part of the [`Blob`] again and again, ten times a second, while it is to go on after so
+/// many rounds. Counts `rounds`, also those of others. Returns the hashes of what was sent and of what came back.
 pub fn converse(
     mut stream: TcpStream,
-    over: &AtomicBool,
+    goes_on: impl Fn(u64) -> bool,
     rounds: &AtomicU64,
 ) -> Result<(String, String), String> {
     stream.set_read_timeout(Some(PATIENCE)).map_err(say)?;
@@ -154,8 +154,8 @@ pub fn converse(
     let mut part = Vec::new();
     Blob::default().write(4000, &mut part).map_err(say)?;
     let (mut sent, mut got, mut back) = (Hash::default(), Hash::default(), vec![0; part.len()]);
-    while !over.load(Ordering::Relaxed) {
-        let say = |error: io::Error| format!("round {}: {error}", rounds.load(Ordering::Relaxed));
+    for round in (0..).take_while(|round| goes_on(*round)) {
+        let say = |error: io::Error| format!("round {round}: {error}");
         // No two rounds are the same.
         part.rotate_left(1);
         stream.write_all(&part).map_err(say)?;

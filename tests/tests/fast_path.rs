@@ -12,6 +12,7 @@ use std::process::Stdio;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
+use genkan_netstack::id::Mac;
 use genkan_netstack::wire::checksum::Sum;
 use genkan_tests::client::{datagrams, download, open, upload};
 use genkan_tests::client6::Client6;
@@ -329,16 +330,12 @@ fn chatter(house: &House, going: &AtomicBool) -> u32 {
     })
 }
 
-fn mac(octets: &[u8]) -> String {
-    octets.iter().map(|octet| format!("{octet:02x}")).collect::<Vec<_>>().join(":")
-}
-
 /// Lesson: a redial with another address. The flows of the old address end with it, in the kernel, too.
 #[test]
 fn a_redial_under_traffic_sends_nothing_with_the_old_address() {
     let Line { gateway, house, mut isp, provider, lab } = Line::new("fast-path-redial");
     let old = gateway.wan("isp").expect("a status").address;
-    let ours = house.router.fact("wan0", "address");
+    let ours: Mac = house.router.fact("wan0", "address").parse().expect("an Ethernet address");
     let wire = Wire::listen(&lab, &house.router, "wan0", "ether proto 0x8863 or ether proto 0x8864");
     let fast_path = || gateway.fast_path().expect("there is a kernel path");
     let going = AtomicBool::new(true);
@@ -358,7 +355,7 @@ fn a_redial_under_traffic_sends_nothing_with_the_old_address() {
         new
     });
     let mut sent = wire.end();
-    sent.retain(|frame| frame.get(6..12).is_some_and(|source| mac(source) == ours));
+    sent.retain(|frame| frame.get(6..12) == Some(&ours.0));
     let dials = |frame: &Vec<u8>| frame[12..16] == [0x88, 0x63, 0x11, code::PADI];
     let redial = sent.iter().position(dials).expect("it has dialled again");
     let of = |address: &str, frames: &[Vec<u8>]| {

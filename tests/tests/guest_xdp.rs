@@ -208,7 +208,7 @@ fn a_pppoe_uplink_is_carried_by_xdp_and_outlives_kill_9() {
         desk.inside(|| TcpStream::connect_timeout(&web(7), Duration::from_secs(10)).expect("a stream"));
     let (over, rounds) = (AtomicBool::new(false), AtomicU64::new(0));
     thread::scope(|scope| {
-        let talk = scope.spawn(|| converse(stream, &over, &rounds));
+        let talk = scope.spawn(|| converse(stream, |_| !over.load(Ordering::Relaxed), &rounds));
         let done = || rounds.load(Ordering::Relaxed);
         wait_for("the stream to talk", Duration::from_secs(20), || {
             if done() > 20 { Ok(()) } else { Err(format!("{} rounds", done())) }

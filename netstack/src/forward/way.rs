@@ -17,12 +17,12 @@ const SESSION: usize = Header::LEN + 4;
 #[derive(Debug, Clone, Copy)]
 pub(super) struct WayIn {
     front: Front,
-    from: From,
+    from: Origin,
 }
 
 /// Where a packet has come from.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct From {
+pub(super) struct Origin {
     link: LinkLayer,
     side: Side,
     /// The realm of its addresses.
@@ -34,7 +34,7 @@ pub(super) struct From {
 enum LinkLayer {
     /// It is for the router, from a LAN.
     Lan,
-    /// From this one, where there are stations to be learned.
+    /// Origin this one, where there are stations to be learned.
     Bridge(LanId),
     /// It came by a session, of which this is the number.
     Session(u32),
@@ -108,7 +108,7 @@ fn family_of(bytes: &[u8]) -> Option<Family> {
 impl Forwarder {
     /// Where a frame has come from that begins like the last IPv4 packet's by `port`.
     #[inline(always)]
-    pub(super) fn known_way(&self, port: PortId, bytes: &[u8]) -> Option<From> {
+    pub(super) fn known_way(&self, port: PortId, bytes: &[u8]) -> Option<Origin> {
         let way = self.ports.get(port.index())?.way_in.as_ref()?;
         way.front.is_of(bytes.first_chunk()?).then_some(way.from)
     }
@@ -119,7 +119,7 @@ impl Forwarder {
         &mut self,
         port: PortId,
         bytes: &[u8],
-    ) -> Option<(Family, From)> {
+    ) -> Option<(Family, Origin)> {
         let head = bytes.first_chunk()?;
         let at = self.ports.get(port.index())?;
         match (&at.way_in, &at.way_in6) {
@@ -136,10 +136,10 @@ impl Forwarder {
         &mut self,
         now: Instant,
         port: PortId,
-        from: From,
+        from: Origin,
         bytes: &[u8],
     ) -> Option<Arrival> {
-        let From { link, side, .. } = from;
+        let Origin { link, side, .. } = from;
         if let LinkLayer::Bridge(lan) = link
             && !REHEARSAL
         {
@@ -175,7 +175,7 @@ impl Forwarder {
     /// Asks all that the long way asks of the headers before an IP packet, and spares the next frame by `port` that begins
     /// alike these questions.
     #[inline(never)]
-    fn find_way<const REHEARSAL: bool>(&mut self, port: PortId, bytes: &[u8]) -> Option<(Family, From)> {
+    fn find_way<const REHEARSAL: bool>(&mut self, port: PortId, bytes: &[u8]) -> Option<(Family, Origin)> {
         let family = family_of(bytes)?;
         let way = self.way_in(port, bytes, family)?;
         if !REHEARSAL {
@@ -230,7 +230,7 @@ impl Forwarder {
             }
             Role::Unused => return None,
         };
-        let from = From { link, side: ingress.side(), realm: ingress.realm };
+        let from = Origin { link, side: ingress.side(), realm: ingress.realm };
         Some(WayIn { front: Front::new(head, masks), from })
     }
 

@@ -1,9 +1,9 @@
 //! By which door frames of a port reach the kernel half, and why: decided before anything is touched.
 //!
 //! A card's frames are taken by its driver (native XDP, never the generic mode, which is slower than none) or a little
-//! later, at its ingress (tc: by TCX, or by clsact before Linux 6.6). XDP sees no large segments: attached to a veth it takes its peer's segmentation
-//! away, so a veth gets tc. A tap's frames leave the host at the tap's egress, so its door is there. XDP cannot send to
-//! a tap or to a card without XDP; so when there is one, a card with XDP has both doors.
+//! later, at its ingress (tc: by TCX, or by clsact before Linux 6.6). XDP sees no large segments: attached to a veth it takes
+//! its peer's segmentation away, so a veth gets tc. A tap's frames leave the host at the tap's egress, so its door is there.
+//! XDP cannot send to a tap or to a card without XDP; so when there is one, a card with XDP has both doors.
 //!
 //! What the kernel says without being disturbed decides; attaching may still fail, and then
 //! [`super::load::Kernel::attach`] goes on with what is left.

@@ -19,20 +19,10 @@ static __always_inline void count(enum verdict verdict)
         ++*counter;
 }
 
-/* Counts packets that a link has sent, beside those of `count_carried`. */
-static __always_inline void count_sent(__u32 link, __u32 packets, __u32 octets)
-{
-    struct usage *used = bpf_map_lookup_elem(&usage, &link);
-
-    if (used) {
-        used->tx_packets += packets;
-        used->tx_octets += octets;
-    }
-}
-
-/* Counts a packet that was carried, at its links and its flow. The flow's numbers are written without a lock: its packets
+/* Counts a packet that was carried, at its links and its flow. It leaves as `packets` packets of `octets` octets together, more
+ * than one when the kernel has to cut it. The flow's numbers are written without a lock: its packets
  * come by one queue, so it is rare that two processors do; then one packet is missing, which nobody relies on. */
-static __always_inline void count_carried(const struct packet *packet, const struct way *way)
+static __always_inline void count_carried(const struct packet *packet, const struct way *way, __u32 packets, __u32 octets)
 {
     struct course *course = way->course;
     __u32 link = packet->link;
@@ -46,8 +36,8 @@ static __always_inline void count_carried(const struct packet *packet, const str
     link = way->link;
     used = bpf_map_lookup_elem(&usage, &link);
     if (used) {
-        used->tx_packets++;
-        used->tx_octets += packet->total;
+        used->tx_packets += packets;
+        used->tx_octets += octets;
     }
     /* The tick is but read, the time has to be asked for. */
     if (course->tick != tick) {

@@ -71,7 +71,7 @@ static __always_inline bool is_even(const struct packet *packet, const struct wa
 /* Makes the frame what it is on the other side. All questions first, then room, then what is written. */
 static __always_inline enum verdict carry_tc(struct __sk_buff *skb, const struct port *port)
 {
-    __u32 length = skb->len, segment = skb->gso_size, size, checksum;
+    __u32 length = skb->len, segment = skb->gso_size, pieces = 1, size, checksum;
     struct sample *sample = NULL;
     struct packet packet = {};
     struct way way = {};
@@ -139,12 +139,9 @@ static __always_inline enum verdict carry_tc(struct __sk_buff *skb, const struct
         sample->after_length = copy_tc(skb, sample->after);
         show(sample);
     }
-    count_carried(&packet, &way);
-    if (segment && way.length != ETHERNET) {
-        __u32 more = (packet.total - packet.transport) / segment - 1;
-
-        count_sent(way.link, more, more * packet.transport);
-    }
+    if (segment && way.length != ETHERNET)
+        pieces = (packet.total - packet.transport) / segment;
+    count_carried(&packet, &way, pieces, packet.total + (pieces - 1) * packet.transport);
     redirect_tc(skb, &way);
     return CARRIED;
 }

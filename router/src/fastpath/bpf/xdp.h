@@ -63,7 +63,7 @@ static __always_inline enum verdict carry_xdp(struct xdp_md *ctx, const struct p
         sample->after_length = copy_xdp(ctx, sample->after);
         show(sample);
     }
-    count_carried(&packet, &way);
+    count_carried(&packet, &way, 1, packet.total);
     return CARRIED;
 }
 
