@@ -1,7 +1,7 @@
 //! Names of things by number: each is an index into the list of the same name in [`crate::settings::Settings`].
 
 use core::fmt;
-use core::net::Ipv6Addr;
+use core::net::{IpAddr, Ipv6Addr};
 
 use serde::{Deserialize, Serialize};
 
@@ -36,6 +36,19 @@ id!(
     /// A session of a concentrator: unique among all concentrators of the gateway while it lasts.
     SubscriberId(u32)
 );
+id!(
+    /// A VPN: a WireGuard interface with its peers.
+    VpnId(u16)
+);
+
+/// A peer of a VPN.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct PeerId {
+    /// The VPN.
+    pub vpn: VpnId,
+    /// Index into its peers.
+    pub peer: u16,
+}
 
 /// What a routed packet comes in by or goes out by.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -46,6 +59,8 @@ pub enum Interface {
     Wan(WanId),
     /// A subscriber's session at a concentrator.
     Subscriber(SubscriberId),
+    /// A VPN: some peer of it.
+    Vpn(VpnId),
     /// The router itself.
     Router,
 }
@@ -57,6 +72,7 @@ impl Interface {
             Interface::Lan(_) => Zone::Lan,
             Interface::Wan(_) => Zone::Wan,
             Interface::Subscriber(_) => Zone::Concentrator,
+            Interface::Vpn(_) => Zone::Vpn,
             Interface::Router => Zone::Router,
         }
     }
@@ -108,6 +124,8 @@ pub enum Zone {
     Wan,
     /// The subscribers of every concentrator.
     Concentrator,
+    /// The peers of every VPN.
+    Vpn,
     /// The router's own addresses.
     Router,
 }
@@ -307,6 +325,51 @@ impl<'de> Deserialize<'de> for Ipv6Cidr {
     fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let text = <alloc::borrow::Cow<'de, str>>::deserialize(deserializer)?;
         text.parse().map_err(serde::de::Error::custom)
+    }
+}
+
+/// An address of either family with the length of its network's prefix.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum IpCidr {
+    /// IPv4.
+    V4(Ipv4Cidr),
+    /// IPv6.
+    V6(Ipv6Cidr),
+}
+
+impl IpCidr {
+    /// True when `address` lies in the network.
+    pub fn contains(self, address: IpAddr) -> bool {
+        match (self, address) {
+            (IpCidr::V4(network), IpAddr::V4(address)) => network.contains(address),
+            (IpCidr::V6(network), IpAddr::V6(address)) => network.contains(address),
+            _ => false,
+        }
+    }
+
+    /// Length of the network's prefix in bits.
+    pub const fn prefix(self) -> u8 {
+        match self {
+            IpCidr::V4(network) => network.prefix,
+            IpCidr::V6(network) => network.prefix,
+        }
+    }
+
+    /// The one address that it holds: of a /32 or /128.
+    pub fn host(self) -> Option<IpAddr> {
+        match self {
+            IpCidr::V4(network) => (network.prefix == 32).then_some(network.address.into()),
+            IpCidr::V6(network) => (network.prefix == 128).then_some(network.address.into()),
+        }
+    }
+}
+
+impl fmt::Display for IpCidr {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            IpCidr::V4(network) => network.fmt(f),
+            IpCidr::V6(network) => network.fmt(f),
+        }
     }
 }
 

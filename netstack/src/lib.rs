@@ -35,4 +35,5 @@ pub mod state;
 pub mod status;
 pub mod table;
 pub mod time;
+pub mod tunnel;
 pub mod wire;

@@ -5,14 +5,15 @@
 
 use alloc::string::String;
 use alloc::vec::Vec;
-use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use core::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use core::ops::RangeInclusive;
 
 use serde::{Deserialize, Serialize};
 
-use crate::id::{Ipv4Cidr, Ipv6Cidr, LanId, Mac, PortId, WanId, Zone};
+use crate::id::{IpCidr, Ipv4Cidr, Ipv6Cidr, LanId, Mac, PortId, WanId, Zone};
 use crate::secret::Secret;
 use crate::time::Duration;
+use crate::tunnel::wireguard::{PresharedKey, PrivateKey, PublicKey};
 
 /// A whole gateway.
 #[derive(Debug, Clone, Default)]
@@ -29,12 +30,83 @@ pub struct Settings {
     pub lans: Vec<Lan>,
     /// Access concentrators.
     pub concentrators: Vec<Concentrator>,
+    /// VPNs, indexed by [`VpnId`](crate::id::VpnId).
+    pub vpns: Vec<Vpn>,
     /// Translation.
     pub nat: Nat,
     /// Ports opened to the outside.
     pub port_forwards: Vec<PortForward>,
     /// Filter rules; the first match wins, the built-in ones come after.
     pub rules: Vec<Rule>,
+}
+
+/// A VPN: a WireGuard interface.
+#[derive(Debug, Clone)]
+pub struct Vpn {
+    /// Its name in the configuration.
+    pub name: String,
+    /// Our own key.
+    pub private_key: PrivateKey,
+    /// UDP port that it listens on, at every address of the router.
+    pub listen_port: u16,
+    /// The router's IPv4 address inside, and the network there.
+    pub ipv4: Option<Ipv4Cidr>,
+    /// The router's IPv6 address inside, and the network there.
+    pub ipv6: Option<Ipv6Cidr>,
+    /// Largest IP packet inside, in octets. `None`: what the way to the peers leaves room for.
+    pub mtu: Option<u16>,
+    /// A LAN that is carried over it.
+    pub bridge: Option<VpnBridge>,
+    /// Its peers.
+    pub peers: Vec<VpnPeer>,
+}
+
+/// Ethernet over a VPN (VXLAN, RFC 7348).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct VpnBridge {
+    /// The LAN that the peers join.
+    pub lan: LanId,
+    /// VXLAN network identifier, 24 bits.
+    pub vni: u32,
+    /// Router Advertisements and Redirects of the far side are dropped (RFC 6105).
+    pub ra_guard: bool,
+    /// DHCP does not pass, in either direction.
+    pub isolate_dhcp: bool,
+    /// Questions of ARP and Neighbor Discovery whose answer is known are answered here.
+    pub suppress: bool,
+    /// Frames of one peer go to the others, too.
+    pub hub: bool,
+}
+
+/// A peer of a VPN.
+#[derive(Debug, Clone)]
+pub struct VpnPeer {
+    /// Its name.
+    pub name: String,
+    /// Its static key.
+    pub public_key: PublicKey,
+    /// A key that we share.
+    pub preshared_key: Option<PresharedKey>,
+    /// Where it is reached first. `None` for one that only calls in.
+    pub endpoint: Option<Endpoint>,
+    /// The networks behind it: where packets to it go, and the only sources that its packets may bear.
+    pub allowed_ips: Vec<IpCidr>,
+    /// Longest silence towards it.
+    pub keepalive: Option<Duration>,
+}
+
+/// Where a peer is reached.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Endpoint {
+    /// At this address.
+    Address(SocketAddr),
+    /// At the address of a host whose name is to be asked for.
+    Name {
+        /// The host's name.
+        host: String,
+        /// Its UDP port.
+        port: u16,
+    },
 }
 
 /// Where the site's unique local addresses come from (RFC 7084 ULA-1 to ULA-3).

@@ -75,6 +75,7 @@ pub fn settings(config: &Config, facts: &[PortFacts]) -> Settings {
         wans: config.wans.iter().filter_map(|wan| uplink(config, wan)).collect(),
         lans: config.lans.iter().map(|lan| local(config, lan)).collect(),
         concentrators: config.concentrators.iter().filter_map(|c| concentrator(config, c)).collect(),
+        vpns: Vec::new(),
         nat: config.nat.clone(),
         port_forwards: config.port_forwards.iter().filter_map(|f| port_forward(config, f)).collect(),
         rules: config.filters.iter().filter_map(rule).collect(),
@@ -176,7 +177,7 @@ fn zone(zone: Zone) -> Option<Option<id::Zone>> {
         Zone::Wan => Some(Some(id::Zone::Wan)),
         Zone::Concentrator => Some(Some(id::Zone::Concentrator)),
         Zone::Router => Some(Some(id::Zone::Router)),
-        Zone::Vpn => None,
+        Zone::Vpn => Some(Some(id::Zone::Vpn)),
     }
 }
 

@@ -171,7 +171,7 @@ impl Forwarder {
             (Interface::Wan(_) | Interface::Subscriber(_), _) => {
                 self.ingress_by(self.links.at(interface)?, family)
             }
-            (Interface::Router, _) => None,
+            (Interface::Vpn(_) | Interface::Router, _) => None,
         }
     }
 
@@ -181,7 +181,7 @@ impl Forwarder {
         let segment = match flow.egress {
             Interface::Lan(lan) => Segment::Lan(lan),
             Interface::Wan(wan) => Segment::Wan(wan),
-            Interface::Subscriber(_) | Interface::Router => return,
+            Interface::Subscriber(_) | Interface::Vpn(_) | Interface::Router => return,
         };
         if let Some(neighbours) = self.neighbours(segment) {
             neighbours.adopt(turn.now, address, station);
@@ -199,7 +199,7 @@ impl Forwarder {
 fn realm(interface: Interface) -> Realm {
     match interface {
         Interface::Wan(wan) => Realm::outside(wan),
-        Interface::Lan(_) | Interface::Subscriber(_) | Interface::Router => Realm::INSIDE,
+        Interface::Lan(_) | Interface::Subscriber(_) | Interface::Vpn(_) | Interface::Router => Realm::INSIDE,
     }
 }
 

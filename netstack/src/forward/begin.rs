@@ -73,7 +73,7 @@ impl Forwarder {
         let own = || self.links.open_wans().any(|(_, ipv4)| ipv4.address == source);
         let inside = || self.networks.is_inside(source) || self.links.subscriber_of(source).is_some();
         let right = match ingress.interface {
-            Interface::Router => true,
+            Interface::Router | Interface::Vpn(_) => true,
             Interface::Lan(lan) => self.networks.lan(lan).is_some_and(|network| {
                 network.contains(source)
                     && network.address != source
@@ -119,7 +119,7 @@ impl Forwarder {
         }
         let inside = mapping.inside;
         let out = match self.networks.route(&self.links, inside.address) {
-            Route::To(out @ (Interface::Lan(_) | Interface::Subscriber(_))) => out,
+            Route::To(out @ (Interface::Lan(_) | Interface::Subscriber(_) | Interface::Vpn(_))) => out,
             Route::Uplink(_) => Interface::Router,
             _ => return Err(Refusal::silent(DropReason::NoRoute)),
         };
@@ -249,7 +249,7 @@ impl Forwarder {
         };
         let inside = mapping.inside;
         let out = match self.networks.route(&self.links, inside.address) {
-            Route::To(out @ (Interface::Lan(_) | Interface::Subscriber(_))) => out,
+            Route::To(out @ (Interface::Lan(_) | Interface::Subscriber(_) | Interface::Vpn(_))) => out,
             // The router's own mapping is as the router itself.
             _ => return self.plan_untranslated(ingress, packet, Interface::Router),
         };
@@ -395,7 +395,9 @@ pub(super) fn check_opening<E>(ingress: Ingress, carries: Carries) -> Result<(),
     match carries {
         Carries::Tcp(flags) if flags & (SYN | ACK) != SYN => Err(match ingress.interface {
             // After a restart of the router, connections of old end at once instead of hanging.
-            Interface::Lan(_) | Interface::Subscriber(_) => Refusal::reset(DropReason::TcpNoFlow),
+            Interface::Lan(_) | Interface::Subscriber(_) | Interface::Vpn(_) => {
+                Refusal::reset(DropReason::TcpNoFlow)
+            }
             Interface::Wan(_) | Interface::Router => Refusal::silent(DropReason::TcpNoFlow),
         }),
         Carries::IcmpAnswer | Carries::IcmpError => Err(Refusal::silent(DropReason::IcmpNoFlow)),
@@ -406,7 +408,7 @@ pub(super) fn check_opening<E>(ingress: Ingress, carries: Carries) -> Result<(),
 
 fn account_of(ingress: Ingress, packet: &Packet) -> Option<Account<Ipv4Addr>> {
     match ingress.interface {
-        Interface::Lan(_) | Interface::Subscriber(_) => {
+        Interface::Lan(_) | Interface::Subscriber(_) | Interface::Vpn(_) => {
             Some(Account { host: packet.key.source(), inbound: false })
         }
         Interface::Wan(_) | Interface::Router => None,

@@ -63,7 +63,7 @@ impl Forwarder {
                     Err(frame) => turn.egress.drop(frame, DropReason::GsoMalformed),
                 }
             }
-            Interface::Router => turn.egress.drop(frame, DropReason::Internal),
+            Interface::Vpn(_) | Interface::Router => turn.egress.drop(frame, DropReason::Internal),
         }
     }
 

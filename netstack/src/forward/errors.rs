@@ -112,7 +112,7 @@ impl Forwarder {
     fn send_own_error(&mut self, turn: &mut Turn<'_>, packet: &Packet, frame: Frame) {
         let destination = packet.key.destination();
         let out = match self.networks.route(&self.links, destination) {
-            Route::To(out @ (Interface::Lan(_) | Interface::Subscriber(_))) => out,
+            Route::To(out @ (Interface::Lan(_) | Interface::Subscriber(_) | Interface::Vpn(_))) => out,
             Route::To(_) => {
                 let own = self.links.open_wans().find(|(_, ipv4)| ipv4.address == packet.key.source());
                 match own {

@@ -6,6 +6,7 @@
 //! | lan, router | anywhere | accept |
 //! | concentrator | wan, concentrator | accept: subscribers are hosts of the Internet, to each other too |
 //! | concentrator | router | accept echo requests, drop the rest |
+//! | vpn | router, wan, vpn | accept: peers are known |
 //! | wan | router | drop |
 //! | wan | lan, IPv6 | accept AH, ESP, HIP and UDP to port 500 (RFC 6092 REC-21, 22, 24, 26), drop the rest |
 //! | anywhere else | lan, concentrator | drop |
@@ -76,7 +77,8 @@ fn built_in(flow: &Candidate) -> bool {
         (Zone::Concentrator, Zone::Wan | Zone::Concentrator) => true,
         (Zone::Concentrator, Zone::Router) => flow.echo,
         (Zone::Wan, Zone::Lan) => flow.destination.is_ipv6() && is_for_endpoints(flow),
-        (Zone::Concentrator, Zone::Lan) | (Zone::Wan, _) => false,
+        (Zone::Vpn, Zone::Router | Zone::Wan | Zone::Vpn) => true,
+        (Zone::Vpn | Zone::Concentrator, _) | (Zone::Wan, _) => false,
     }
 }
 
@@ -160,6 +162,11 @@ mod tests {
             (Lan, Wan),
             (Lan, Concentrator),
             (Lan, Router),
+            (Lan, Vpn),
+            (Router, Vpn),
+            (Vpn, Router),
+            (Vpn, Wan),
+            (Vpn, Vpn),
             (Router, Lan),
             (Router, Wan),
             (Router, Concentrator),
@@ -167,8 +174,8 @@ mod tests {
             (Concentrator, Wan),
             (Concentrator, Concentrator),
         ];
-        for from in [Lan, Wan, Concentrator, Router] {
-            for to in [Lan, Wan, Concentrator, Router] {
+        for from in [Lan, Wan, Concentrator, Vpn, Router] {
+            for to in [Lan, Wan, Concentrator, Vpn, Router] {
                 let verdict = judge(&[], &flow(from, to));
                 assert_eq!(verdict == Verdict::Accept, accepted.contains(&(from, to)), "{from:?} to {to:?}");
             }

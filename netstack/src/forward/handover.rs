@@ -306,7 +306,7 @@ impl Forwarder {
         let segment = match egress {
             Interface::Lan(lan) => Some(Segment::Lan(lan)),
             Interface::Wan(wan) => Some(Segment::Wan(wan)),
-            Interface::Subscriber(_) | Interface::Router => None,
+            Interface::Subscriber(_) | Interface::Vpn(_) | Interface::Router => None,
         };
         if let Some(neighbours) = segment.and_then(|segment| self.neighbours(segment)) {
             neighbours.station(last, next_hop);

@@ -160,7 +160,7 @@ impl Forwarder {
                 }
                 way
             }
-            Interface::Router => return None,
+            Interface::Vpn(_) | Interface::Router => return None,
         };
         rewrite(bytes, &packet, &translation, checksum, true);
         if !stays {

@@ -392,7 +392,7 @@ impl Links {
         match interface {
             Interface::Wan(wan) => self.wan(wan),
             Interface::Subscriber(subscriber) => self.subscriber(subscriber),
-            Interface::Lan(_) | Interface::Router => None,
+            Interface::Lan(_) | Interface::Vpn(_) | Interface::Router => None,
         }
     }
 
@@ -402,7 +402,7 @@ impl Links {
         match interface {
             Interface::Wan(wan) => self.wan_mut(wan),
             Interface::Subscriber(subscriber) => self.subscriber_mut(subscriber),
-            Interface::Lan(_) | Interface::Router => None,
+            Interface::Lan(_) | Interface::Vpn(_) | Interface::Router => None,
         }
     }
 

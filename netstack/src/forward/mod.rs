@@ -188,7 +188,7 @@ impl Ingress {
     fn origin(self) -> Origin {
         match self.interface {
             Interface::Lan(_) | Interface::Router => Origin::Inside,
-            Interface::Wan(_) | Interface::Subscriber(_) => Origin::Outside,
+            Interface::Wan(_) | Interface::Subscriber(_) | Interface::Vpn(_) => Origin::Outside,
         }
     }
 }

@@ -177,7 +177,7 @@ impl Forwarder {
             Interface::Lan(lan) => self.lans.get(lan.index()).map(|lan| lan.mtu),
             Interface::Wan(wan) => Some(self.links.wan(wan)?.ipv4?.mtu),
             Interface::Subscriber(subscriber) => Some(self.links.subscriber(subscriber)?.ipv4?.mtu),
-            Interface::Router => None,
+            Interface::Vpn(_) | Interface::Router => None,
         }
     }
 
@@ -214,7 +214,7 @@ impl Forwarder {
     #[inline]
     pub(super) fn epoch_of(&self, interface: Interface) -> Option<u32> {
         match interface {
-            Interface::Lan(_) | Interface::Router => Some(0),
+            Interface::Lan(_) | Interface::Vpn(_) | Interface::Router => Some(0),
             Interface::Wan(wan) => Some(self.links.epoch(wan)),
             Interface::Subscriber(subscriber) => Some(self.links.subscriber(subscriber)?.ipv4?.epoch),
         }

@@ -109,7 +109,7 @@ impl Forwarder {
             Interface::Subscriber(subscriber) => {
                 self.networks.concentrator(self.links.subscriber(subscriber)?.port())
             }
-            Interface::Router => None,
+            Interface::Vpn(_) | Interface::Router => None,
         }
     }
 

@@ -1,11 +1,11 @@
 //! A side of a flow: an interface and its epoch.
 
-use crate::id::{Interface, LanId, SubscriberId, WanId};
+use crate::id::{Interface, LanId, SubscriberId, VpnId, WanId};
 
 /// Bits of an interface's number. Subscribers are counted from 0 on, far below what these hold.
-const NUMBER_BITS: u32 = 30;
+const NUMBER_BITS: u32 = 29;
 
-/// What packets come in by or go out by, and the epoch that it is in. In one number (2 bits for the kind of interface, 30 for
+/// What packets come in by or go out by, and the epoch that it is in. In one number (3 bits for the kind of interface, 29 for
 /// which one, 32 for the epoch), for flows keep two and every packet is compared with one.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Side(u64);
@@ -17,7 +17,8 @@ impl Side {
             Interface::Lan(lan) => (0, u32::from(lan.0)),
             Interface::Wan(wan) => (1, u32::from(wan.0)),
             Interface::Subscriber(subscriber) => (2, subscriber.0),
-            Interface::Router => (3u32, 0),
+            Interface::Vpn(vpn) => (3, u32::from(vpn.0)),
+            Interface::Router => (4u32, 0),
         };
         let interface = kind << NUMBER_BITS | number & ((1 << NUMBER_BITS) - 1);
         Side(u64::from(interface) << 32 | u64::from(epoch))
@@ -32,6 +33,7 @@ impl Side {
             0 => Interface::Lan(LanId(number as u16)),
             1 => Interface::Wan(WanId(number as u16)),
             2 => Interface::Subscriber(SubscriberId(number)),
+            3 => Interface::Vpn(VpnId(number as u16)),
             _ => Interface::Router,
         }
     }
@@ -62,6 +64,8 @@ mod tests {
             Interface::Wan(WanId(u16::MAX)),
             Interface::Subscriber(SubscriberId(0)),
             Interface::Subscriber(SubscriberId((1 << NUMBER_BITS) - 1)),
+            Interface::Vpn(VpnId(0)),
+            Interface::Vpn(VpnId(u16::MAX)),
             Interface::Router,
         ];
         let sides: std::vec::Vec<Side> =

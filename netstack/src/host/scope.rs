@@ -6,7 +6,7 @@
 
 use core::net::{IpAddr, Ipv6Addr};
 
-use crate::id::{Interface, LanId, SubscriberId, WanId};
+use crate::id::{Interface, LanId, SubscriberId, VpnId, WanId};
 use crate::wire::checksum::Sum;
 use crate::wire::ipv6::{self, Ipv6, address_at};
 use crate::wire::octets::set_u16;
@@ -46,6 +46,7 @@ fn mark(address: Ipv6Addr, interface: Interface) -> Ipv6Addr {
         Interface::Lan(LanId(id)) => 1 << 32 | u64::from(id),
         Interface::Wan(WanId(id)) => 2 << 32 | u64::from(id),
         Interface::Subscriber(SubscriberId(id)) => 3 << 32 | u64::from(id),
+        Interface::Vpn(VpnId(id)) => 4 << 32 | u64::from(id),
         Interface::Router => 0,
     };
     with_bits(address, bits)
@@ -61,6 +62,7 @@ fn interface_of(address: Ipv6Addr) -> Option<Interface> {
         1 => Some(Interface::Lan(LanId(low))),
         2 => Some(Interface::Wan(WanId(low))),
         3 => Some(Interface::Subscriber(SubscriberId(id))),
+        4 => Some(Interface::Vpn(VpnId(low))),
         _ => None,
     }
 }

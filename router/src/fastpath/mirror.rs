@@ -186,7 +186,7 @@ impl<M: Maps> Mirror<M> {
             Interface::Lan(lan) => Some(lan.0),
             Interface::Wan(wan) => Some(self.lans.saturating_add(wan.0)),
             Interface::Subscriber(_) => self.subscribers.get(&interface).copied(),
-            Interface::Router => None,
+            Interface::Vpn(_) | Interface::Router => None,
         }
         .filter(|link| usize::from(*link) < self.links.len())
     }

@@ -471,7 +471,7 @@ fn identity(settings: &Settings, interface: Interface) -> u64 {
         Interface::Wan(WanId(wan)) => {
             settings.wans.get(usize::from(wan)).map_or(0, |wan| adopt::identity("wan", &wan.name))
         }
-        Interface::Subscriber(_) | Interface::Router => 0,
+        Interface::Subscriber(_) | Interface::Vpn(_) | Interface::Router => 0,
     }
 }
 

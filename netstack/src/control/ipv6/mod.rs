@@ -133,7 +133,9 @@ impl Ipv6 {
         let segment = match interface {
             Interface::Lan(lan) => Segment::Lan(lan),
             Interface::Wan(wan) => Segment::Wan(wan),
-            Interface::Subscriber(_) | Interface::Router => return Err(DropReason::NotListening),
+            Interface::Subscriber(_) | Interface::Vpn(_) | Interface::Router => {
+                return Err(DropReason::NotListening);
+            }
         };
         match interface {
             Interface::Lan(lan) if is_routers => {
@@ -164,7 +166,7 @@ impl Ipv6 {
                 Some(lan) => lan.handle_dhcp(cx, packet),
                 None => Err(DropReason::NotListening),
             },
-            Interface::Subscriber(_) | Interface::Router => Err(DropReason::NotListening),
+            Interface::Subscriber(_) | Interface::Vpn(_) | Interface::Router => Err(DropReason::NotListening),
         }
     }
 

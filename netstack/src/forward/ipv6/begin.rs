@@ -160,7 +160,7 @@ impl Forwarder {
             _ => (Realm::INSIDE, Pair(true, true)),
         };
         let account = match ingress.interface {
-            Interface::Lan(_) | Interface::Subscriber(_) => {
+            Interface::Lan(_) | Interface::Subscriber(_) | Interface::Vpn(_) => {
                 Some(Account { host: packet.key.source(), inbound: false })
             }
             Interface::Wan(_) => Some(Account { host: packet.key.destination(), inbound: true }),

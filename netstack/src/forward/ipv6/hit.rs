@@ -108,7 +108,7 @@ impl Forwarder {
                 }
                 way
             }
-            Interface::Router => return None,
+            Interface::Vpn(_) | Interface::Router => return None,
         };
         if let Some(hops) = bytes.get_mut(7) {
             *hops = hops.saturating_sub(1);

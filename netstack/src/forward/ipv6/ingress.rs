@@ -28,7 +28,7 @@ impl Forwarder {
             Interface::Lan(lan) => networks.lan(lan).is_some(),
             Interface::Wan(wan) => networks.wan(wan).is_some(),
             Interface::Subscriber(subscriber) => networks.subscriber(subscriber).is_some(),
-            Interface::Router => true,
+            Interface::Vpn(_) | Interface::Router => true,
         };
         networks.epoch_of(interface).filter(|_| is_up)
     }

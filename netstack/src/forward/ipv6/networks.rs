@@ -161,7 +161,7 @@ impl Networks {
             Interface::Lan(lan) => self.lans.get(lan.index()).map(|lan| lan.epoch),
             Interface::Wan(wan) => self.wans.get(wan.index()).map(|wan| wan.epoch),
             Interface::Subscriber(subscriber) => self.subscribers.get(&subscriber).map(|state| state.epoch),
-            Interface::Router => Some(0),
+            Interface::Vpn(_) | Interface::Router => Some(0),
         }
     }
 
@@ -183,7 +183,7 @@ impl Networks {
             Interface::Subscriber(subscriber) => {
                 self.subscriber(subscriber).is_some_and(|ipv6| ipv6.local == address)
             }
-            Interface::Router => false,
+            Interface::Vpn(_) | Interface::Router => false,
         }
     }
 
@@ -232,6 +232,7 @@ impl Networks {
             Interface::Lan(lan) => self.lan_of(address) == Some(lan),
             Interface::Wan(wan) => self.may_leave(wan, other),
             Interface::Subscriber(subscriber) => self.subscriber_of(address) == Some(subscriber),
+            Interface::Vpn(_) => true,
             Interface::Router => self.is_router(address) || self.is_delegated(address),
         }
     }
@@ -276,7 +277,7 @@ impl Networks {
         match interface {
             Interface::Wan(wan) => self.wan(wan).map(|wan| wan.mtu),
             Interface::Subscriber(subscriber) => self.subscriber(subscriber).map(|ipv6| ipv6.mtu),
-            Interface::Lan(_) | Interface::Router => None,
+            Interface::Lan(_) | Interface::Vpn(_) | Interface::Router => None,
         }
     }
 
@@ -313,7 +314,7 @@ impl Networks {
                 let beyond = (!is_link_local(peer)).then(|| of_wans.chain(of_lans).find(far)).flatten();
                 Some(beyond.unwrap_or(local))
             }
-            Interface::Router => None,
+            Interface::Vpn(_) | Interface::Router => None,
         }
     }
 }

@@ -1,0 +1,3 @@
+//! What packets of others travel in: WireGuard between sites.
+
+pub mod wireguard;

@@ -1,0 +1,5 @@
+//! WireGuard (Donenfeld: "WireGuard: Next Generation Kernel Network Tunnel", NDSS 2017).
+
+mod key;
+
+pub use key::{PresharedKey, PrivateKey, PublicKey};
