@@ -2,9 +2,10 @@
 
 use alloc::string::String;
 use alloc::vec::Vec;
-use core::net::{Ipv4Addr, Ipv6Addr};
+use core::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 
-use serde::Serialize;
+use data_encoding::BASE64;
+use serde::{Serialize, Serializer};
 
 use crate::dns;
 use crate::forward::Usage;
@@ -20,6 +21,8 @@ pub struct Status {
     pub wans: Vec<WanStatus>,
     /// LANs, in the configuration's order.
     pub lans: Vec<LanStatus>,
+    /// VPNs, in the configuration's order.
+    pub vpns: Vec<VpnStatus>,
     /// Concentrators, in the configuration's order.
     pub concentrators: Vec<ConcentratorStatus>,
     /// Translation.
@@ -225,6 +228,62 @@ pub struct LeaseStatus {
     pub expires_in_s: u64,
     /// It comes from the configuration.
     pub fixed: bool,
+}
+
+/// A VPN.
+#[derive(Debug, Clone, Default, Serialize)]
+pub struct VpnStatus {
+    /// Its name in the configuration.
+    pub name: String,
+    /// Our public key, as a peer's configuration has it. In base64 when it is serialized.
+    #[serde(serialize_with = "base64")]
+    pub public_key: [u8; 32],
+    /// The UDP port that we listen on.
+    pub listen_port: u16,
+    /// Our IPv4 address and network inside.
+    pub ipv4: Option<Ipv4Cidr>,
+    /// Our IPv6 address and network inside.
+    pub ipv6: Option<Ipv6Cidr>,
+    /// The LAN that is carried to the peers.
+    pub bridge: Option<VpnBridgeStatus>,
+    /// Peers, in the configuration's order.
+    pub peers: Vec<VpnPeerStatus>,
+}
+
+/// What a VPN carries of a LAN.
+#[derive(Debug, Clone, Default, Serialize)]
+pub struct VpnBridgeStatus {
+    /// The LAN's name in the configuration.
+    pub lan: String,
+    /// The VXLAN network identifier.
+    pub vni: u32,
+}
+
+/// A peer of a VPN.
+#[derive(Debug, Clone, Default, Serialize)]
+pub struct VpnPeerStatus {
+    /// Its name in the configuration; when it has none there, how its public key begins.
+    pub name: String,
+    /// Its public key. In base64 when it is serialized.
+    #[serde(serialize_with = "base64")]
+    pub public_key: [u8; 32],
+    /// How it stands, in a sentence without a full stop.
+    pub state: String,
+    /// Where it is reached now.
+    pub endpoint: Option<SocketAddr>,
+    /// Seconds since the last handshake; `None` when there was none.
+    pub handshake_age_s: Option<u64>,
+    /// What the tunnel has carried, by the packets inside.
+    pub usage: Usage,
+    /// Packets of the peer's that never arrived: gaps in its counters.
+    pub lost: u64,
+    /// Stations of the LAN that are behind it, on a VPN that carries one.
+    pub stations: Option<usize>,
+}
+
+/// A key as people write it.
+fn base64<S: Serializer>(key: &[u8; 32], serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.collect_str(&BASE64.encode_display(key))
 }
 
 /// A concentrator.

@@ -345,6 +345,7 @@ impl Control {
                 .zip(self.services.lan_status(now, ports))
                 .map(|(id, status)| LanStatus { ipv6: self.ipv6.lan_status(now, id, &wans), ..status })
                 .collect(),
+            vpns: Vec::new(),
             concentrators: self
                 .access
                 .iter()

@@ -11,7 +11,8 @@ use crate::control;
 
 pub(super) const ABOUT: &str = "\
 Show the running gateway: each uplink with its state, addresses, prefixes, MTU and the reason of its last failure; each \
-LAN with its prefixes and leases; the sessions of each concentrator; flows, and every dropped frame under its reason.
+LAN with its prefixes and leases; each VPN with its peers, how long ago each of them shook hands, what it carried and lost; \
+the sessions of each concentrator; flows, and every dropped frame under its reason.
 
 The control socket is found in FILE. Exit status 0 when the gateway answered, 1 when it did not.";
 
@@ -48,6 +49,9 @@ pub(super) fn render(status: &Value) -> String {
     }
     for lan in list(&status["lans"]) {
         render_lan(&mut out, lan);
+    }
+    for vpn in list(&status["vpns"]) {
+        render_vpn(&mut out, vpn);
     }
     for concentrator in list(&status["concentrators"]) {
         render_concentrator(&mut out, concentrator);
@@ -301,6 +305,59 @@ fn render_lan(out: &mut String, lan: &Value) {
     render_lan_ipv6(out, &lan["ipv6"]);
 }
 
+fn render_vpn(out: &mut String, vpn: &Value) {
+    let addresses = [&vpn["ipv4"], &vpn["ipv6"]].into_iter().filter_map(network);
+    let addresses: Vec<String> = addresses.collect();
+    let _ = writeln!(
+        out,
+        "\nvpn {}: {} on UDP port {}, public key {}",
+        text(&vpn["name"]),
+        addresses.join(" and "),
+        vpn["listen_port"],
+        text(&vpn["public_key"])
+    );
+    let bridge = &vpn["bridge"];
+    if !bridge.is_null() {
+        let _ = writeln!(out, "  carries lan {} with VNI {}", text(&bridge["lan"]), bridge["vni"]);
+    }
+    for peer in list(&vpn["peers"]) {
+        render_vpn_peer(out, peer);
+    }
+}
+
+fn render_vpn_peer(out: &mut String, peer: &Value) {
+    let _ = writeln!(out, "  {}: {}", text(&peer["name"]), text(&peer["state"]));
+    let handshake = match &peer["handshake_age_s"] {
+        Value::Null => "no handshake yet".to_owned(),
+        age => format!("last handshake {} ago", span(age)),
+    };
+    let endpoint = peer["endpoint"].as_str().map(|endpoint| format!("at {endpoint}, ")).unwrap_or_default();
+    let _ = writeln!(out, "    {endpoint}{handshake}, public key {}", text(&peer["public_key"]));
+    let usage = &peer["usage"];
+    let _ = write!(
+        out,
+        "    received {} in {} packets, sent {} in {} packets, {} lost on the way here",
+        octets(&usage["rx_octets"]),
+        usage["rx_packets"],
+        octets(&usage["tx_octets"]),
+        usage["tx_packets"],
+        peer["lost"]
+    );
+    if let Some(stations) = peer["stations"].as_u64() {
+        let _ = write!(out, "; stations behind it: {stations}");
+    }
+    out.push('\n');
+}
+
+/// An address with its network's prefix length, in whichever way it is serialized.
+fn network(value: &Value) -> Option<String> {
+    match value {
+        Value::String(text) => Some(text.clone()),
+        Value::Object(_) => Some(format!("{}/{}", text(&value["address"]), value["prefix"])),
+        _ => None,
+    }
+}
+
 fn render_concentrator(out: &mut String, concentrator: &Value) {
     let sessions = list(&concentrator["sessions"]);
     let _ = writeln!(
@@ -368,6 +425,10 @@ fn octets(value: &Value) -> String {
 
 #[cfg(test)]
 mod tests {
+    use genkan_netstack::forward::Usage;
+    use genkan_netstack::id::Ipv4Cidr;
+    use genkan_netstack::status::{VpnBridgeStatus, VpnPeerStatus, VpnStatus};
+
     use super::*;
 
     #[test]
@@ -461,6 +522,49 @@ mod tests {
         let shown = render(&status);
         assert!(shown.contains("  IPv4    none\n  IPv6    fe80::1, default router fe80::2"), "{shown}");
         assert!(shown.contains("2001:db8:0:100::/56, link-local address fe80::5"), "{shown}");
+    }
+
+    #[test]
+    fn a_vpn_shows_each_peer_and_how_it_stands() {
+        let status = VpnStatus {
+            name: "friends".into(),
+            public_key: [0; 32],
+            listen_port: 51820,
+            ipv4: Some(Ipv4Cidr { address: [10, 77, 0, 1].into(), prefix: 24 }),
+            ipv6: Some("fd00:77::1/64".parse().unwrap()),
+            bridge: Some(VpnBridgeStatus { lan: "home".into(), vni: 42 }),
+            peers: vec![
+                VpnPeerStatus {
+                    name: "anna".into(),
+                    public_key: [255; 32],
+                    state: "its keys are fresh".into(),
+                    endpoint: Some("[2001:db8::7]:51820".parse().unwrap()),
+                    handshake_age_s: Some(75),
+                    usage: Usage {
+                        rx_packets: 3,
+                        rx_octets: 1500,
+                        tx_packets: 2,
+                        tx_octets: 90,
+                        ..Usage::default()
+                    },
+                    lost: 4,
+                    stations: Some(5),
+                },
+                VpnPeerStatus { name: "ben".into(), state: "nobody called yet".into(), ..Default::default() },
+            ],
+        };
+        let shown = render(&serde_json::json!({ "vpns": [status] }));
+        let expected = "
+vpn friends: 10.77.0.1/24 and fd00:77::1/64 on UDP port 51820, public key AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=
+  carries lan home with VNI 42
+  anna: its keys are fresh
+    at [2001:db8::7]:51820, last handshake 1 min 15 s ago, public key //////////////////////////////////////////8=
+    received 1.5 kB in 3 packets, sent 90 octets in 2 packets, 4 lost on the way here; stations behind it: 5
+  ben: nobody called yet
+    no handshake yet, public key AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=
+    received 0 octets in 0 packets, sent 0 octets in 0 packets, 0 lost on the way here
+";
+        assert!(shown.contains(expected), "{shown}");
     }
 
     #[test]
