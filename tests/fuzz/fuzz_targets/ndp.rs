@@ -13,7 +13,7 @@ use genkan_netstack::ndp::message::{Message, Packet};
 use genkan_netstack::ndp::neighbour::{Event, Input};
 use genkan_netstack::ndp::{
     AdvertisedPrefix, AdvertisedRoute, Advertisement, Advertiser, Neighbours, OwnAddress, RouterDiscovery,
-    discover, mld,
+    advertise, discover, mld,
 };
 use genkan_netstack::time::{Duration, Instant};
 use genkan_netstack::wire::ipv6::{
@@ -41,6 +41,9 @@ struct Life {
     asked: BTreeSet<Ipv6Addr>,
     advertiser: Advertiser,
     advertised: Advertisement,
+    advertising: bool,
+    /// RAs to all hosts that it still says good-bye with. Until then it listens to nobody.
+    good_byes: u8,
     /// The last RA to all hosts.
     told: Option<Instant>,
     discovery: RouterDiscovery,
@@ -59,6 +62,8 @@ fuzz_target!(|data: &[u8]| {
         asked: BTreeSet::new(),
         advertiser,
         advertised: Advertisement::default(),
+        advertising: false,
+        good_byes: 0,
         told: None,
         discovery,
     };
@@ -77,8 +82,12 @@ fuzz_target!(|data: &[u8]| {
             }
             4 => life.number(segment, step.data),
             5 => {
-                life.advertised = advertisement(life.world.now, step.data);
-                life.advertiser.set(&mut life.world.cx(), life.advertised.clone());
+                let advertisement = advertisement(life.world.now, step.data);
+                life.advertiser.set(&mut life.world.cx(), advertisement.clone());
+                if life.good_byes == 0 {
+                    life.advertised = advertisement;
+                    life.advertising = true;
+                }
             }
             6 => life.pass(step.data),
             _ => match step.data.first() {
@@ -87,6 +96,10 @@ fuzz_target!(|data: &[u8]| {
                 Some(2) => {
                     stopped = true;
                     life.advertiser.stop(&mut life.world.cx());
+                    if std::mem::take(&mut life.advertising) {
+                        life.advertised.default_router = false;
+                        life.good_byes = advertise::REPEATS;
+                    }
                 }
                 _ => life.neighbours.set_groups(&mut life.world.cx(), segment, &[ALL_DHCP_SERVERS]),
             },
@@ -196,6 +209,7 @@ impl Life {
                 let rested = self.told.is_none_or(|at| now.since(at) >= Duration::from_secs(1));
                 assert!(rested || stopped, "the link is not flooded");
                 self.told = Some(now);
+                self.good_byes = self.good_byes.saturating_sub(1);
             }
             frame.reset();
         }

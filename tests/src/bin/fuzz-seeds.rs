@@ -275,6 +275,7 @@ fn lives(seeds: &Seeds) {
     let (day, gone) = (step(5, &[29, 2, 1, 200, 255, 2, 9, 20]), step(5, &[28, 2, 1, 0, 0, 3, 90, 200]));
     seeds
         .add("ndp", &[&day, &wait, &solicited, &wait, &gone, &wait, &solicited, &step(7, &[2]), &wait, &day]);
+    seeds.add("ndp", &[&day, &wait, &step(7, &[2]), &gone, &wait]);
     let prefix =
         [&[3, 4, 64, 0xc0, 0, 0, 9, 0, 0, 0, 8, 0, 0, 0, 0, 0, 0x20, 1, 0xd, 0xb8][..], &[1; 12]].concat();
     let mut servers = [&[25, 3, 0, 0, 0, 0, 1, 0, 0x20, 1, 0xd, 0xb8][..], &[5; 12]].concat();

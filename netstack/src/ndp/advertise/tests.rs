@@ -365,6 +365,20 @@ fn rfc4861_a_router_that_stops_says_so_and_is_silent() {
 }
 
 #[test]
+fn what_is_set_while_a_router_says_good_bye_is_not_told() {
+    let mut bench = Bench::settled();
+    bench.stop();
+    bench.set(Advertisement { prefixes: vec![prefix("2001:db8:2::/64", 60, 60)], ..ordinary() });
+    let sent = bench.wait(Duration::from_secs(10));
+    assert_eq!(sent.len(), usize::from(REPEATS));
+    let known: Vec<_> = ordinary().prefixes.iter().map(|known| known.prefix).collect();
+    for sent in sent {
+        assert_eq!(sent.read.router_lifetime, 0);
+        assert_eq!(sent.read.prefixes.iter().map(|told| told.prefix).collect::<Vec<_>>(), known);
+    }
+}
+
+#[test]
 fn what_has_no_room_is_told_once() {
     let mut bench = Bench::new(Some(ROUTER));
     let prefixes = (0..50).map(|n| prefix(&alloc::format!("2001:db8:{n:x}::/64"), 9999, 9999)).collect();
