@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use genkan_netstack::settings::{Dhcp6, Ula};
+use genkan_netstack::settings::{Dhcp6, Ula, VpnPeer};
 
 use crate::schema::{Concentrator, Config, Lan, Port, Vpn, Wan};
 
@@ -171,7 +171,7 @@ named!(
     "its hosts keep their leases if they still fit",
     ipv6_of_hosts
 );
-named!(Vpn, "vpn", true, "it comes up", "it goes down", "its peers shake hands again", |_, _| None);
+named!(Vpn, "vpn", true, "it comes up", "it goes down", "its peers shake hands again", peers_or_bridge);
 named!(
     Concentrator,
     "concentrator",
@@ -205,6 +205,24 @@ fn ipv6_of_hosts(old: &Lan, new: &Lan) -> Option<Effect> {
         }
     };
     (Lan { dhcp6: new.dhcp6, ..old.clone() } == *new).then_some((effect, false))
+}
+
+/// Who else is a peer, and what is carried of a LAN, is nothing to a peer that stays.
+fn peers_or_bridge(old: &Vpn, new: &Vpn) -> Option<Effect> {
+    if (Vpn { bridge: new.bridge.clone(), ..old.clone() }) == *new {
+        return Some(("what it carries of a LAN changes, and its peers stay", false));
+    }
+    let same = Vpn { peers: new.peers.clone(), bridge: new.bridge.clone(), ..old.clone() } == *new;
+    let stays = |peer: &VpnPeer| {
+        let keys = |peer: &VpnPeer| (peer.public_key, peer.preshared_key.clone());
+        new.peers.iter().any(|other| keys(other) == keys(peer))
+    };
+    let effect = if old.peers.iter().all(stays) {
+        ("the peers that it had stay", false)
+    } else {
+        ("peers that are gone or have other keys lose it; the others stay", true)
+    };
+    same.then_some(effect)
 }
 
 /// `moved` says of a table that is the same in both that it is concerned nevertheless, as its port is opened again.
@@ -254,9 +272,21 @@ mod tests {
 
     use genkan_netstack::id::Ipv4Cidr;
     use genkan_netstack::settings::{Echo, Nat, PrefixRequest};
+    use genkan_netstack::tunnel::wireguard::{PresharedKey, PrivateKey, PublicKey};
 
     use super::*;
-    use crate::schema::{Device, FastPath, LanPrefix, System, Uplink};
+    use crate::schema::{Bridge, Device, FastPath, LanPrefix, System, Uplink};
+
+    fn peer(number: u8) -> VpnPeer {
+        VpnPeer {
+            name: number.to_string(),
+            public_key: PublicKey([number; 32]),
+            preshared_key: None,
+            endpoint: None,
+            allowed_ips: Vec::new(),
+            keepalive: None,
+        }
+    }
 
     fn config() -> Config {
         let port = |name: &str| Port {
@@ -292,7 +322,16 @@ mod tests {
             nat: Nat::default(),
             port_forwards: Vec::new(),
             filters: Vec::new(),
-            vpns: Vec::new(),
+            vpns: vec![Vpn {
+                name: "friends".to_owned(),
+                private_key: PrivateKey::new([1; 32]),
+                listen_port: 51820,
+                ipv4: Some(network([10, 77, 0, 1])),
+                ipv6: None,
+                mtu: None,
+                bridge: None,
+                peers: vec![peer(1), peer(2)],
+            }],
             concentrators: vec![Concentrator {
                 name: "bras".to_owned(),
                 port: "access0".to_owned(),
@@ -370,6 +409,26 @@ mod tests {
             c.wans[0].prefix_delegation = Some(PrefixRequest { length: None });
         });
         assert!(with_port[1].starts_with("wan.isp changed: its port is opened again"), "{with_port:?}");
+    }
+
+    #[test]
+    fn a_vpn_drops_the_peers_that_go_and_no_others() {
+        let said = |change: fn(&mut Vpn)| said(|c| change(&mut c.vpns[0])).join("; ");
+        let again = "vpn.friends changed: its peers shake hands again !";
+        let stay = "vpn.friends changed: the peers that it had stay";
+        let some = "vpn.friends changed: peers that are gone or have other keys lose it; the others stay !";
+        assert_eq!(said(|vpn| vpn.listen_port = 1), again);
+        assert_eq!(said(|vpn| vpn.private_key = PrivateKey::new([2; 32])), again);
+        assert_eq!(said(|vpn| vpn.peers.push(peer(3))), stay);
+        assert_eq!(said(|vpn| vpn.peers[0].keepalive = Some(std::time::Duration::from_secs(25))), stay);
+        assert_eq!(said(|vpn| drop(vpn.peers.remove(0))), some);
+        assert_eq!(said(|vpn| vpn.peers[0].preshared_key = Some(PresharedKey::new([1; 32]))), some);
+        let bridge = |vpn: &mut Vpn| {
+            let lan = "home".to_owned();
+            vpn.bridge =
+                Some(Bridge { lan, vni: 1, ra_guard: true, isolate_dhcp: false, suppress: true, hub: false });
+        };
+        assert_eq!(said(bridge), "vpn.friends changed: what it carries of a LAN changes, and its peers stay");
     }
 
     #[test]

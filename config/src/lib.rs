@@ -13,11 +13,13 @@
 
 mod diff;
 mod host;
+pub mod key;
 mod read;
 mod reader;
 mod report;
 pub mod schema;
 mod suggest;
+mod tunnel;
 mod unsupported;
 mod value;
 

@@ -290,7 +290,8 @@ impl<'a> Table<'a> {
     }
 }
 
-fn is_name(text: &str) -> bool {
+/// True for what tables and peers may be called.
+pub(crate) fn is_name(text: &str) -> bool {
     let fits = |c: char| c.is_ascii_alphanumeric() || c == '-' || c == '_';
     (1..=32).contains(&text.len()) && text.chars().all(fits)
 }

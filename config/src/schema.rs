@@ -2,18 +2,16 @@
 //!
 //! Values that the core knows have the core's types. Lists are in the order of the file.
 
-use std::fmt;
 use std::net::{IpAddr, Ipv4Addr};
 use std::ops::RangeInclusive;
 use std::path::PathBuf;
-use std::time::Duration;
 
 use genkan_netstack::id::{Ipv4Cidr, Ipv6Cidr, Mac};
-use genkan_netstack::secret::Secret;
 use genkan_netstack::settings::{
     Action, Authentication, Dhcp4, Dhcp6, Echo, Host, Nat, Network, PppoeClient, PrefixPool, PrefixRequest,
-    RuleProtocol, StaticUplink, Transport, Ula, User,
+    RuleProtocol, StaticUplink, Transport, Ula, User, VpnPeer,
 };
+use genkan_netstack::tunnel::wireguard::PrivateKey;
 
 /// A whole configuration file.
 #[derive(Debug, Clone, PartialEq)]
@@ -208,39 +206,25 @@ pub enum Zone {
     Vpn,
 }
 
-/// An address of either family with a prefix length.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum IpCidr {
-    /// IPv4.
-    V4(Ipv4Cidr),
-    /// IPv6.
-    V6(Ipv6Cidr),
-}
-
-impl fmt::Display for IpCidr {
-    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            IpCidr::V4(cidr) => cidr.fmt(out),
-            IpCidr::V6(cidr) => cidr.fmt(out),
-        }
-    }
-}
-
 /// `[vpn.NAME]`: a WireGuard interface.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Vpn {
     /// Its name.
     pub name: String,
-    /// Its private key in base64.
-    pub private_key: Secret,
+    /// Its private key.
+    pub private_key: PrivateKey,
     /// UDP port that it listens on. Default 51820.
     pub listen_port: u16,
-    /// The router's address and the network.
-    pub address: Ipv4Cidr,
+    /// The router's IPv4 address inside and the network there. It has an address of one family at least.
+    pub ipv4: Option<Ipv4Cidr>,
+    /// The router's IPv6 address inside and the network there.
+    pub ipv6: Option<Ipv6Cidr>,
+    /// Largest packet inside in octets, 576 to 9000. Default: what the way to the peers leaves room for.
+    pub mtu: Option<u16>,
     /// A LAN to carry over it.
     pub bridge: Option<Bridge>,
-    /// `[[vpn.NAME.peer]]`.
-    pub peers: Vec<Peer>,
+    /// `[[vpn.NAME.peer]]`. One without a name is called by how its public key begins.
+    pub peers: Vec<VpnPeer>,
 }
 
 /// Ethernet over a VPN (VXLAN, RFC 7348).
@@ -250,19 +234,14 @@ pub struct Bridge {
     pub lan: String,
     /// VXLAN network identifier, 24 bits.
     pub vni: u32,
-}
-
-/// `[[vpn.NAME.peer]]`.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Peer {
-    /// Its public key in base64.
-    pub public_key: String,
-    /// Host and port where it is reached first; absent for one that only calls in.
-    pub endpoint: Option<String>,
-    /// Networks behind it.
-    pub allowed_ips: Vec<IpCidr>,
-    /// Interval of keepalives.
-    pub keepalive: Option<Duration>,
+    /// Routers at the peers are none for this LAN: their Router Advertisements and Redirects are dropped. Default true.
+    pub ra_guard: bool,
+    /// DHCP does not pass, either way. Default false.
+    pub isolate_dhcp: bool,
+    /// Questions for neighbours that are known are answered here, not carried. Default true.
+    pub suppress: bool,
+    /// Frames of one peer go on to the others. Default false: each peer knows all others.
+    pub hub: bool,
 }
 
 /// `[concentrator.NAME]`: the ISP's side of PPPoE.

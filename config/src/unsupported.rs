@@ -11,14 +11,6 @@ pub(crate) fn warn(root: &Table) {
     let later = |span: Span, what: &str, instead: &str| {
         root.sink.warning(&span, format!("{what} yet"), instead);
     };
-    for vpn in tables(root, "vpn") {
-        later(vpn.span, "VPNs are not supported", "this one stays down");
-    }
-    for rule in each(root, "filter") {
-        for key in ["from", "to"].into_iter().filter(|key| rule.str(key) == Some("vpn")) {
-            later(rule.span_of(key), "VPNs are not supported", "this rule matches nothing");
-        }
-    }
     for capture in one(root, "capture") {
         let off = match capture.entries.get("ring").map(|ring| ring.get_ref()) {
             None => true,
@@ -42,10 +34,6 @@ struct Written<'a> {
 }
 
 impl Written<'_> {
-    fn str(&self, key: &str) -> Option<&str> {
-        self.entries.get(key).and_then(|value| value.get_ref().as_str())
-    }
-
     fn span_of(&self, key: &str) -> Span {
         self.entries.get(key).map_or_else(|| self.span.clone(), |value| value.span())
     }
@@ -56,21 +44,4 @@ fn one<'a>(root: &Table<'a>, key: &'static str) -> impl Iterator<Item = Written<
     let written =
         root.get(key).and_then(|node| Some(Written { entries: node.value().as_table()?, span: node.span() }));
     written.into_iter()
-}
-
-/// The tables `[key.NAME]`.
-fn tables<'a>(root: &Table<'a>, key: &'static str) -> impl Iterator<Item = Written<'a>> {
-    one(root, key).flat_map(|kind| {
-        let named = |value: &'a toml::Spanned<DeValue<'a>>| {
-            Some(Written { entries: value.get_ref().as_table()?, span: value.span() })
-        };
-        kind.entries.values().filter_map(named)
-    })
-}
-
-/// The tables `[[key]]`.
-fn each<'a>(root: &Table<'a>, key: &'static str) -> impl Iterator<Item = Written<'a>> {
-    let items =
-        root.get(key).and_then(|node| node.value().as_array()).into_iter().flat_map(|array| array.iter());
-    items.filter_map(|item| Some(Written { entries: item.get_ref().as_table()?, span: item.span() }))
 }

@@ -6,12 +6,11 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::ops::{RangeBounds, RangeInclusive};
 use std::time::Duration;
 
-use genkan_netstack::id::{Ipv4Cidr, Ipv6Cidr, Mac};
+use genkan_netstack::id::{IpCidr, Ipv4Cidr, Ipv6Cidr, Mac};
 use genkan_netstack::settings::{Network, Ula};
 use toml::de::DeValue;
 
 use crate::reader::{Form, Node};
-use crate::schema::IpCidr;
 use crate::suggest;
 
 /// A string.
@@ -226,15 +225,20 @@ pub(crate) fn ipv4(node: Node) -> Option<Ipv4Addr> {
     unicast(node, address)
 }
 
-fn unicast(node: Node, address: Ipv4Addr) -> Option<Ipv4Addr> {
+/// Why no host can have this address, to follow it.
+pub(crate) fn why_not_unicast(address: Ipv4Addr) -> Option<&'static str> {
     let [first, ..] = address.octets();
-    let what = match first {
-        0 => "means \"no address\"",
-        127 => "is a loopback address",
-        224..=239 => "is a multicast address",
-        240..=255 => "is a reserved address",
-        _ => return Some(address),
-    };
+    match first {
+        0 => Some("means \"no address\""),
+        127 => Some("is a loopback address"),
+        224..=239 => Some("is a multicast address"),
+        240..=255 => Some("is a reserved address"),
+        _ => None,
+    }
+}
+
+fn unicast(node: Node, address: Ipv4Addr) -> Option<Ipv4Addr> {
+    let Some(what) = why_not_unicast(address) else { return Some(address) };
     node.fail(
         format!("`{}`: {address} {what}; no host can have it", node.key),
         "write an address like \"192.168.1.1\"".to_owned(),
@@ -293,15 +297,7 @@ fn ipv4_cidr(node: Node, form: &Form) -> Option<Ipv4Cidr> {
 }
 
 /// An IPv4 or IPv6 address with a prefix length.
-pub(crate) fn ip_cidr(node: Node) -> Option<IpCidr> {
-    const EXPECTED: Form = Form::new("a network", "\"10.77.0.2/32\" or \"2001:db8::/32\"");
-    match parse_cidr(str(&node, &EXPECTED)?) {
-        Some(cidr) => Some(cidr),
-        None => node.mismatch(&EXPECTED),
-    }
-}
-
-fn parse_cidr(text: &str) -> Option<IpCidr> {
+pub(crate) fn parse_cidr(text: &str) -> Option<IpCidr> {
     let (address, prefix) = text.split_once('/')?;
     let prefix: u8 = Some(prefix).filter(|p| p.bytes().all(|b| b.is_ascii_digit()))?.parse().ok()?;
     if let Ok(address) = address.parse::<Ipv4Addr>() {
@@ -392,19 +388,24 @@ pub(crate) fn suffix(node: Node) -> Option<Ipv6Addr> {
     Some(end)
 }
 
+/// As [`why_not_unicast`], of IPv6.
+pub(crate) fn why_not_unicast6(address: Ipv6Addr) -> Option<&'static str> {
+    if address.is_unspecified() {
+        Some("means \"no address\"")
+    } else if address.is_loopback() {
+        Some("is the loopback address")
+    } else if address.is_multicast() {
+        Some("is a multicast address")
+    } else if address.to_ipv4_mapped().is_some() {
+        Some("is an IPv4 address in disguise")
+    } else {
+        None
+    }
+}
+
 /// An IPv6 address, if a host can have it.
 fn unicast6(node: Node, address: Ipv6Addr) -> Option<Ipv6Addr> {
-    let what = if address.is_unspecified() {
-        "means \"no address\""
-    } else if address.is_loopback() {
-        "is the loopback address"
-    } else if address.is_multicast() {
-        "is a multicast address"
-    } else if address.to_ipv4_mapped().is_some() {
-        "is an IPv4 address in disguise"
-    } else {
-        return Some(address);
-    };
+    let Some(what) = why_not_unicast6(address) else { return Some(address) };
     node.fail(
         format!("`{}`: {address} {what}; no host can have it", node.key),
         "write an address like \"2620:fe::9\"",
@@ -524,7 +525,7 @@ pub(crate) fn label(node: Node) -> Option<String> {
 /// A domain: labels with dots between.
 pub(crate) fn domain(node: Node) -> Option<String> {
     let name = str(&node, &Form::new("a domain", "\"home.arpa\""))?;
-    if name.len() <= 253 && name.split('.').all(is_label) {
+    if is_domain(name) {
         return Some(name.to_owned());
     }
     let mended = name.trim_matches('.');
@@ -538,20 +539,16 @@ pub(crate) fn domain(node: Node) -> Option<String> {
     )
 }
 
+/// True for labels with dots between.
+pub(crate) fn is_domain(text: &str) -> bool {
+    text.len() <= 253 && text.split('.').all(is_label)
+}
+
 fn is_label(text: &str) -> bool {
     (1..=63).contains(&text.len())
         && text.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-')
         && !text.starts_with('-')
         && !text.ends_with('-')
-}
-
-/// A WireGuard key: 32 octets in base64.
-pub(crate) fn is_wireguard_key(text: &str) -> bool {
-    // 43 characters of six bits and one `=`; the last of them carries two bits that must be zero.
-    let Some(body) = text.strip_suffix('=') else { return false };
-    body.len() == 43
-        && body.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'+' || b == b'/')
-        && body.ends_with(|c: char| "AEIMQUYcgkosw048".contains(c))
 }
 
 #[cfg(test)]
@@ -605,18 +602,6 @@ mod tests {
         let too_long = "a".repeat(64);
         for label in ["", "-a", "a-", "a_b", "a b", "ä", "a.b", "a\n", too_long.as_str()] {
             assert!(!is_label(label), "{label}");
-        }
-    }
-
-    #[test]
-    fn wireguard_keys_are_32_octets_in_base64() {
-        assert!(is_wireguard_key("xTIBA5rboUvnH4htodjb6e697QjLERt1NAB4mZqp8Dg="));
-        for key in [
-            "",
-            "xTIBA5rboUvnH4htodjb6e697QjLERt1NAB4mZqp8Dg",
-            "xTIBA5rboUvnH4htodjb6e697QjLERt1NAB4mZqp8Dh=",
-        ] {
-            assert!(!is_wireguard_key(key), "{key}");
         }
     }
 }

@@ -2,18 +2,28 @@
 
 mod host;
 
-use genkan_config::schema::{Device, Uplink, Zone};
-use genkan_config::{Config, Loaded};
-use genkan_netstack::settings::{Authentication, Network, PrefixRequest};
-use host::{CANARY, TestHost};
+use genkan_config::schema::{Bridge, Device, Uplink, Zone};
+use genkan_config::{Config, Loaded, key};
+use genkan_netstack::settings::{Authentication, Endpoint, Network, PrefixRequest};
+use host::{CANARY, KEY, TestHost};
 
 fn load(name: &str) -> Loaded {
     Config::load_on(format!("examples/{name}.toml"), &TestHost).unwrap_or_else(|report| panic!("{report}"))
 }
 
 #[test]
-fn examples_without_vpn_check_without_a_word() {
-    for name in ["minimal", "two-sessions", "bridge-ports", "concentrator", "cable"] {
+fn examples_check_without_a_word() {
+    let examples = [
+        "minimal",
+        "two-sessions",
+        "bridge-ports",
+        "concentrator",
+        "cable",
+        "vpn-site-to-site",
+        "vpn-road-warriors",
+        "vpn-bridged-lan",
+    ];
+    for name in examples {
         let loaded = load(name);
         assert_eq!(loaded.warnings.render(false), "", "{name}");
     }
@@ -25,8 +35,8 @@ fn the_whole_contract_is_valid_and_says_what_is_not_carried() {
     let said: Vec<(usize, &str)> = (loaded.warnings.diagnostics.iter())
         .map(|d| (d.place.as_ref().map_or(0, |p| p.line), d.message.as_str()))
         .collect();
-    assert_eq!(said, [(91, "VPNs are not supported yet"), (109, "the capture ring is not kept yet"),]);
-    assert_eq!(loaded.warnings.summary(), "no errors, 2 warnings");
+    assert_eq!(said, [(112, "the capture ring is not kept yet")]);
+    assert_eq!(loaded.warnings.summary(), "no errors, 1 warning");
 }
 
 #[test]
@@ -57,8 +67,41 @@ fn the_contract_is_read_to_its_last_value() {
     assert_eq!((filter.from, filter.to), (Zone::Wan, Zone::Lan));
     assert_eq!(filter.ports, [22..=22, 443..=443]);
     assert_eq!(filter.destination, Some(Network::V6Suffix("::10/64".parse().unwrap())));
-    assert_eq!(config.vpns[0].peers[0].keepalive.unwrap().as_secs(), 25);
+    let vpn = &config.vpns[0];
+    assert_eq!((vpn.listen_port, vpn.mtu, &vpn.bridge), (51820, None, &None));
+    assert_eq!(key::text(vpn.private_key.expose()).as_str(), KEY);
+    assert_eq!(vpn.peers[0].keepalive.unwrap().as_secs(), 25);
+    let friend = Endpoint::Name { host: "friend.example".to_owned(), port: 51820 };
+    assert_eq!((vpn.peers[0].name.as_str(), &vpn.peers[0].endpoint), ("xTIBA5rb…", &Some(friend)));
     assert_eq!(config.capture_ring, 8 << 20);
+}
+
+#[test]
+fn a_vpn_has_addresses_of_both_families_and_peers_with_networks() {
+    let config = load("vpn-site-to-site").config;
+    let vpn = &config.vpns[0];
+    assert_eq!(vpn.ipv4.unwrap().to_string(), "10.77.0.1/24");
+    assert_eq!(vpn.ipv6, Some("fd00:77::1/64".parse().unwrap()));
+    let peer = &vpn.peers[0];
+    assert_eq!(peer.name, "office");
+    assert_eq!(key::text(peer.preshared_key.as_ref().unwrap().expose()).as_str(), KEY);
+    let allowed: Vec<String> = peer.allowed_ips.iter().map(ToString::to_string).collect();
+    assert_eq!(allowed, ["10.77.0.2/32", "fd00:77::2/128", "192.168.2.0/24"]);
+    assert_eq!(config.filters[0].from, Zone::Vpn);
+}
+
+#[test]
+fn a_bridged_vpn_has_the_options_that_are_written_and_the_defaults_of_the_rest() {
+    let config = load("vpn-bridged-lan").config;
+    let bridge = Bridge {
+        lan: "games".to_owned(),
+        vni: 42,
+        ra_guard: true,
+        isolate_dhcp: true,
+        suppress: true,
+        hub: false,
+    };
+    assert_eq!(config.vpns[0].bridge, Some(bridge));
 }
 
 #[test]
@@ -87,9 +130,9 @@ fn a_concentrator_has_its_users() {
 /// TR-124 .6: passwords are never displayed.
 #[test]
 fn debug_output_of_a_configuration_shows_no_secret() {
-    for name in ["gateway", "concentrator"] {
+    for name in ["gateway", "concentrator", "vpn-site-to-site"] {
         let shown = format!("{:?}", load(name));
-        assert!(!shown.contains(CANARY) && !shown.contains("change this"), "{shown}");
+        assert!(!shown.contains(CANARY) && !shown.contains(KEY) && !shown.contains("change this"), "{shown}");
     }
 }
 
@@ -108,7 +151,7 @@ fn no_file_makes_a_check_panic() {
             None
         }
     }
-    for name in ["gateway", "concentrator", "two-sessions"] {
+    for name in ["gateway", "concentrator", "two-sessions", "vpn-site-to-site", "vpn-bridged-lan"] {
         let whole = std::fs::read(format!("examples/{name}.toml")).unwrap();
         for cut in (0..whole.len()).step_by(3) {
             let mut flipped = whole.clone();

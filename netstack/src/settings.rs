@@ -5,6 +5,7 @@
 
 use alloc::string::String;
 use alloc::vec::Vec;
+use core::fmt;
 use core::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use core::ops::RangeInclusive;
 
@@ -79,7 +80,7 @@ pub struct VpnBridge {
 }
 
 /// A peer of a VPN.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct VpnPeer {
     /// Its name.
     pub name: String,
@@ -107,6 +108,16 @@ pub enum Endpoint {
         /// Its UDP port.
         port: u16,
     },
+}
+
+/// "friend.example:51820", "[2001:db8::7]:51820".
+impl fmt::Display for Endpoint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Endpoint::Address(address) => address.fmt(f),
+            Endpoint::Name { host, port } => write!(f, "{host}:{port}"),
+        }
+    }
 }
 
 /// Where the site's unique local addresses come from (RFC 7084 ULA-1 to ULA-3).

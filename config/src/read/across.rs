@@ -3,11 +3,11 @@
 use std::collections::HashMap;
 use std::net::Ipv4Addr;
 
-use genkan_netstack::id::Ipv4Cidr;
+use genkan_netstack::id::{IpCidr, Ipv4Cidr};
 use genkan_netstack::settings::Transport;
 
 use crate::report::{Sink, Span};
-use crate::schema::IpCidr;
+use crate::tunnel;
 
 /// What the readers noted, each with its place.
 #[derive(Default)]
@@ -34,6 +34,8 @@ pub(super) struct Facts {
     pub(super) targets: Vec<(Ipv4Addr, Span)>,
     /// Uplinks that something needs IPv4 on.
     pub(super) ipv4_users: Vec<(String, Span)>,
+    /// VPNs.
+    pub(super) vpns: Vec<tunnel::Facts>,
 }
 
 /// An uplink.
@@ -140,6 +142,7 @@ pub(super) fn check(facts: &Facts, sink: &Sink) {
     networks(facts, sink);
     prefixes(facts, sink);
     forwards(facts, sink);
+    vpns(facts, sink);
 }
 
 fn ports(facts: &Facts, sink: &Sink) {
@@ -266,6 +269,18 @@ fn forwards(facts: &Facts, sink: &Sink) {
         if facts.wans.iter().any(|uplink| uplink.name == *wan && !uplink.ipv4) {
             let help = "forwards are of IPv4; for IPv6 write a [[filter]] that accepts";
             sink.error(span, format!("`wan`: `wan.{wan}` carries no IPv4"), help);
+        }
+    }
+}
+
+fn vpns(facts: &Facts, sink: &Sink) {
+    let networks: Vec<(&str, IpCidr)> =
+        facts.networks.iter().map(|network| (network.table.as_str(), network.cidr)).collect();
+    tunnel::check_all(&facts.vpns, &networks, sink);
+    for forward in facts.forwards.iter().filter(|forward| forward.protocol == Transport::Udp) {
+        if let Some(vpn) = facts.vpns.iter().find(|vpn| vpn.listen_port == Some(forward.port)) {
+            let message = format!("`port`: `vpn.{}` listens on UDP port {}", vpn.name, forward.port);
+            sink.error(&forward.span, message, "forward another one, or give the VPN another listen-port");
         }
     }
 }

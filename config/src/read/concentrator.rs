@@ -2,13 +2,13 @@
 
 use std::net::Ipv4Addr;
 
-use genkan_netstack::id::Ipv4Cidr;
+use genkan_netstack::id::{IpCidr, Ipv4Cidr};
 use genkan_netstack::settings::PrefixPool;
 
 use super::across::{Net, Use, User};
 use super::{Cx, users, wan};
 use crate::reader::Table;
-use crate::schema::{Concentrator, IpCidr};
+use crate::schema::Concentrator;
 use crate::value;
 
 /// Session ids of PPPoE: 16 bits, 0 and 65,535 being reserved (RFC 2516 §4).

@@ -5,13 +5,13 @@ use std::hash::Hash;
 use std::net::Ipv4Addr;
 use std::time::Duration;
 
-use genkan_netstack::id::Ipv4Cidr;
+use genkan_netstack::id::{IpCidr, Ipv4Cidr};
 use genkan_netstack::settings::{Dhcp4, Dhcp6, Host};
 
 use super::Cx;
 use super::across::{Net, Prefix, Use, User};
 use crate::reader::{Node, Table};
-use crate::schema::{IpCidr, Lan, LanPrefix};
+use crate::schema::{Lan, LanPrefix};
 use crate::value;
 
 const DHCP6: &[(&str, Dhcp6)] =

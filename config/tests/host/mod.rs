@@ -8,6 +8,9 @@ use genkan_config::{Host, HostFile};
 /// A password that must never be shown.
 pub const CANARY: &str = "hunter2-canary";
 
+/// A private key that must never be shown.
+pub const KEY: &str = "WG8TkW3h5Wq4S8a3r6rY0Qx1c2d3e4f5g6h7i8j9k1A=";
+
 pub struct TestHost;
 
 impl Host for TestHost {
@@ -21,7 +24,9 @@ impl Host for TestHost {
             "empty.secret" => (b"\n".to_vec(), 0o600),
             "two-lines.secret" => (format!("{CANARY}\nsecond\n").into_bytes(), 0o600),
             "long.secret" => (vec![b'x'; 256], 0o600),
-            "friends.key" => ("WG8TkW3h5Wq4S8a3r6rY0Qx1c2d3e4f5g6h7i8j9k1A=\n".into(), 0o600),
+            "zero.key" => ("AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=\n".into(), 0o600),
+            "office.psk" => (format!("{KEY}\n").into_bytes(), 0o600),
+            name if name.ends_with(".key") => (format!("{KEY}\n").into_bytes(), 0o600),
             "users.toml" => (std::fs::read("examples/users.example.toml")?, 0o600),
             "forbidden.secret" => return Err(io::ErrorKind::PermissionDenied.into()),
             name if name.ends_with(".secret") => return Err(io::ErrorKind::NotFound.into()),
