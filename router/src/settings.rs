@@ -1,12 +1,13 @@
 //! From a configuration to what the core and the ports are told: names become numbers, and the opened ports add what
 //! only they know.
 //!
-//! Every uplink has a number, in the order of the file. What no flow of this version can match is left out here.
+//! Everything with a name has a number, in the order of the file.
 
 use genkan_config::schema::{self, Config, Zone};
-use genkan_netstack::id::{self, Mac, PortId, WanId};
+use genkan_netstack::id::{self, LanId, Mac, PortId, WanId};
 use genkan_netstack::settings::{
-    Concentrator, Lan, LanPrefix, Port, PortForward, Rule, Settings, Uplink, Vlan, Wan, WanIpv6,
+    Concentrator, Lan, LanPrefix, Port, PortForward, Rule, Settings, Uplink, Vlan, Vpn, VpnBridge, Wan,
+    WanIpv6,
 };
 
 use crate::fastpath::entry::Entry;
@@ -75,10 +76,10 @@ pub fn settings(config: &Config, facts: &[PortFacts]) -> Settings {
         wans: config.wans.iter().filter_map(|wan| uplink(config, wan)).collect(),
         lans: config.lans.iter().map(|lan| local(config, lan)).collect(),
         concentrators: config.concentrators.iter().filter_map(|c| concentrator(config, c)).collect(),
-        vpns: Vec::new(),
+        vpns: config.vpns.iter().map(|vpn| tunnel(config, vpn)).collect(),
         nat: config.nat.clone(),
         port_forwards: config.port_forwards.iter().filter_map(|f| port_forward(config, f)).collect(),
-        rules: config.filters.iter().filter_map(rule).collect(),
+        rules: config.filters.iter().map(rule).collect(),
     }
 }
 
@@ -156,34 +157,61 @@ fn port_forward(config: &Config, from: &schema::PortForward) -> Option<PortForwa
     })
 }
 
-/// `None` for a rule that no flow of this version can match.
-fn rule(from: &schema::Filter) -> Option<Rule> {
-    Some(Rule {
-        from: zone(from.from)?,
-        to: zone(from.to)?,
+fn tunnel(config: &Config, from: &schema::Vpn) -> Vpn {
+    let bridge = from.bridge.as_ref().and_then(|bridge| {
+        Some(VpnBridge {
+            lan: lan_id(config, &bridge.lan)?,
+            vni: bridge.vni,
+            ra_guard: bridge.ra_guard,
+            isolate_dhcp: bridge.isolate_dhcp,
+            suppress: bridge.suppress,
+            hub: bridge.hub,
+        })
+    });
+    Vpn {
+        name: from.name.clone(),
+        private_key: from.private_key.clone(),
+        listen_port: from.listen_port,
+        ipv4: from.ipv4,
+        ipv6: from.ipv6,
+        mtu: from.mtu,
+        bridge,
+        peers: from.peers.clone(),
+    }
+}
+
+fn rule(from: &schema::Filter) -> Rule {
+    Rule {
+        from: zone(from.from),
+        to: zone(from.to),
         protocol: from.protocol,
         ports: from.ports.clone(),
         source: from.source,
         destination: from.destination,
         action: from.action,
-    })
+    }
 }
 
-/// A zone as the core knows it, any being `None`; nothing for one that carries no traffic yet.
-fn zone(zone: Zone) -> Option<Option<id::Zone>> {
+/// A zone as the core knows it, any being `None`.
+fn zone(zone: Zone) -> Option<id::Zone> {
     match zone {
-        Zone::Any => Some(None),
-        Zone::Lan => Some(Some(id::Zone::Lan)),
-        Zone::Wan => Some(Some(id::Zone::Wan)),
-        Zone::Concentrator => Some(Some(id::Zone::Concentrator)),
-        Zone::Router => Some(Some(id::Zone::Router)),
-        Zone::Vpn => Some(Some(id::Zone::Vpn)),
+        Zone::Any => None,
+        Zone::Lan => Some(id::Zone::Lan),
+        Zone::Wan => Some(id::Zone::Wan),
+        Zone::Concentrator => Some(id::Zone::Concentrator),
+        Zone::Router => Some(id::Zone::Router),
+        Zone::Vpn => Some(id::Zone::Vpn),
     }
 }
 
 fn port_id(config: &Config, name: &str) -> Option<PortId> {
     let index = config.ports.iter().position(|port| port.name == name)?;
     u16::try_from(index).ok().map(PortId)
+}
+
+fn lan_id(config: &Config, name: &str) -> Option<LanId> {
+    let index = config.lans.iter().position(|lan| lan.name == name)?;
+    u16::try_from(index).ok().map(LanId)
 }
 
 fn wan_id(config: &Config, name: &str) -> Option<WanId> {
@@ -198,7 +226,7 @@ mod tests {
 
     use genkan_config::{Host, HostFile};
     use genkan_netstack::settings::{
-        Action, Dhcp6, Network, PppoeClient, PrefixPool, PrefixRequest, RuleProtocol, Ula,
+        Action, Dhcp6, Endpoint, Network, PppoeClient, PrefixPool, PrefixRequest, RuleProtocol, Ula,
     };
 
     use super::*;
@@ -213,6 +241,7 @@ mod tests {
                     "[[user]]\nname = \"a\"\npassword = \"b\"\nprefix = \"2001:db8:0:ff00::/56\"\n"
                 }
                 Some("toml") => self.0,
+                Some("key") => "dwdtCnMYpX08FsFyUbJmRd9ML4frwJkqsXf7pR25LCo=\n",
                 _ => "secret\n",
             };
             Ok(HostFile { content: content.into(), mode: 0o600 })
@@ -242,6 +271,8 @@ mod tests {
         mac = "02:00:00:00:00:01"
         [port.access0]
         tap = "tap1"
+        [port.lan2]
+        tap = "tap2"
 
         [wan.v6]
         port = "wan0"
@@ -287,6 +318,26 @@ mod tests {
         port = 53
         to = "192.168.1.2:5353"
 
+        [lan.games]
+        ports = ["lan2"]
+        address = "192.168.2.1/24"
+
+        [vpn.office]
+        private-key-file = "office.key"
+        address = ["10.77.0.1/24", "fd00:77::1/64"]
+        listen-port = 443
+        mtu = 1400
+        [[vpn.office.peer]]
+        public-key = "xTIBA5rboUvnH4htodjb6e697QjLERt1NAB4mZqp8Dg="
+        preshared-key-file = "office.psk.key"
+        endpoint = "[2001:db8::7]:51820"
+        allowed-ips = ["10.77.0.2/32", "10.1.0.0/16"]
+        keepalive = "25s"
+        [vpn.friends]
+        private-key-file = "friends.key"
+        address = "10.78.0.1/24"
+        bridge = { lan = "games", vni = 42, isolate-dhcp = true, hub = true }
+
         [[filter]]
         from = "vpn"
         action = "accept"
@@ -313,7 +364,7 @@ mod tests {
         let config = config(GATEWAY);
         let settings = settings(&config, &facts(&config));
         let ports: Vec<&str> = settings.ports.iter().map(|port| port.name.as_str()).collect();
-        assert_eq!(ports, ["lan0", "lan1", "wan0", "access0"]);
+        assert_eq!(ports, ["lan0", "lan1", "wan0", "access0", "lan2"]);
         assert_eq!((settings.ports[2].mtu, settings.ports[1].offload), (1502, true));
         assert_eq!(settings.lans[0].ports, [PortId(1), PortId(0)]);
         assert_eq!(settings.concentrators[0].port, PortId(3));
@@ -369,10 +420,11 @@ mod tests {
     }
 
     #[test]
-    fn rules_that_no_flow_can_match_are_left_out() {
+    fn rules_are_handed_on_with_their_zones() {
         let config = config(GATEWAY);
         let settings = settings(&config, &facts(&config));
-        let [suffix, rule] = settings.rules.as_slice() else { panic!("{:?}", settings.rules) };
+        let [vpn, suffix, rule] = settings.rules.as_slice() else { panic!("{:?}", settings.rules) };
+        assert_eq!((vpn.from, vpn.to), (Some(id::Zone::Vpn), None));
         assert_eq!(suffix.destination, Some(Network::V6Suffix("::10/64".parse().unwrap())));
         assert_eq!((rule.from, rule.to), (Some(id::Zone::Concentrator), Some(id::Zone::Lan)));
         assert_eq!((rule.protocol, rule.action), (RuleProtocol::Tcp, Action::Reject));
@@ -382,12 +434,40 @@ mod tests {
         assert_eq!(rule.destination, None);
     }
 
+    #[test]
+    fn a_vpn_is_handed_on_with_its_peers_and_the_lan_that_it_carries() {
+        let config = config(GATEWAY);
+        let settings = settings(&config, &facts(&config));
+        let [office, friends] = settings.vpns.as_slice() else { panic!("{:?}", settings.vpns) };
+        assert_eq!((office.name.as_str(), office.listen_port, office.mtu), ("office", 443, Some(1400)));
+        assert_eq!(office.ipv4.map(|cidr| cidr.to_string()).as_deref(), Some("10.77.0.1/24"));
+        assert_eq!(office.ipv6, Some("fd00:77::1/64".parse().unwrap()));
+        assert_eq!(office.bridge, None);
+        let key = "dwdtCnMYpX08FsFyUbJmRd9ML4frwJkqsXf7pR25LCo=";
+        assert_eq!(genkan_config::key::text(office.private_key.expose()).as_str(), key);
+        let [peer] = office.peers.as_slice() else { panic!("{:?}", office.peers) };
+        assert_eq!(peer.name, "xTIBA5rb…");
+        assert_eq!(peer.preshared_key.as_ref().unwrap().expose(), office.private_key.expose());
+        assert_eq!(peer.endpoint, Some(Endpoint::Address("[2001:db8::7]:51820".parse().unwrap())));
+        assert_eq!(peer.allowed_ips[1].to_string(), "10.1.0.0/16");
+        assert_eq!(peer.keepalive, Some(std::time::Duration::from_secs(25)));
+        let bridge = VpnBridge {
+            lan: LanId(1),
+            vni: 42,
+            ra_guard: true,
+            isolate_dhcp: true,
+            suppress: true,
+            hub: true,
+        };
+        assert_eq!((friends.listen_port, friends.mtu, friends.bridge), (51820, None, Some(bridge)));
+    }
+
     /// RFC 4638: the device below an MTU over 1492 must carry eight octets more. Lesson 11: it is raised.
     #[test]
     fn rfc4638_a_port_is_raised_for_the_largest_session_that_is_dialled_on_it() {
         let config = config(GATEWAY);
         let wanted: Vec<Option<u16>> = specs(&config).iter().map(|spec| spec.wanted_mtu).collect();
-        assert_eq!(wanted, [None, None, Some(1508), None]);
+        assert_eq!(wanted, [None, None, Some(1508), None, None]);
     }
 
     /// Lesson 5.
@@ -396,7 +476,7 @@ mod tests {
         let of = |lines: &str| {
             let config =
                 config(GATEWAY.replace("nic = \"eth0\"\n", &format!("nic = \"eth0\"\n{lines}")).leak());
-            let facts = vec![PortFacts { mac: Mac([2, 0, 0, 0, 0, 9]), mtu: 1500, offload: true }; 4];
+            let facts = vec![PortFacts { mac: Mac([2, 0, 0, 0, 0, 9]), mtu: 1500, offload: true }; 5];
             (settings(&config, &facts).ports[2].vlan, specs(&config)[2].promiscuous)
         };
         assert_eq!(of(""), (None, false));
@@ -413,6 +493,6 @@ mod tests {
         assert_eq!(specs[2].device, Device::Nic { device: "eth0".to_owned() });
         assert_eq!(specs[2].mac, Some(Mac([2, 0, 0, 0, 0, 1])));
         let promiscuous: Vec<bool> = specs.iter().map(|spec| spec.promiscuous).collect();
-        assert_eq!(promiscuous, [true, true, false, false]);
+        assert_eq!(promiscuous, [true, true, false, false, false]);
     }
 }
