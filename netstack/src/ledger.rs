@@ -139,6 +139,30 @@ drop_reasons! {
     ServiceOverload = "service-overload",
     /// A large segment that cannot be cut as it asks.
     GsoMalformed = "gso-malformed",
+    /// A WireGuard message that is malformed, or one that carries no whole IP packet.
+    WireguardMalformed = "wireguard-malformed",
+    /// A WireGuard handshake whose sender does not know our public key.
+    WireguardMac = "wireguard-mac",
+    /// A WireGuard handshake that proves no peer's key, or was here before.
+    WireguardHandshake = "wireguard-handshake",
+    /// A WireGuard handshake beyond what its source may ask; under load, one that did not prove its source yet.
+    WireguardLimited = "wireguard-limited",
+    /// A WireGuard message for a handshake or keypair that is not, or no longer, known.
+    WireguardUnknownIndex = "wireguard-unknown-index",
+    /// A WireGuard message that was not sealed with its keypair.
+    WireguardDecrypt = "wireguard-decrypt",
+    /// A WireGuard message that came before, or so late that nobody knows.
+    WireguardReplay = "wireguard-replay",
+    /// A packet out of WireGuard whose source is not among the addresses that its peer may use.
+    WireguardSource = "wireguard-source",
+    /// No WireGuard peer has the destination among its addresses.
+    WireguardNoPeer = "wireguard-no-peer",
+    /// Nobody knows where the WireGuard peer is: it has no endpoint yet.
+    WireguardNoEndpoint = "wireguard-no-endpoint",
+    /// The WireGuard peer did not answer any handshake, or the keys are too old for the message.
+    WireguardNoKeys = "wireguard-no-keys",
+    /// Too many packets already wait for the handshake with this WireGuard peer.
+    WireguardQueue = "wireguard-queue",
     /// No headroom or buffer for the encapsulation. Always a fault of the router.
     Internal = "internal",
 }
