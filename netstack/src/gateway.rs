@@ -14,7 +14,7 @@ use alloc::vec::Vec;
 
 use crate::control::{Control, Event, Exit};
 use crate::forward::offload::{Carried, FlowHandle, Offload, OffloadedFlow};
-use crate::forward::{Forwarder, Punt, Usage};
+use crate::forward::{Forwarder, InnerPacket, Punt, Usage};
 use crate::frame::{Batch, Egress, Frame, Pool};
 use crate::id::{Interface, PortId};
 use crate::ledger::{Balance, Ledger};
@@ -23,7 +23,7 @@ use crate::rng::SeededRng;
 use crate::settings::Settings;
 use crate::state::State;
 use crate::status::Status;
-use crate::time::{Instant, earliest};
+use crate::time::{Duration, Instant, earliest};
 
 /// A whole router without I/O.
 pub struct Gateway {
@@ -108,6 +108,12 @@ impl Gateway {
         self.settle(now);
     }
 
+    /// What the wall clock says at `now`: the time since 1970. May be told again, also when it was set back. Only the stamps
+    /// of handshakes come from it.
+    pub fn set_clock(&mut self, now: Instant, unix: Duration) {
+        self.control.set_clock(now, unix);
+    }
+
     /// What the state file should hold.
     pub fn state(&self) -> State {
         self.control.state()
@@ -126,6 +132,16 @@ impl Gateway {
     /// Both sides of the account, which are equal at any time between two calls.
     pub fn balance(&self) -> Balance {
         self.egress.ledger().balance(self.forwarder.held())
+    }
+
+    /// Says whether somebody wants to see the packets inside VPNs. They are to be taken out after each call.
+    pub fn show_inner(&mut self, on: bool) {
+        self.forwarder.show_inner(on);
+    }
+
+    /// The next packet inside a VPN.
+    pub fn poll_inner(&mut self) -> Option<InnerPacket> {
+        self.forwarder.poll_inner()
     }
 
     /// Says that there is a kernel half that carries flows, or none. There is none at first.
@@ -183,6 +199,7 @@ impl Gateway {
                 Some(Exit::Lan(lan)) => forwarder.send_lan(cx.now, lan, frame, egress),
                 Some(Exit::Link(interface)) => forwarder.send_link(cx, interface, frame, egress),
                 Some(Exit::Routed) => forwarder.send_ip(cx, frame, egress),
+                Some(Exit::Tunnel(to)) => forwarder.send_message(cx, to, frame, egress),
                 None => {
                     egress.unused(frame);
                     return any;
@@ -196,7 +213,7 @@ impl Gateway {
     fn settle(&mut self, now: Instant) {
         let cx = &mut Cx { now, rng: &mut self.rng };
         loop {
-            let mut quiet = true;
+            let mut quiet = !self.forwarder.flush(cx, &mut self.egress, &mut self.punts);
             while let Some(punt) = self.punts.pop_front() {
                 match self.control.handle(cx, &punt) {
                     Ok(()) => self.egress.consume(punt.frame),
@@ -206,6 +223,14 @@ impl Gateway {
             }
             while let Some(update) = self.control.poll_update() {
                 self.forwarder.apply(cx, update, &mut self.egress);
+                quiet = false;
+            }
+            while let Some(update) = self.control.poll_tunnel_update() {
+                self.forwarder.apply_tunnel(cx, update, &mut self.egress);
+                quiet = false;
+            }
+            while let Some(peer) = self.forwarder.poll_wanted() {
+                self.control.want_keys(cx, peer);
                 quiet = false;
             }
             while let Some(resolve) = self.forwarder.poll_resolve() {
@@ -224,3 +249,6 @@ impl Gateway {
 mod plain;
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+#[cfg(feature = "sim")]
+mod vpn;

@@ -13,7 +13,7 @@ use crate::dhcp6::delegate::Binding;
 use crate::dhcp6::server;
 use crate::id::Ipv6Cidr;
 use crate::pppoe::LeftSession;
-use crate::time::Instant;
+use crate::time::{Duration, Instant};
 
 /// What a gateway wants to find again when it starts next.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
@@ -49,6 +49,18 @@ pub struct State {
     /// Which prefixes users have been delegated, by the concentrator's name.
     #[serde(default)]
     pub user_prefixes: Vec<UserPrefix>,
+    /// How far the stamps of handshakes may have come, by the VPN's name.
+    #[serde(default)]
+    pub vpn_stamps: Vec<VpnStamp>,
+}
+
+/// How far the stamps of a VPN's handshakes may have come. Peers take none twice, nor an earlier one (TAI64N).
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct VpnStamp {
+    /// The VPN's name.
+    pub vpn: String,
+    /// No stamp so far is later: the time since 1970.
+    pub ceiling: Duration,
 }
 
 impl State {

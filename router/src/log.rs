@@ -8,7 +8,7 @@ use std::collections::HashMap;
 use std::mem::{Discriminant, discriminant};
 use std::sync::Arc;
 
-use genkan_netstack::control::{Event, Level, PrefixEvent};
+use genkan_netstack::control::{Event, Level, PrefixEvent, VpnEvent};
 use genkan_netstack::time::{Duration, Instant};
 use genkan_netstack::{arp, dhcp4, dhcp6, dns, ndp, pppoe};
 use tracing::{debug, info, warn};
@@ -32,6 +32,7 @@ enum Kind {
     LanDhcp6(Discriminant<dhcp6::server::Event>),
     Prefixes,
     Delegation(Discriminant<dhcp6::delegate::Event>),
+    Vpn(Discriminant<VpnEvent>),
 }
 
 fn subject(event: &Event) -> Subject {
@@ -52,6 +53,7 @@ fn subject(event: &Event) -> Subject {
         Event::Ndp { name, event, .. } => (Some(Arc::clone(name)), Kind::Ndp(discriminant(event))),
         Event::LanDhcp6 { lan, event } => (Some(Arc::clone(lan)), Kind::LanDhcp6(discriminant(event))),
         Event::PrefixesChanged => (None, Kind::Prefixes),
+        Event::Vpn { name, event } => (Some(Arc::clone(name)), Kind::Vpn(discriminant(event))),
         Event::Delegation { concentrator, event } => {
             (Some(Arc::clone(concentrator)), Kind::Delegation(discriminant(event)))
         }

@@ -9,6 +9,7 @@ use std::sync::Arc;
 use std::sync::mpsc::{self, Receiver, Sender};
 use std::time::Duration;
 
+use genkan_netstack::forward::InnerPacket;
 use genkan_netstack::frame::Batch;
 use genkan_netstack::gateway::Gateway;
 use genkan_netstack::id::PortId;
@@ -190,6 +191,7 @@ impl Worker {
             }
             let now = self.clock.now();
             if self.gateway.poll_timeout().is_some_and(|due| due <= now) {
+                self.gateway.set_clock(now, clock::wall());
                 self.gateway.handle_timeout(now);
             }
             if let Ok(fast_path) = &mut self.fast_path {
@@ -199,7 +201,18 @@ impl Worker {
             self.look_for_taps(now);
             self.transmit();
             self.look_after_ports(now);
+            self.show_inner();
             self.report();
+        }
+    }
+
+    /// Shows the packets inside VPNs to whoever captures: each VPN is one more place, after the ports.
+    fn show_inner(&mut self) {
+        self.gateway.show_inner(!self.recorder.is_idle());
+        while let Some(InnerPacket { vpn, sent, frame }) = self.gateway.poll_inner() {
+            let place = u16::try_from(self.lines.len()).unwrap_or(u16::MAX).saturating_add(vpn.0);
+            let direction = if sent { Direction::Sent } else { Direction::Received };
+            self.recorder.show(PortId(place), direction, clock::wall(), &frame);
         }
     }
 
@@ -262,6 +275,7 @@ impl Worker {
             }
         }
         self.gateway.receive(self.clock.now(), PortId(id), batch);
+        self.show_inner();
         if let Ok(fast_path) = &mut self.fast_path {
             fast_path.follow(&mut self.gateway);
         }

@@ -4,6 +4,7 @@ use alloc::sync::Arc;
 use core::fmt;
 
 use super::ipv6::addressing::Event as PrefixEvent;
+use super::vpn::Event as VpnEvent;
 use crate::id::Segment;
 use crate::{arp, dhcp4, dhcp6, dns, ndp, pppoe};
 
@@ -116,6 +117,13 @@ pub enum Event {
         /// The fact.
         event: dhcp6::delegate::Event,
     },
+    /// About a VPN's peers.
+    Vpn {
+        /// Its name.
+        name: Arc<str>,
+        /// The fact.
+        event: VpnEvent,
+    },
     /// About the DNS forwarder.
     Dns(dns::Event),
 }
@@ -177,6 +185,9 @@ impl Event {
                 Level::Warning
             }
             Event::Dns(dns::Event::Answering { .. }) => Level::Info,
+            Event::Vpn { event: VpnEvent::Down { .. } | VpnEvent::NotFound { .. }, .. } => Level::Warning,
+            Event::Vpn { event: VpnEvent::StampsReserved, .. } => Level::Debug,
+            Event::Vpn { .. } => Level::Info,
         }
     }
 
@@ -200,6 +211,7 @@ impl Event {
             // A renewal says until when the prefixes last.
             Event::WanDhcp4 { .. } | Event::WanDhcp6 { .. } | Event::PrefixesChanged => true,
             Event::LanDhcp6 { event, .. } => *event == dhcp6::server::Event::LeasesChanged,
+            Event::Vpn { event, .. } => *event == VpnEvent::StampsReserved,
             Event::Ndp { event, .. } => matches!(event, ndp::neighbour::Event::AddressReady { .. }),
             _ => false,
         }
@@ -226,6 +238,7 @@ impl fmt::Display for Event {
             Event::WanDhcp4 { name, event } => write!(f, "wan {name}: {event}"),
             Event::WanArp { wan, event } => write!(f, "wan {wan}: {event}"),
             Event::Delegation { concentrator, event } => write!(f, "concentrator {concentrator}: {event}"),
+            Event::Vpn { name, event } => write!(f, "vpn {name}: {event}"),
             Event::Dns(event) => write!(f, "dns: {event}"),
         }
     }

@@ -8,9 +8,11 @@ mod event;
 mod ipv6;
 mod services;
 mod uplink;
+mod vpn;
 
 pub use event::{Event, Level};
 pub use ipv6::addressing::{Event as PrefixEvent, Problem as PrefixProblem};
+pub use vpn::Event as VpnEvent;
 
 use alloc::collections::VecDeque;
 use alloc::string::String;
@@ -21,18 +23,21 @@ use access::Access;
 use ipv6::{Ipv6, LinkIpv6};
 use services::Services;
 use uplink::Uplink;
+use vpn::Vpns;
 
 use crate::dns::Upstream;
-use crate::forward::{Forwarder, Punt, PuntKind, Resolve, SessionOwner, Update, Usage};
+use crate::forward::{
+    Forwarder, MessageTo, Punt, PuntKind, Resolve, SessionOwner, TunnelUpdate, Update, Usage,
+};
 use crate::frame::Frame;
-use crate::id::{Interface, LanId, PortId, Segment, SubscriberId, WanId};
+use crate::id::{Interface, LanId, PeerId, PortId, Segment, SubscriberId, WanId};
 use crate::ledger::{DropReason, Ledger};
 use crate::machine::Cx;
 use crate::pppoe::{DiscoveryFrame, Remembered};
 use crate::settings::Settings;
 use crate::state::{RememberedSession, State, UplinkLease};
 use crate::status::{LanStatus, NatStatus, Status, WanStatus};
-use crate::time::{Instant, earliest};
+use crate::time::{Duration, Instant, earliest};
 use crate::wire::ethernet::Header;
 use crate::wire::pppoe::HEADER_LEN;
 
@@ -47,6 +52,8 @@ pub enum Exit {
     Link(Interface),
     /// By the routing table: an IP packet of the router's own.
     Routed,
+    /// From a VPN's port: a WireGuard message.
+    Tunnel(MessageTo),
 }
 
 /// Largest frame of a machine's own, in octets; a reply to a large ping may be larger.
@@ -71,6 +78,7 @@ pub struct Control {
     access: Vec<Access>,
     ipv6: Ipv6,
     services: Services,
+    vpns: Vpns,
     outbox: Outbox,
 }
 
@@ -103,6 +111,7 @@ impl Control {
             access,
             ipv6: Ipv6::new(settings, state, cx),
             services: Services::new(settings, state, cx),
+            vpns: Vpns::new(settings, state, cx),
             outbox: Outbox::default(),
         };
         control.drain(cx);
@@ -148,6 +157,7 @@ impl Control {
             }
             PuntKind::Ndp { interface } => self.ipv6.handle_ndp(cx, interface, bytes),
             PuntKind::Dhcp6 { interface } => self.ipv6.handle_dhcp(cx, interface, bytes),
+            PuntKind::WireGuard { vpn, from } => self.vpns.handle(cx, vpn, from, bytes),
             PuntKind::Local { interface } => self.services.handle_local(cx, interface, &punt.frame),
         };
         self.drain(cx);
@@ -213,6 +223,17 @@ impl Control {
         self.drain(cx);
     }
 
+    /// The Forwarder has packets for a VPN's peer and no keys, or keys that are to be renewed.
+    pub fn want_keys(&mut self, cx: &mut Cx<'_>, peer: PeerId) {
+        self.vpns.want(cx, peer);
+        self.drain(cx);
+    }
+
+    /// What the wall clock says at `now`: the time since 1970.
+    pub fn set_clock(&mut self, now: Instant, unix: Duration) {
+        self.vpns.set_clock(now, unix);
+    }
+
     /// Tells the keepalives when their sessions last carried something.
     pub fn note_traffic(&mut self, cx: &mut Cx<'_>, usage: impl Fn(SessionOwner) -> Option<Usage>) {
         for uplink in &mut self.uplinks {
@@ -237,6 +258,7 @@ impl Control {
         }
         self.ipv6.handle_timeout(cx);
         self.services.handle_timeout(cx);
+        self.vpns.handle_timeout(cx);
         self.drain(cx);
     }
 
@@ -245,12 +267,18 @@ impl Control {
         let uplinks = self.uplinks.iter().filter_map(Uplink::poll_timeout).min();
         let access = self.access.iter().filter_map(Access::poll_timeout).min();
         let local = earliest(self.ipv6.poll_timeout(), self.services.poll_timeout());
+        let local = earliest(local, self.vpns.poll_timeout());
         earliest(earliest(uplinks, access), local)
     }
 
     /// The next fact for the Forwarder.
     pub fn poll_update(&mut self) -> Option<Update> {
         self.outbox.updates.pop_front()
+    }
+
+    /// The next fact for the Forwarder's tunnels.
+    pub fn poll_tunnel_update(&mut self) -> Option<TunnelUpdate> {
+        self.vpns.poll_update()
     }
 
     /// The next fact for the user.
@@ -278,7 +306,7 @@ impl Control {
         if let Some(interface) = self.ipv6.poll_transmit(frame) {
             return Some(Exit::Link(interface));
         }
-        self.services.poll_transmit(frame)
+        self.vpns.poll_transmit(frame).or_else(|| self.services.poll_transmit(frame))
     }
 
     /// Ends every session.
@@ -318,6 +346,7 @@ impl Control {
             ula: self.ipv6.ula(),
             lan_prefixes: self.ipv6.announced(),
             lan_addresses: self.ipv6.ready_addresses(),
+            vpn_stamps: self.vpns.stamps(),
             user_prefixes: self.access.iter().flat_map(Access::bindings).collect(),
         }
     }
@@ -345,7 +374,7 @@ impl Control {
                 .zip(self.services.lan_status(now, ports))
                 .map(|(id, status)| LanStatus { ipv6: self.ipv6.lan_status(now, id, &wans), ..status })
                 .collect(),
-            vpns: Vec::new(),
+            vpns: self.vpns.status(now, forwarder),
             concentrators: self
                 .access
                 .iter()
@@ -381,6 +410,21 @@ impl Control {
             self.tell_services(cx);
         }
         self.services.drain(&mut self.outbox);
+        self.drain_vpns(cx);
+    }
+
+    /// Carries questions of the VPNs to the DNS forwarder, and its answers back.
+    fn drain_vpns(&mut self, cx: &mut Cx<'_>) {
+        while let Some(question) = self.vpns.poll_question() {
+            self.services.look_up(cx, &question.host, question.ipv6, question.ticket);
+        }
+        while let Some((ticket, addresses)) = self.services.poll_found() {
+            self.vpns.found(cx.now, ticket, &addresses);
+        }
+        self.vpns.drain(cx.now);
+        while let Some((vpn, event)) = self.vpns.poll_event() {
+            self.outbox.events.push_back(Event::Vpn { name: vpn, event });
+        }
     }
 
     /// Tells the services which addresses and names there are. The servers to ask are those of the uplinks that carry the
@@ -394,6 +438,9 @@ impl Control {
         let addresses: Vec<IpAddr> = addresses.chain(self.ipv6.addresses().map(IpAddr::from)).collect();
         let upstreams = self.upstreams_ipv4().into_iter().chain(self.upstreams_ipv6()).collect();
         self.services.set_uplinks(cx, &addresses, upstreams);
+        let ipv4 = self.uplinks.iter().any(|uplink| uplink.ipv4().is_some());
+        let ipv6 = self.uplinks.iter().any(|uplink| self.ipv6.source(uplink.id()).is_some());
+        self.vpns.addresses_changed(cx.now, ipv4, ipv6);
         for (lan, prefixes, leases) in self.ipv6.names(cx.now) {
             self.services.set_names(lan, prefixes, &leases);
         }

@@ -67,7 +67,9 @@ impl Services {
         let lans: Vec<Served> = lans.collect();
         let own = settings.lans.iter().map(|lan| lan.address.address);
         let own = own.chain(settings.concentrators.iter().map(|concentrator| concentrator.address));
-        let own: Vec<IpAddr> = own.map(IpAddr::from).collect();
+        let own = own.chain(settings.vpns.iter().filter_map(|vpn| Some(vpn.ipv4?.address)));
+        let own6 = settings.vpns.iter().filter_map(|vpn| Some(vpn.ipv6?.address.into()));
+        let own: Vec<IpAddr> = own.map(IpAddr::from).chain(own6).collect();
         let mut host = Host::new(cx);
         host.set_addresses(own.iter().copied());
         let mut dns = Dns::new(settings, &mut host);
@@ -125,6 +127,16 @@ impl Services {
     pub(super) fn set_uplinks(&mut self, cx: &mut Cx<'_>, addresses: &[IpAddr], upstreams: Vec<Upstream>) {
         self.host.set_addresses(self.own.iter().chain(addresses).copied());
         self.dns.set_upstreams(cx, &mut self.host, upstreams);
+    }
+
+    /// Asks for the addresses of a host. The answer comes from [`Services::poll_found`], under `ticket`.
+    pub(super) fn look_up(&mut self, cx: &mut Cx<'_>, host: &str, ipv6: bool, ticket: u64) {
+        self.dns.look_up(cx, &mut self.host, host, ipv6, ticket);
+    }
+
+    /// The next answer.
+    pub(super) fn poll_found(&mut self) -> Option<(u64, Vec<IpAddr>)> {
+        self.dns.poll_found()
     }
 
     /// Which IPv6 prefixes a LAN has, and the names of its DHCPv6 leases.

@@ -4,6 +4,7 @@
 //! closes, is silent for [`IDLE`], or sends what is no query. While a connection has [`PIPELINE`] queries unanswered, no
 //! more are read from it.
 
+use alloc::collections::VecDeque;
 use alloc::vec::Vec;
 use core::net::{IpAddr, Ipv4Addr, SocketAddr};
 
@@ -48,6 +49,11 @@ pub enum Asked {
         /// Its client.
         from: IpAddr,
     },
+    /// The router itself, for one of its machines.
+    Router {
+        /// The machine's name for its question.
+        ticket: u64,
+    },
 }
 
 impl Asked {
@@ -61,6 +67,7 @@ impl Asked {
         match self {
             Asked::Udp { from, .. } => from.ip(),
             Asked::Tcp { from, .. } => from,
+            Asked::Router { .. } => IpAddr::V4(Ipv4Addr::LOCALHOST),
         }
     }
 }
@@ -84,12 +91,19 @@ pub struct Clients {
     udp: Option<UdpId>,
     connections: Vec<Connection>,
     serials: u64,
+    /// What the router itself has asked: the answers.
+    answers: VecDeque<(u64, Vec<u8>)>,
 }
 
 impl Clients {
     /// Listens.
     pub fn new(host: &mut Host) -> Self {
-        let mut clients = Clients { udp: host.udp_bind(PORT, BACKLOG), connections: Vec::new(), serials: 0 };
+        let mut clients = Clients {
+            udp: host.udp_bind(PORT, BACKLOG),
+            connections: Vec::new(),
+            serials: 0,
+            answers: VecDeque::new(),
+        };
         for _ in 0..CONNECTIONS {
             let socket = host.tcp_open(RECEIVE_BUFFER, SEND_BUFFER);
             host.tcp_listen(socket, PORT);
@@ -141,6 +155,7 @@ impl Clients {
                     host.udp_send(udp, to, from, message);
                 }
             }
+            Asked::Router { ticket } => self.answers.push_back((ticket, message.to_vec())),
             Asked::Tcp { .. } => {
                 let Some(connection) = self.connection(asked) else { return };
                 connection.unanswered = connection.unanswered.saturating_sub(1);
@@ -152,6 +167,11 @@ impl Clients {
                 }
             }
         }
+    }
+
+    /// The next answer to a question of the router's own.
+    pub fn poll_answer(&mut self) -> Option<(u64, Vec<u8>)> {
+        self.answers.pop_front()
     }
 
     /// Ends a query without an answer. A connection that carries such things is closed.

@@ -6,6 +6,7 @@
 //! (lengths are at most 63, letters begin at 65), so letters can be told and changed in the wire format itself.
 
 use alloc::vec::Vec;
+use core::net::IpAddr;
 use core::ops::Range;
 
 use crate::wire::octets::{set_u16, set_u32, u8_at, u16_at, u32_at};
@@ -318,6 +319,22 @@ impl Answer {
     pub fn is_truncated(&self) -> bool {
         self.flags & flag::TRUNCATED != 0
     }
+}
+
+/// The addresses that an answer gives, of whatever name: names that stand for others have been followed by the server.
+pub fn addresses(message: &[u8]) -> Vec<IpAddr> {
+    let answers = Counts::of(message).map_or(0, |counts| usize::from(counts.answers));
+    let records = records(message).take(answers).map_while(|record| record);
+    records
+        .filter_map(|record| {
+            let data = message.get(record.data.clone())?;
+            match (record.class, record.kind) {
+                (rr::IN, rr::A) => Some(IpAddr::from(<[u8; 4]>::try_from(data).ok()?)),
+                (rr::IN, rr::AAAA) => Some(IpAddr::from(<[u8; 16]>::try_from(data).ok()?)),
+                _ => None,
+            }
+        })
+        .collect()
 }
 
 /// The records of a message with one question, in order; `None` in place of one that cannot be read, and then no more.

@@ -148,6 +148,23 @@ impl Dns {
         self.local.set_leases(lan, leases);
     }
 
+    /// Asks for the addresses of a host, as a client would: of IPv6 or of IPv4. [`Dns::poll_found`] gives the answer, under
+    /// `ticket`; after some seconds at the latest, an empty one when there is none.
+    pub fn look_up(&mut self, cx: &mut Cx<'_>, host: &mut Host, name: &str, ipv6: bool, ticket: u64) {
+        let name = local::wire_name(name);
+        let kind = if ipv6 { rr::AAAA } else { rr::A };
+        let question = message::Question { name: name.clone(), kind, class: rr::IN };
+        let edns = Some(message::Edns { size: EDNS_SIZE, version: 0, dnssec: false });
+        let query = message::write_query(0, flag::RECURSION_DESIRED, &name, &question, edns);
+        self.query(cx, host, Asked::Router { ticket }, &query);
+    }
+
+    /// The next answer to a question of [`Dns::look_up`]: its ticket and the addresses.
+    pub fn poll_found(&mut self) -> Option<(u64, Vec<IpAddr>)> {
+        let (ticket, answer) = self.clients.poll_answer()?;
+        Some((ticket, message::addresses(&answer)))
+    }
+
     /// Does what there is to do: after the host received something, and when [`Dns::poll_timeout`] has come.
     pub fn poll(&mut self, cx: &mut Cx<'_>, host: &mut Host) {
         while let Some((asked, message)) = self.clients.next_query(cx, host) {

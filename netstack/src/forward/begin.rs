@@ -73,7 +73,14 @@ impl Forwarder {
         let own = || self.links.open_wans().any(|(_, ipv4)| ipv4.address == source);
         let inside = || self.networks.is_inside(source) || self.links.subscriber_of(source).is_some();
         let right = match ingress.interface {
-            Interface::Router | Interface::Vpn(_) => true,
+            Interface::Router => true,
+            // The tunnel has looked whether the peer may bear it.
+            Interface::Vpn(_) => {
+                !self.networks.is_local(source)
+                    && !self.networks.is_router(source)
+                    && self.links.subscriber_of(source).is_none()
+                    && !own()
+            }
             Interface::Lan(lan) => self.networks.lan(lan).is_some_and(|network| {
                 network.contains(source)
                     && network.address != source
@@ -148,7 +155,15 @@ impl Forwarder {
         packet: &Packet,
     ) -> Result<Plan, Refusal> {
         let key = packet.key;
-        match self.networks.route(&self.links, key.destination()) {
+        let route = match self.networks.route(&self.links, key.destination()) {
+            // What the router says from an uplink's address goes by that uplink, whatever the default route is.
+            Route::To(vpn @ Interface::Vpn(_)) if ingress.interface == Interface::Router => {
+                let own = self.links.open_wans().find(|(_, ipv4)| ipv4.address == key.source());
+                Route::To(own.map_or(vpn, |(wan, _)| Interface::Wan(wan)))
+            }
+            route => route,
+        };
+        match route {
             Route::Nowhere(reason, error) => Err(Refusal { reason, tell: error.into() }),
             Route::To(Interface::Wan(preferred)) => {
                 let (wan, ipv4) = self.uplink_for(ingress, packet, preferred);

@@ -63,7 +63,8 @@ impl Forwarder {
                     Err(frame) => turn.egress.drop(frame, DropReason::GsoMalformed),
                 }
             }
-            Interface::Vpn(_) | Interface::Router => turn.egress.drop(frame, DropReason::Internal),
+            Interface::Vpn(vpn) => self.emit_to_vpn(turn, vpn, destination.into(), frame),
+            Interface::Router => turn.egress.drop(frame, DropReason::Internal),
         }
     }
 

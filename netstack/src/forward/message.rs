@@ -4,12 +4,12 @@
 //! plain traffic.
 
 use alloc::vec::Vec;
-use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use core::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use serde::{Deserialize, Serialize};
 
 use crate::frame::Frame;
-use crate::id::{Interface, Ipv4Cidr, Ipv6Cidr, LanId, Mac, PortId, Segment, SubscriberId, WanId};
+use crate::id::{Interface, Ipv4Cidr, Ipv6Cidr, LanId, Mac, PortId, Segment, SubscriberId, VpnId, WanId};
 use crate::time::Instant;
 
 /// Whose PPPoE session it is.
@@ -234,6 +234,13 @@ pub enum PuntKind {
     Dhcp4 {
         /// The segment that it came by.
         segment: Segment,
+    },
+    /// A message of a WireGuard handshake; the frame begins at its first octet.
+    WireGuard {
+        /// The VPN on whose port it came.
+        vpn: VpnId,
+        /// Who says to have sent it.
+        from: SocketAddr,
     },
     /// A packet to one of the router's own addresses that the filter lets in; the frame begins at its IP header.
     Local {

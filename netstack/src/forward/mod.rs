@@ -34,6 +34,7 @@ pub(crate) mod ipv6;
 mod key;
 pub mod limit;
 mod link;
+mod merge;
 pub mod message;
 pub mod mtu;
 mod nat;
@@ -41,6 +42,7 @@ pub mod neighbour;
 pub mod offload;
 mod parse;
 mod path;
+mod peers;
 pub mod reassemble;
 mod refuse;
 pub mod reset;
@@ -49,6 +51,7 @@ mod route;
 pub mod segment;
 mod side;
 mod tcp;
+mod tunnel;
 mod way;
 mod wheel;
 
@@ -59,6 +62,7 @@ pub use message::{
     Ipv4Segment, LanIpv6, NextHop, Punt, PuntKind, Resolve, Session, SessionOwner, SubscriberIpv6, Update,
     Usage, WanIpv4, WanIpv6,
 };
+pub use tunnel::{InnerPacket, MessageTo, TunnelUpdate};
 
 use alloc::collections::VecDeque;
 use alloc::vec::Vec;
@@ -79,6 +83,7 @@ use crate::forward::neighbour::{Neighbourhood, Origin};
 use crate::forward::reassemble::Reassembler;
 use crate::forward::route::Networks;
 use crate::forward::side::Side;
+use crate::forward::tunnel::Tunnels;
 use crate::forward::way::WayIn;
 use crate::frame::{Batch, Egress, Frame};
 use crate::id::{Family, Interface, LanId, Mac, PortId, Segment, WanId};
@@ -146,6 +151,7 @@ pub struct Forwarder {
     /// Where the sweep for flows of lost addresses has come to, and since when it wants to go on.
     sweep: Option<(FlowId, Instant)>,
     v6: Ipv6,
+    tunnels: Tunnels,
     offloads: Offloads,
     /// What the kernel half has carried in all.
     kernel: Usage,
@@ -247,6 +253,12 @@ impl Forwarder {
             let inside = Inside { address: forward.to, port: forward.to_port, protocol, wan: forward.wan };
             nat.forward(inside, forward.port);
         }
+        // What comes to a VPN's port is the tunnel's: no host's mapping gets it.
+        for wan in (0u16..).map(WanId).take(settings.wans.len()) {
+            for port in settings.vpns.iter().map(|vpn| vpn.listen_port) {
+                nat.forward(Inside { address: Ipv4Addr::UNSPECIFIED, port, protocol: UDP, wan }, port);
+            }
+        }
         let ports: Vec<Port> = (0u16..)
             .zip(&settings.ports)
             .map(|(index, port)| Port {
@@ -274,6 +286,7 @@ impl Forwarder {
             limiter: Limiter::new(limit::PER_SOURCE, limit::OVERALL, Seed::draw(rng)),
             sweep: None,
             v6: Ipv6::new(settings, rng),
+            tunnels: Tunnels::new(settings, rng),
             offloads: Offloads::default(),
             kernel: Usage::default(),
             #[cfg(test)]
@@ -357,7 +370,13 @@ impl Forwarder {
     pub fn apply(&mut self, cx: &mut Cx<'_>, update: Update, egress: &mut Egress) {
         if !matches!(update, Update::NeighbourFound { .. } | Update::NeighbourFailed { .. }) {
             self.ports.iter_mut().for_each(|port| (port.way_in, port.way_in6) = (None, None));
+            self.take(cx, update, egress);
+            return self.forget_ways();
         }
+        self.take(cx, update, egress);
+    }
+
+    fn take(&mut self, cx: &mut Cx<'_>, update: Update, egress: &mut Egress) {
         match update {
             Update::SessionOpened { owner, session } => {
                 let others = self.links.owner_of(&session).into_iter().filter(|other| *other != owner);
@@ -429,7 +448,7 @@ impl Forwarder {
                 let mut punts = VecDeque::new();
                 let mut turn = Turn::new(cx, egress, &mut punts);
                 for frame in waiting {
-                    self.undeliverable(&mut turn, frame);
+                    self.undeliverable(&mut turn, frame, DropReason::NeighbourUnreachable);
                 }
             }
         }
@@ -497,6 +516,7 @@ impl Forwarder {
             let lost = |address| offloads.tell_changed(Segment::Wan(wan), address, None);
             segment.neighbours.handle_timeout(now, egress, lost);
         }
+        self.handle_timeout_tunnels(cx, egress);
         self.handle_timeout6(cx, egress);
     }
 
@@ -510,7 +530,8 @@ impl Forwarder {
         let sweep = self.sweep.map(|(_, since)| since);
         let fragments = earliest(self.fragments.poll_timeout(), self.reassembler.poll_timeout());
         let v4 = earliest(earliest(self.flows.poll_timeout(), fragments), sweep);
-        earliest(earliest(v4, self.v6.poll_timeout()), earliest(lans, uplinks))
+        let here = earliest(self.v6.poll_timeout(), self.tunnels.poll_timeout());
+        earliest(earliest(v4, here), earliest(lans, uplinks))
     }
 
     /// The next address that ARP or Neighbor Discovery is to ask for.
@@ -538,7 +559,7 @@ impl Forwarder {
         let fragments = self.fragments.held().saturating_add(self.reassembler.held());
         let lans = self.lans.iter().map(|lan| lan.neighbours.held());
         let uplinks = self.links.segments().map(|segment| segment.neighbours.held());
-        let waiting = fragments.saturating_add(self.v6.held());
+        let waiting = fragments.saturating_add(self.v6.held()).saturating_add(self.tunnels.held());
         lans.chain(uplinks).fold(waiting, usize::saturating_add)
     }
 

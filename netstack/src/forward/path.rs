@@ -28,6 +28,13 @@ impl Forwarder {
         if packet.is_fragment() {
             return self.fragment(turn, ingress, packet, frame);
         }
+        if packet.carries == Carries::Udp
+            && let Some(vpn) =
+                self.tunnel_at(ingress, packet.key.destination().into(), packet.key.destination_port())
+        {
+            let source = packet.key.source().into();
+            return self.receive_message(turn, vpn, source, packet.header, frame);
+        }
         match packet.carries {
             Carries::IcmpError => self.icmp_error(turn, ingress, packet, frame),
             _ => {
@@ -177,7 +184,8 @@ impl Forwarder {
             Interface::Lan(lan) => self.lans.get(lan.index()).map(|lan| lan.mtu),
             Interface::Wan(wan) => Some(self.links.wan(wan)?.ipv4?.mtu),
             Interface::Subscriber(subscriber) => Some(self.links.subscriber(subscriber)?.ipv4?.mtu),
-            Interface::Vpn(_) | Interface::Router => None,
+            Interface::Vpn(vpn) => self.tunnels.mtu(vpn),
+            Interface::Router => None,
         }
     }
 

@@ -102,22 +102,23 @@ impl Forwarder {
     }
 
     /// The router's own address on an interface.
-    fn address_on(&self, interface: Interface) -> Option<Ipv4Addr> {
+    pub(super) fn address_on(&self, interface: Interface) -> Option<Ipv4Addr> {
         match interface {
             Interface::Lan(lan) => self.networks.lan(lan).map(|network| network.address),
             Interface::Wan(wan) => Some(self.links.wan(wan)?.ipv4?.address),
             Interface::Subscriber(subscriber) => {
                 self.networks.concentrator(self.links.subscriber(subscriber)?.port())
             }
-            Interface::Vpn(_) | Interface::Router => None,
+            Interface::Vpn(vpn) => self.networks.peers().ipv4(vpn),
+            Interface::Router => None,
         }
     }
 
-    /// A packet that waited for a neighbour which does not answer. A sender on a LAN is told; one beyond an uplink is not,
+    /// A packet for a neighbour or peer that does not answer. A sender on a LAN is told; one beyond an uplink is not,
     /// for the packet has been translated and the sender would not know it.
-    pub(super) fn undeliverable(&mut self, turn: &mut Turn<'_>, mut frame: Frame) {
+    pub(super) fn undeliverable(&mut self, turn: &mut Turn<'_>, mut frame: Frame, reason: DropReason) {
         if frame.bytes().first().is_some_and(|first| first >> 4 == 6) {
-            return self.undeliverable6(turn, frame);
+            return self.undeliverable6(turn, frame, reason);
         }
         let source = Ipv4::parse(frame.bytes()).map(Ipv4::source);
         if let Some(source) = source
@@ -129,6 +130,6 @@ impl Forwarder {
         {
             self.emit(turn, interface, source, answer, Origin::Inside);
         }
-        turn.egress.drop(frame, DropReason::NeighbourUnreachable);
+        turn.egress.drop(frame, reason);
     }
 }

@@ -5,6 +5,7 @@ use core::net::Ipv4Addr;
 
 use crate::forward::icmp::IcmpError;
 use crate::forward::link::Links;
+use crate::forward::peers::{Behind, PeerNetworks};
 use crate::id::{Interface, Ipv4Cidr, LanId, PortId, WanId};
 use crate::ledger::DropReason;
 use crate::settings::Settings;
@@ -14,6 +15,7 @@ use crate::settings::Settings;
 pub(crate) struct Networks {
     lans: Vec<Ipv4Cidr>,
     concentrators: Vec<Pool>,
+    peers: PeerNetworks,
     /// Some uplink is to have IPv4.
     has_uplink: bool,
 }
@@ -46,6 +48,7 @@ impl Networks {
                 .iter()
                 .map(|c| Pool { port: c.port, address: c.address, network: c.pool })
                 .collect(),
+            peers: PeerNetworks::new(settings),
             has_uplink: settings.wans.iter().any(|wan| wan.ipv4),
         }
     }
@@ -60,16 +63,27 @@ impl Networks {
         self.concentrators.iter().find(|pool| pool.port == port).map(|pool| pool.address)
     }
 
-    /// True for an address that belongs to a LAN, to a concentrator's subscribers, or to the router on their side.
+    /// What is behind the peers of VPNs.
+    pub fn peers(&self) -> &PeerNetworks {
+        &self.peers
+    }
+
+    /// True for an address that belongs to a LAN, to a concentrator's subscribers, to a VPN, or to the router on their side.
     pub fn is_inside(&self, address: Ipv4Addr) -> bool {
+        self.is_local(address) || self.peers.holds(address.into())
+    }
+
+    /// As [`Networks::is_inside`], but for VPNs.
+    pub fn is_local(&self, address: Ipv4Addr) -> bool {
         self.lans.iter().any(|lan| lan.contains(address))
             || self.concentrators.iter().any(|pool| pool.address == address || pool.network.contains(address))
     }
 
-    /// True for an address of the router on a LAN or towards subscribers.
+    /// True for an address of the router on a LAN, towards subscribers or in a VPN.
     pub fn is_router(&self, address: Ipv4Addr) -> bool {
         self.lans.iter().any(|lan| lan.address == address)
             || self.concentrators.iter().any(|pool| pool.address == address)
+            || self.peers.is_router(address.into())
     }
 
     /// Where `destination` is, as seen from inside.
@@ -97,10 +111,32 @@ impl Networks {
             return Route::Nowhere(DropReason::NoRoute, Some(IcmpError::HostUnreachable));
         }
         let on_link = links.open_wans().find(|(_, ipv4)| ipv4.is_on_link(destination));
+        match (on_link, self.peers.find(destination.into())) {
+            (None, Some(Behind::Peer(vpn) | Behind::Default(vpn))) => return Route::To(Interface::Vpn(vpn)),
+            (None, Some(Behind::Nobody)) => {
+                return Route::Nowhere(DropReason::WireguardNoPeer, Some(IcmpError::HostUnreachable));
+            }
+            _ => {}
+        }
         match on_link.or_else(|| links.open_wans().next()) {
             Some((wan, _)) => Route::To(Interface::Wan(wan)),
             None if self.has_uplink => Route::Nowhere(DropReason::WanDown, Some(IcmpError::NetUnreachable)),
             None => Route::Nowhere(DropReason::NoRoute, Some(IcmpError::NetUnreachable)),
+        }
+    }
+}
+
+impl Networks {
+    /// By what a message of a tunnel leaves for `destination`: everything but VPNs. `None` when there is no way now.
+    pub fn way_out(&self, links: &Links, destination: Ipv4Addr) -> Option<Interface> {
+        match self.route(links, destination) {
+            Route::To(Interface::Vpn(_)) => links.open_wans().next().map(|(wan, _)| Interface::Wan(wan)),
+            Route::To(Interface::Router) | Route::Uplink(_) => None,
+            Route::To(out) => Some(out),
+            Route::Nowhere(DropReason::WireguardNoPeer, _) => {
+                links.open_wans().next().map(|(wan, _)| Interface::Wan(wan))
+            }
+            Route::Nowhere(..) => None,
         }
     }
 }

@@ -18,14 +18,15 @@ PAP passwords and CHAP responses are blanked before a frame leaves the gateway; 
 
   genkan capture gateway.toml --write line.pcapng                 every port, until Ctrl-C
   genkan capture gateway.toml --at wan0 --filter 'pppoed or pppoes' --write line.pcapng
+  genkan capture gateway.toml --at vpn.friends | tcpdump -r - -n  inside a VPN; the port shows what is outside
   genkan capture gateway.toml | tcpdump -r - -n                   live";
 
 #[derive(Args)]
 pub(super) struct Arguments {
     /// The configuration of the running gateway
     file: PathBuf,
-    /// A port of the configuration; may be given several times [default: every port]
-    #[arg(long = "at", value_name = "PORT")]
+    /// A port of the configuration, or vpn.NAME for the packets inside a VPN; may be given several times [default: all]
+    #[arg(long = "at", value_name = "POINT")]
     ports: Vec<String>,
     /// Keep only frames that match this libpcap expression, such as 'pppoes and ip host 192.0.2.1'
     #[arg(long, value_name = "EXPR", default_value = "", hide_default_value = true)]

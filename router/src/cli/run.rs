@@ -18,7 +18,8 @@ use tracing::{error, info, warn};
 use tracing_subscriber::EnvFilter;
 
 use super::{failed, load};
-use crate::clock::Clock;
+use crate::capture::Interface;
+use crate::clock::{self, Clock};
 use crate::control::Server;
 use crate::fastpath::entry::Entry;
 use crate::fastpath::pins::Pins;
@@ -155,6 +156,7 @@ fn start(loaded: &Loaded) -> Result<Running, String> {
     let seed = random().map_err(|error| format!("the kernel gives no randomness: {error}"))?;
     let settings = settings(&config, &facts);
     let mut gateway = Gateway::new(&settings, &remembered, seed, now);
+    gateway.set_clock(now, clock::wall());
     let fast_path = fast_path(&config, &settings, (&plan, pins), &mut ports, &mut gateway, now);
     let (worker, handle) = Worker::new(gateway, ports, clock, state, fast_path)
         .map_err(|error| format!("cannot wait for the ports: {error}"))?;
@@ -190,6 +192,19 @@ fn fast_path(
 const LAST_WORDS: Duration = Duration::from_secs(1);
 
 /// Starts the data thread and serves the control socket until a signal comes or the data thread ends.
+/// Where captures look: the ports, and then inside the VPNs.
+fn capture_points(config: &Config) -> Vec<Interface> {
+    let ports = config.ports.iter().map(|port| Interface {
+        name: port.name.clone(),
+        description: format!("port {} of the gateway", port.name),
+    });
+    let vpns = config.vpns.iter().map(|vpn| Interface {
+        name: format!("vpn.{}", vpn.name),
+        description: format!("packets inside the VPN {}; their Ethernet header is empty", vpn.name),
+    });
+    ports.chain(vpns).collect()
+}
+
 fn serve(runtime: &Runtime, signals: Signals, file: &Path, running: Running) -> Result<(), String> {
     let Running { worker, handle, server, config } = running;
     let (ended, mut end) = oneshot::channel();
@@ -200,13 +215,13 @@ fn serve(runtime: &Runtime, signals: Signals, file: &Path, running: Running) -> 
             let _ = ended.send(worker.run());
         })
         .map_err(|error| format!("cannot start the data thread: {error}"))?;
-    let names: Vec<String> = config.ports.iter().map(|port| port.name.clone()).collect();
+    let points = capture_points(&config);
     let Signals { mut interrupt, mut terminate, mut hang_up } = signals;
     let clients = LocalSet::new();
     // The data thread's result, when it ended first.
     let ended = clients.block_on(runtime, async {
         tokio::select! {
-            () = server.serve(&handle, &names) => {}
+            () = server.serve(&handle, &points) => {}
             () = async {
                 while hang_up.recv().await.is_some() {
                     read_again(file, &config);

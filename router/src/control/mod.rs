@@ -19,7 +19,7 @@ pub enum Request {
     Status,
     /// Frames as they pass.
     Capture {
-        /// Names of the ports to capture at; empty means all.
+        /// Names of the ports and VPNs to capture at; empty means all.
         ports: Vec<String>,
         /// A libpcap expression; empty means every frame.
         filter: String,

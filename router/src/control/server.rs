@@ -60,8 +60,8 @@ impl Server {
         Ok(Server { listener, path: path.to_owned() })
     }
 
-    /// Serves clients until the program ends.
-    pub async fn serve(&self, handle: &Handle, ports: &[String]) {
+    /// Serves clients until the program ends. `points` are where captures look, in the order of their numbers.
+    pub async fn serve(&self, handle: &Handle, points: &[Interface]) {
         let places = Arc::new(Semaphore::new(CLIENTS));
         loop {
             match self.listener.accept().await {
@@ -73,10 +73,10 @@ impl Server {
                         let _ = timeout(Duration::ZERO, say(&mut stream, &Reply::Error(text))).await;
                         continue;
                     };
-                    let (handle, ports) = (handle.clone(), ports.to_vec());
+                    let (handle, points) = (handle.clone(), points.to_vec());
                     tokio::task::spawn_local(async move {
                         // A client that goes away in the middle is no fault of ours.
-                        let _ = answer(stream, &handle, &ports).await;
+                        let _ = answer(stream, &handle, &points).await;
                         drop(place);
                     });
                 }
@@ -95,7 +95,7 @@ impl Drop for Server {
     }
 }
 
-async fn answer(stream: UnixStream, handle: &Handle, ports: &[String]) -> io::Result<()> {
+async fn answer(stream: UnixStream, handle: &Handle, points: &[Interface]) -> io::Result<()> {
     let (read, mut write) = stream.into_split();
     let mut read = BufReader::new(read.take(LONGEST_REQUEST));
     let mut line = String::new();
@@ -121,7 +121,7 @@ async fn answer(stream: UnixStream, handle: &Handle, ports: &[String]) -> io::Re
             say(&mut write, &reply).await
         }
         Ok(Request::Capture { ports: wanted, filter }) => {
-            let selection = match select(ports, &wanted, &filter) {
+            let selection = match select(points, &wanted, &filter) {
                 Ok(selection) => selection,
                 Err(why) => return say(&mut write, &Reply::Error(why)).await,
             };
@@ -132,7 +132,7 @@ async fn answer(stream: UnixStream, handle: &Handle, ports: &[String]) -> io::Re
             say(&mut write, &Reply::Capture).await?;
             let mut end = [0; 1];
             tokio::select! {
-                done = send_capture(listener, ports, &mut write) => done,
+                done = send_capture(listener, points, &mut write) => done,
                 // The client says nothing more; what comes is the end of the connection.
                 _ = read.read(&mut end) => Ok(()),
             }
@@ -148,12 +148,14 @@ async fn say(write: &mut (impl AsyncWrite + Unpin), reply: &Reply) -> io::Result
 }
 
 /// What a client wants to see; the error names what it asked for in vain.
-fn select(ports: &[String], wanted: &[String], filter: &str) -> Result<Selection, String> {
+fn select(points: &[Interface], wanted: &[String], filter: &str) -> Result<Selection, String> {
     let mut selection = Selection::default();
     for name in wanted {
-        let index = ports.iter().position(|port| port == name).and_then(|index| u16::try_from(index).ok());
-        let index =
-            index.ok_or_else(|| format!("there is no port `{name}`; there are: {}", ports.join(", ")))?;
+        let index = points.iter().position(|point| point.name == *name);
+        let index = index.and_then(|index| u16::try_from(index).ok()).ok_or_else(|| {
+            let names: Vec<&str> = points.iter().map(|point| point.name.as_str()).collect();
+            format!("there is no port or VPN `{name}`; there are: {}", names.join(", "))
+        })?;
         selection.ports.push(PortId(index));
     }
     if !filter.is_empty() {
@@ -165,14 +167,10 @@ fn select(ports: &[String], wanted: &[String], filter: &str) -> Result<Selection
 /// Writes every frame that comes as pcapng, until the gateway stops or the client goes.
 async fn send_capture(
     mut listener: Listener,
-    ports: &[String],
+    points: &[Interface],
     write: &mut (impl AsyncWrite + Unpin),
 ) -> io::Result<()> {
-    let interfaces: Vec<Interface> = ports
-        .iter()
-        .map(|name| Interface { name: name.clone(), description: format!("port {name} of the gateway") })
-        .collect();
-    let mut file = Writer::new(Vec::new(), &interfaces)?;
+    let mut file = Writer::new(Vec::new(), points)?;
     loop {
         let written = std::mem::take(file.get_mut());
         write.write_all(&written).await?;

@@ -11,6 +11,7 @@ use crate::forward::ipv6::icmp::Icmp6Error;
 use crate::forward::ipv6::parse::{ECHO_REQUEST, Packet6, is_bogon, is_link_local, is_ula};
 use crate::forward::key::Realm;
 use crate::forward::parse::Carries;
+use crate::forward::peers::Behind;
 use crate::forward::refuse::Refusal;
 use crate::forward::side::Side;
 use crate::forward::{Forwarder, Ingress, Turn};
@@ -72,6 +73,11 @@ impl Forwarder {
         let is_right = match interface {
             Interface::Lan(lan) => networks.lan_of(source) == Some(lan),
             Interface::Subscriber(subscriber) => networks.subscriber_of(source) == Some(subscriber),
+            // The tunnel has looked whether the peer may bear it.
+            Interface::Vpn(_) => {
+                !networks.is_router(source)
+                    && matches!(networks.inside(source), None | Some(Interface::Vpn(_)))
+            }
             _ => !is_inside() && !networks.is_delegated(source),
         };
         match interface {
@@ -120,6 +126,20 @@ impl Forwarder {
                 return Err(Refusal::error(DropReason::NoRoute, Icmp6Error::NoRoute));
             }
             return Ok(out);
+        }
+        match networks.peers().find(destination.into()) {
+            Some(Behind::Nobody) => {
+                return Err(Refusal::error(DropReason::WireguardNoPeer, Icmp6Error::AddressUnreachable));
+            }
+            // The router's own goes by the uplink that its source is of.
+            Some(Behind::Default(vpn))
+                if ingress.interface != Interface::Router
+                    && !is_ula(destination)
+                    && !networks.is_delegated(destination) =>
+            {
+                return Ok(Interface::Vpn(vpn));
+            }
+            _ => {}
         }
         if is_ula(source) || is_ula(destination) {
             return Err(Refusal::error(DropReason::UlaLeak, Icmp6Error::AdminProhibited));

@@ -68,6 +68,12 @@ impl Forwarder {
         if packet.is_fragment() {
             return self.fragment6(turn, ingress, packet, frame);
         }
+        if packet.carries == Carries::Udp
+            && let Some(vpn) = self.tunnel_at(ingress, destination.into(), packet.key.destination_port())
+        {
+            let source = packet.key.source().into();
+            return self.receive_message(turn, vpn, source, packet.transport, frame);
+        }
         match packet.carries {
             Carries::IcmpError => self.icmp6_error(turn, ingress, packet, frame),
             _ => {

@@ -64,7 +64,7 @@ impl Ipv6 {
     /// Without addresses and flows.
     pub fn new(settings: &Settings, rng: &mut dyn Rng) -> Ipv6 {
         Ipv6 {
-            networks: Networks::new(settings.lans.len(), settings.wans.len(), rng),
+            networks: Networks::new(settings, rng),
             flows: FlowTable::new(Seed::draw(rng), settings.nat.timeouts, settings.nat.flows),
             hosts: Map::with_hasher(Seed::draw(rng)),
             inbound: 0,

@@ -11,10 +11,12 @@ use core::net::Ipv6Addr;
 use crate::forward::ipv6::icmp::Icmp6Error;
 use crate::forward::ipv6::parse::{is_link_local, is_ula};
 use crate::forward::message::{LanIpv6, NextHop, SubscriberIpv6, WanIpv6};
+use crate::forward::peers::{Behind, PeerNetworks};
 use crate::forward::refuse::Refusal;
 use crate::id::{Interface, Ipv6Cidr, LanId, SubscriberId, WanId};
 use crate::ledger::DropReason;
 use crate::rng::Rng;
+use crate::settings::Settings;
 use crate::table::{Map, Seed};
 
 #[derive(Debug, Default)]
@@ -61,15 +63,17 @@ pub(crate) struct Networks {
     subscribers: Map<SubscriberId, Subscriber>,
     /// What is delegated to subscribers, by the first address. No two overlap.
     delegated: BTreeMap<Ipv6Addr, (Ipv6Cidr, SubscriberId)>,
+    peers: PeerNetworks,
     subscriber_epoch: u32,
 }
 
 impl Networks {
-    /// No addresses yet.
-    pub fn new(lans: usize, wans: usize, rng: &mut dyn Rng) -> Networks {
+    /// No addresses yet but those in VPNs.
+    pub fn new(settings: &Settings, rng: &mut dyn Rng) -> Networks {
         Networks {
-            lans: (0..lans).map(|_| Lan::default()).collect(),
-            wans: (0..wans).map(|_| Wan::default()).collect(),
+            lans: settings.lans.iter().map(|_| Lan::default()).collect(),
+            wans: settings.wans.iter().map(|_| Wan::default()).collect(),
+            peers: PeerNetworks::new(settings),
             subscribers: Map::with_hasher(Seed::draw(rng)),
             delegated: BTreeMap::new(),
             subscriber_epoch: 0,
@@ -165,11 +169,17 @@ impl Networks {
         }
     }
 
-    /// True for an address of the router that is good on every link: those of LANs and uplinks.
+    /// What is behind the peers of VPNs.
+    pub fn peers(&self) -> &PeerNetworks {
+        &self.peers
+    }
+
+    /// True for an address of the router that is good on every link: those of LANs, uplinks and VPNs.
     pub fn is_router(&self, address: Ipv6Addr) -> bool {
         !is_link_local(address)
             && (self.lans.iter().any(|lan| lan.ipv6.addresses.contains(&address))
-                || self.open_wans().any(|(_, wan)| wan.addresses.contains(&address)))
+                || self.open_wans().any(|(_, wan)| wan.addresses.contains(&address))
+                || self.peers.is_router(address.into()))
     }
 
     /// True for an address of the router as seen from `interface`: link-local ones are those of that link alone.
@@ -232,7 +242,7 @@ impl Networks {
             Interface::Lan(lan) => self.lan_of(address) == Some(lan),
             Interface::Wan(wan) => self.may_leave(wan, other),
             Interface::Subscriber(subscriber) => self.subscriber_of(address) == Some(subscriber),
-            Interface::Vpn(_) => true,
+            Interface::Vpn(vpn) => self.peers.is_behind(vpn, address.into()),
             Interface::Router => self.is_router(address) || self.is_delegated(address),
         }
     }
@@ -243,7 +253,11 @@ impl Networks {
             return Some(Interface::Router);
         }
         let subscriber = || self.subscriber_of(destination).map(Interface::Subscriber);
-        self.lan_of(destination).map(Interface::Lan).or_else(subscriber)
+        let peer = || match self.peers.find(destination.into()) {
+            Some(Behind::Peer(vpn)) => Some(Interface::Vpn(vpn)),
+            _ => None,
+        };
+        self.lan_of(destination).map(Interface::Lan).or_else(subscriber).or_else(peer)
     }
 
     /// The uplink for a packet from `source`: the first that is up and of which `source` is (BCP 84 §4.3, RFC 7084 S-2).
@@ -261,6 +275,21 @@ impl Networks {
         match next_hop(ipv6, destination) {
             Some(_) => Ok(wan),
             None => Err(Refusal::error(DropReason::NoRoute, Icmp6Error::NoRoute)),
+        }
+    }
+
+    /// By what a message of a tunnel leaves for `destination`: everything but VPNs. `None` when there is no way now.
+    pub fn way_out(&self, destination: Ipv6Addr) -> Option<Interface> {
+        match self.inside(destination) {
+            Some(Interface::Router) => None,
+            Some(out @ (Interface::Lan(_) | Interface::Subscriber(_))) => Some(out),
+            _ => {
+                let (wan, _) = self.open_wans().find(|&(wan, ipv6)| {
+                    next_hop(ipv6, destination).is_some()
+                        && self.address_for(Interface::Wan(wan), destination).is_some()
+                })?;
+                Some(Interface::Wan(wan))
+            }
         }
     }
 
@@ -314,7 +343,8 @@ impl Networks {
                 let beyond = (!is_link_local(peer)).then(|| of_wans.chain(of_lans).find(far)).flatten();
                 Some(beyond.unwrap_or(local))
             }
-            Interface::Vpn(_) | Interface::Router => None,
+            Interface::Vpn(vpn) => self.peers.ipv6(vpn),
+            Interface::Router => None,
         }
     }
 }

@@ -158,12 +158,13 @@ impl Forwarder {
     }
 
     /// Largest IPv6 packet that an interface carries; `None` when it carries none now.
-    pub(super) fn mtu6(&self, interface: Interface) -> Option<u16> {
+    pub(in crate::forward) fn mtu6(&self, interface: Interface) -> Option<u16> {
         match interface {
             Interface::Lan(lan) => {
                 self.v6.networks.lan(lan)?;
                 self.lans.get(lan.index()).map(|lan| lan.mtu)
             }
+            Interface::Vpn(vpn) => self.tunnels.mtu(vpn),
             _ => self.v6.networks.mtu(interface),
         }
     }

@@ -138,13 +138,18 @@ impl Forwarder {
     }
 
     /// A packet that waited for a neighbour which does not answer. Its sender is told where a way leads back.
-    pub(in crate::forward) fn undeliverable6(&mut self, turn: &mut Turn<'_>, mut frame: Frame) {
+    pub(in crate::forward) fn undeliverable6(
+        &mut self,
+        turn: &mut Turn<'_>,
+        mut frame: Frame,
+        reason: DropReason,
+    ) {
         if let Ok(packet) = Packet6::parse(frame.bytes(), crate::forward::key::Realm::INSIDE)
             && let Some(interface @ Interface::Lan(_)) = self.v6.networks.inside(packet.key.source())
         {
             let ingress = Ingress { interface, ..Ingress::ROUTER };
             self.tell6(turn, ingress, &packet, &mut frame, Tell::Error(Icmp6Error::AddressUnreachable));
         }
-        turn.egress.drop(frame, DropReason::NeighbourUnreachable);
+        turn.egress.drop(frame, reason);
     }
 }

@@ -1,0 +1,95 @@
+//! Which addresses are behind the peers of VPNs, by the configuration alone: the routes to them, and what is the router's own
+//! there. Which peer it is, the tunnel itself says.
+
+use alloc::vec::Vec;
+use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+
+use crate::id::{IpCidr, Ipv4Cidr, Ipv6Cidr, VpnId};
+use crate::settings::Settings;
+
+/// The networks of every VPN. They are asked when a flow begins, not for each packet.
+#[derive(Debug, Clone)]
+pub(crate) struct PeerNetworks {
+    own: Vec<Own>,
+    /// What is behind a peer, the longest prefix first.
+    routes: Vec<(IpCidr, VpnId)>,
+}
+
+/// The router's address in a VPN, and the network there.
+#[derive(Debug, Clone, Copy)]
+struct Own {
+    ipv4: Option<Ipv4Cidr>,
+    ipv6: Option<Ipv6Cidr>,
+}
+
+/// How an address is reached by a VPN.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Behind {
+    /// A peer, by a route of its own.
+    Peer(VpnId),
+    /// A peer that everything goes to which has no other way.
+    Default(VpnId),
+    /// The VPN's network, but no peer.
+    Nobody,
+}
+
+impl PeerNetworks {
+    /// Those of `settings`.
+    pub fn new(settings: &Settings) -> PeerNetworks {
+        let own = settings.vpns.iter().map(|vpn| Own { ipv4: vpn.ipv4, ipv6: vpn.ipv6 }).collect();
+        let vpns = (0u16..).map(VpnId).zip(&settings.vpns);
+        let mut routes: Vec<(IpCidr, VpnId)> = vpns
+            .flat_map(|(id, vpn)| {
+                vpn.peers.iter().flat_map(|peer| &peer.allowed_ips).map(move |net| (*net, id))
+            })
+            .collect();
+        routes.sort_by_key(|(network, _)| core::cmp::Reverse(network.prefix()));
+        PeerNetworks { own, routes }
+    }
+
+    /// How `address` is reached by a VPN, if it is.
+    pub fn find(&self, address: IpAddr) -> Option<Behind> {
+        let route = self.routes.iter().find(|(network, _)| network.contains(address));
+        match route {
+            Some(&(network, vpn)) if network.prefix() > 0 => Some(Behind::Peer(vpn)),
+            _ if self.is_in_own_network(address) => Some(Behind::Nobody),
+            Some(&(_, vpn)) => Some(Behind::Default(vpn)),
+            None => None,
+        }
+    }
+
+    /// True for an address that is reached by this VPN.
+    pub fn is_behind(&self, vpn: VpnId, address: IpAddr) -> bool {
+        matches!(self.find(address), Some(Behind::Peer(by) | Behind::Default(by)) if by == vpn)
+    }
+
+    /// True for an address of a VPN's: such come from nowhere else.
+    pub fn holds(&self, address: IpAddr) -> bool {
+        matches!(self.find(address), Some(Behind::Peer(_) | Behind::Nobody))
+    }
+
+    /// True for an address of the router.
+    pub fn is_router(&self, address: IpAddr) -> bool {
+        self.own.iter().any(|own| match address {
+            IpAddr::V4(address) => own.ipv4.is_some_and(|own| own.address == address),
+            IpAddr::V6(address) => own.ipv6.is_some_and(|own| own.address == address),
+        })
+    }
+
+    /// The router's IPv4 address in a VPN.
+    pub fn ipv4(&self, vpn: VpnId) -> Option<Ipv4Addr> {
+        self.own.get(vpn.index())?.ipv4.map(|own| own.address)
+    }
+
+    /// The router's IPv6 address in a VPN.
+    pub fn ipv6(&self, vpn: VpnId) -> Option<Ipv6Addr> {
+        self.own.get(vpn.index())?.ipv6.map(|own| own.address)
+    }
+
+    fn is_in_own_network(&self, address: IpAddr) -> bool {
+        self.own.iter().any(|own| match address {
+            IpAddr::V4(address) => own.ipv4.is_some_and(|own| own.contains(address)),
+            IpAddr::V6(address) => own.ipv6.is_some_and(|own| own.contains(address)),
+        })
+    }
+}
