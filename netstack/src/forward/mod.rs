@@ -371,7 +371,7 @@ impl Forwarder {
         if !matches!(update, Update::NeighbourFound { .. } | Update::NeighbourFailed { .. }) {
             self.ports.iter_mut().for_each(|port| (port.way_in, port.way_in6) = (None, None));
             self.take(cx, update, egress);
-            return self.forget_ways();
+            return self.forget_ways(cx.now);
         }
         self.take(cx, update, egress);
     }

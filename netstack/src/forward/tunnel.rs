@@ -124,6 +124,8 @@ struct Vpn {
     tunnel: Tunnel,
     /// The way to each peer's endpoint, when it has been looked for since anything changed.
     ways: Vec<Option<Way>>,
+    /// The address that each peer knows us by.
+    sources: Vec<Option<IpAddr>>,
 }
 
 /// How messages leave.
@@ -169,6 +171,7 @@ impl Tunnels {
                 mtu: vpn.mtu.unwrap_or(USUAL_MTU),
                 tunnel,
                 ways: vec![None; vpn.peers.len()],
+                sources: vec![None; vpn.peers.len()],
             }
         });
         let takes = |port: &PortId| settings.ports.get(port.index()).is_some_and(|port| port.offload);
@@ -411,7 +414,7 @@ impl Forwarder {
 
     /// Sends a packet that begins at its IP header, fits, and is whole, to a peer; or lets it wait for keys.
     pub(super) fn emit_to_peer(&mut self, turn: &mut Turn<'_>, peer: PeerId, mut frame: Frame) {
-        let Some(way) = self.way_to_peer(peer) else {
+        let Some(way) = self.way_to_peer(turn.now, peer) else {
             return self.undeliverable(turn, frame, DropReason::WireguardNoEndpoint);
         };
         self.tunnels.show(peer.vpn, true, &frame);
@@ -435,7 +438,7 @@ impl Forwarder {
         let mut punts = VecDeque::new();
         let mut turn = Turn::new(cx, egress, &mut punts);
         let (vpn, way) = match to {
-            MessageTo::Peer(peer) => (peer.vpn, self.way_to_peer(peer)),
+            MessageTo::Peer(peer) => (peer.vpn, self.way_to_peer(turn.now, peer)),
             MessageTo::Address(vpn, to) => (vpn, self.way_to(to)),
         };
         match way {
@@ -462,7 +465,7 @@ impl Forwarder {
     }
 
     /// The way to a peer's endpoint; `None` when it has none, or no way leads there now.
-    fn way_to_peer(&mut self, peer: PeerId) -> Option<Way> {
+    fn way_to_peer(&mut self, now: Instant, peer: PeerId) -> Option<Way> {
         let vpn = self.tunnels.vpns.get(peer.vpn.index())?;
         let to = vpn.tunnel.endpoint(peer.peer)?;
         let known = vpn.ways.get(usize::from(peer.peer)).copied().flatten().filter(|way| way.to == to);
@@ -473,6 +476,11 @@ impl Forwarder {
         let vpn = self.tunnels.get_mut(peer.vpn)?;
         *vpn.ways.get_mut(usize::from(peer.peer))? = Some(way);
         vpn.set_mtu();
+        let before = vpn.sources.get_mut(usize::from(peer.peer))?.replace(way.source);
+        if before.is_some_and(|before| before != way.source) {
+            vpn.tunnel.announce(now, peer.peer);
+            self.tunnels.stirred = true;
+        }
         Some(way)
     }
 
@@ -510,14 +518,14 @@ impl Forwarder {
     }
 
     /// Addresses or ways have changed: each peer's is looked for anew.
-    pub(super) fn forget_ways(&mut self) {
+    pub(super) fn forget_ways(&mut self, now: Instant) {
         for index in 0..self.tunnels.vpns.len() {
             let Some(vpn) = self.tunnels.vpns.get_mut(index) else { return };
             vpn.ways.iter_mut().for_each(|way| *way = None);
             let peers = u16::try_from(vpn.ways.len()).unwrap_or(u16::MAX);
             let vpn = VpnId(u16::try_from(index).unwrap_or(u16::MAX));
             for peer in 0..peers {
-                self.way_to_peer(PeerId { vpn, peer });
+                self.way_to_peer(now, PeerId { vpn, peer });
             }
         }
     }
@@ -572,7 +580,7 @@ impl Forwarder {
                     turn.egress.unused(frame);
                     break;
                 };
-                match self.way_to_peer(PeerId { vpn, peer }) {
+                match self.way_to_peer(turn.now, PeerId { vpn, peer }) {
                     Some(way) => self.transmit_message(turn, vpn, way, frame),
                     None => turn.egress.drop(frame, DropReason::WireguardNoEndpoint),
                 }

@@ -5,12 +5,14 @@ use alloc::vec;
 use core::net::{IpAddr, Ipv4Addr, SocketAddr};
 
 use crate::gateway::Gateway;
-use crate::id::{IpCidr, Ipv4Cidr, Mac, PortId, Zone};
+use crate::id::{IpCidr, Ipv4Cidr, Mac, PortId, VpnId, Zone};
+use crate::secret::Secret;
 use crate::settings::{
-    Action, Dhcp6, Endpoint, Lan, Port, Rule, RuleProtocol, Settings, StaticIpv4, StaticUplink, Uplink, Vpn,
-    VpnPeer, Wan,
+    Action, Authentication, Concentrator, Dhcp6, Echo, Endpoint, Lan, Port, PppoeClient, Rule, RuleProtocol,
+    Settings, StaticIpv4, StaticUplink, Uplink, User, Vpn, VpnPeer, Wan,
 };
 use crate::sim::{CableId, End, HostSettings, Impairment, NodeId, World};
+use crate::state::State;
 use crate::status::VpnPeerStatus;
 use crate::time::Duration;
 use crate::tunnel::wireguard::PrivateKey;
@@ -56,6 +58,18 @@ fn internet() -> Settings {
     }
 }
 
+fn accept_to_lan() -> Rule {
+    Rule {
+        from: None,
+        to: Some(Zone::Lan),
+        protocol: RuleProtocol::Any,
+        ports: vec![],
+        source: None,
+        destination: None,
+        action: Action::Accept,
+    }
+}
+
 /// A site: its uplink's host number, and which host number it calls the other one at.
 fn site(n: u8, host: u8, calls: Option<u8>) -> Settings {
     let other = 3 - n;
@@ -75,15 +89,6 @@ fn site(n: u8, host: u8, calls: Option<u8>) -> Settings {
         ],
         keepalive: calls.map(|_| Duration::from_secs(25)),
     };
-    let from_vpn = Rule {
-        from: Some(Zone::Vpn),
-        to: Some(Zone::Lan),
-        protocol: RuleProtocol::Any,
-        ports: vec![],
-        source: None,
-        destination: None,
-        action: Action::Accept,
-    };
     Settings {
         hostname: "genkan".into(),
         ports: vec![port(10 * n), port(10 * n + 1)],
@@ -99,14 +104,15 @@ fn site(n: u8, host: u8, calls: Option<u8>) -> Settings {
             bridge: None,
             peers: vec![peer],
         }],
-        rules: vec![from_vpn],
+        rules: vec![Rule { from: Some(Zone::Vpn), ..accept_to_lan() }],
         ..Settings::default()
     }
 }
 
-/// The sites, the Internet between them, and a host at site 1 that pings one at site 2 every second.
+/// The sites, the Internet between them, and a host at one site that pings one at the other every second.
 struct Sites {
     world: World,
+    internet: NodeId,
     sites: [NodeId; 2],
     /// From the Internet to each site.
     lines: [CableId; 2],
@@ -114,11 +120,17 @@ struct Sites {
 }
 
 impl Sites {
+    /// The host at site 1 pings.
     fn new(one: &Settings, two: &Settings) -> Sites {
+        Sites::between(&internet(), one, two, 1)
+    }
+
+    fn between(internet: &Settings, one: &Settings, two: &Settings, pinging: u8) -> Sites {
         let mut world = World::new(5);
-        let between = world.add_gateway(&internet());
+        let between = world.add_gateway(internet);
         let sites = [world.add_gateway(one), world.add_gateway(two)];
-        let mut host = |n: u8, target: Option<Ipv4Addr>| {
+        let hosts = [1, 2].map(|n: u8| {
+            let target = (n == pinging).then(|| Ipv4Addr::from([192, 168, 3 - n, 50]));
             world.add_host(HostSettings {
                 mac: Mac([2, 0, 0, 0, 99, n]),
                 address: cidr([192, 168, n, 50], 24),
@@ -127,14 +139,13 @@ impl Sites {
                 ipv6: None,
                 target_ipv6: None,
             })
-        };
-        let hosts = [host(1, Some([192, 168, 2, 50].into())), host(2, None)];
+        });
         let lines = [0, 1].map(|n: u16| {
             let site = sites[usize::from(n)];
             world.connect(End(site, PortId(1)), End(hosts[usize::from(n)], PortId(0)));
             world.connect(End(between, PortId(n)), End(site, PortId(0)))
         });
-        Sites { world, sites, lines, host: hosts[0] }
+        Sites { world, internet: between, sites, lines, host: hosts[usize::from(pinging) - 1] }
     }
 
     fn run(&mut self, seconds: u64) {
@@ -244,4 +255,65 @@ fn a_peer_may_be_the_way_to_everywhere() {
         1,
         "the VPN's port, and nothing of the host's: {uplink:?}"
     );
+}
+
+/// The Internet, with a concentrator for site 1 that gives it an address of this network.
+fn provider(network: u8) -> Settings {
+    let mut settings = internet();
+    settings.lans.remove(0);
+    settings.concentrators = vec![Concentrator {
+        name: "bras".into(),
+        port: PortId(0),
+        ac_name: "bras".into(),
+        service_names: vec![],
+        address: [198, 51, network, 1].into(),
+        pool: cidr([198, 51, network, 0], 24),
+        prefix_pool: None,
+        dns: vec![],
+        authentication: vec![Authentication::ChapMd5],
+        users: vec![User { name: "alice".into(), password: Secret::new("right"), ipv4: None, prefix: None }],
+        mtu: 1492,
+        echo: Echo::default(),
+        sessions: 10,
+        sessions_per_mac: 4,
+    }];
+    settings.rules = vec![Rule { from: Some(Zone::Concentrator), ..accept_to_lan() }];
+    settings
+}
+
+fn dialling() -> Settings {
+    let mut settings = site(1, 0, Some(2));
+    settings.wans[0].uplink = Uplink::Pppoe(PppoeClient {
+        username: "alice".into(),
+        password: Secret::new("right"),
+        service_name: vec![],
+        ac_name: None,
+        host_uniq: None,
+        authentication: vec![Authentication::ChapMd5],
+        mtu: 1492,
+        echo: Echo::default(),
+    });
+    settings
+}
+
+/// Only the other site has something to say, and says it to where this one was.
+#[test]
+fn a_site_that_is_given_another_address_says_so_at_once() {
+    let mut sites = Sites::between(&provider(100), &dialling(), &site(2, 2, None), 2);
+    sites.run(60);
+    let before = sites.peer(1).endpoint.unwrap();
+    assert!(sites.replies() > 30, "{}", sites.world.story());
+    assert_eq!(sites.gateway(0).forwarder.vpn_mtu(VpnId(0)), Some(1492 - 60));
+    assert_eq!(sites.gateway(1).forwarder.vpn_mtu(VpnId(0)), Some(1500 - 60));
+
+    let internet = sites.internet;
+    sites.world.crash(internet);
+    sites.world.start(internet, &provider(110), &State::default());
+    while !sites.world.story().contains("198.51.110.") {
+        sites.run(1);
+    }
+    let answered = sites.replies();
+    sites.run(4);
+    assert!(sites.replies() >= answered + 3, "{}", sites.world.story());
+    assert_ne!(sites.peer(1).endpoint.unwrap().ip(), before.ip());
 }

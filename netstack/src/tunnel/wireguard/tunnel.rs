@@ -172,6 +172,15 @@ impl Tunnel {
         }
     }
 
+    /// We are somewhere else now: `peer` is told at once, if there are keys, so that it does not go on sending to where we
+    /// were.
+    pub fn announce(&mut self, now: Instant, peer: u16) {
+        let current = self.peer(peer).and_then(|state| state.current.as_ref());
+        if current.is_some_and(|keypair| is_usable(keypair, now)) {
+            self.keepalives.push_back((now, peer));
+        }
+    }
+
     /// Takes the keys of a completed handshake; `from` is where the peer's message came from.
     ///
     /// Those that we asked for are used at once: what waits is ready, or a keepalive tells the peer. Those that the peer
