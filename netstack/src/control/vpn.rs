@@ -429,3 +429,177 @@ impl Lookup {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use alloc::vec;
+
+    use super::*;
+    use crate::rng::SeededRng;
+    use crate::settings::VpnPeer;
+    use crate::tunnel::wireguard::PrivateKey;
+
+    const HERE: &str = "192.0.2.7";
+    const HERE6: &str = "2001:db8::7";
+
+    struct Life {
+        vpns: Vpns,
+        now: Instant,
+        rng: SeededRng,
+    }
+
+    impl Life {
+        /// One VPN with one peer, whose host has a name.
+        fn new() -> Life {
+            let peer = VpnPeer {
+                name: "friend".into(),
+                public_key: PrivateKey::new([2; 32]).public(),
+                preshared_key: None,
+                endpoint: Some(Endpoint::Name { host: "friend.example".into(), port: 51_820 }),
+                allowed_ips: vec![],
+                keepalive: None,
+            };
+            let vpn = settings::Vpn {
+                name: "sites".into(),
+                private_key: PrivateKey::new([1; 32]),
+                listen_port: 51_820,
+                ipv4: None,
+                ipv6: None,
+                mtu: None,
+                bridge: None,
+                peers: vec![peer],
+            };
+            let settings = Settings { vpns: vec![vpn], ..Settings::default() };
+            let (now, mut rng) = (Instant::from_secs(100), SeededRng::from_u64(3));
+            let vpns = Vpns::new(&settings, &State::default(), &mut Cx { now, rng: &mut rng });
+            Life { vpns, now, rng }
+        }
+
+        fn pass(&mut self, seconds: u64) {
+            self.now += Duration::from_secs(seconds);
+            self.vpns.handle_timeout(&mut Cx { now: self.now, rng: &mut self.rng });
+            self.vpns.drain(self.now);
+        }
+
+        /// Which families were asked for since.
+        fn asked(&mut self) -> Vec<bool> {
+            core::iter::from_fn(|| self.vpns.poll_question())
+                .map(|question| {
+                    assert_eq!((question.host.as_str(), question.ticket), ("friend.example", 0));
+                    question.ipv6
+                })
+                .collect()
+        }
+
+        fn answer(&mut self, addresses: &[&str]) {
+            let addresses: Vec<IpAddr> = addresses.iter().map(|address| address.parse().unwrap()).collect();
+            self.vpns.found(self.now, 0, &addresses);
+        }
+
+        /// Where the Forwarder is told that the peer is.
+        fn told(&mut self) -> Vec<SocketAddr> {
+            core::iter::from_fn(|| self.vpns.poll_update())
+                .filter_map(|update| match update {
+                    TunnelUpdate::Endpoint { endpoint, .. } => Some(endpoint),
+                    _ => None,
+                })
+                .collect()
+        }
+
+        fn log(&mut self) -> Vec<String> {
+            core::iter::from_fn(|| self.vpns.poll_event()).map(|(_, event)| event.to_string()).collect()
+        }
+
+        fn want(&mut self) {
+            let mut rng = SeededRng::from_u64(4);
+            self.vpns.want(&mut Cx { now: self.now, rng: &mut rng }, PeerId { vpn: VpnId(0), peer: 0 });
+        }
+    }
+
+    fn at(host: &str) -> SocketAddr {
+        SocketAddr::new(host.parse().unwrap(), 51_820)
+    }
+
+    #[test]
+    fn a_name_is_asked_for_when_there_is_an_uplink_and_in_a_family_that_it_carries() {
+        for (ipv4, ipv6, first) in [(true, false, false), (false, true, true), (true, true, true)] {
+            let mut life = Life::new();
+            life.pass(10);
+            assert_eq!(life.asked(), Vec::<bool>::new(), "nobody could answer");
+            life.vpns.addresses_changed(life.now, ipv4, ipv6);
+            assert_eq!(life.vpns.poll_timeout(), Some(life.now));
+            life.pass(0);
+            assert_eq!(life.asked(), [first]);
+            life.answer(&[HERE, HERE6]);
+            assert_eq!(life.told(), [at(if first { HERE6 } else { HERE })]);
+            life.pass(3600);
+            assert!(life.asked().is_empty() && life.told().is_empty());
+        }
+    }
+
+    #[test]
+    fn a_host_without_ipv6_is_reached_by_ipv4() {
+        let mut life = Life::new();
+        life.vpns.addresses_changed(life.now, true, true);
+        life.pass(0);
+        assert_eq!(life.asked(), [true]);
+        life.answer(&[]);
+        life.pass(0);
+        assert_eq!(life.asked(), [false]);
+        life.answer(&[HERE]);
+        assert_eq!(life.told(), [at(HERE)]);
+    }
+
+    #[test]
+    fn a_name_without_an_address_is_told_once_and_asked_for_ever_more_seldom() {
+        let mut life = Life::new();
+        life.vpns.addresses_changed(life.now, true, false);
+        let mut asked = vec![];
+        for second in 0..200 {
+            life.pass(u64::from(second > 0));
+            if !life.asked().is_empty() {
+                asked.push(second);
+                life.answer(&[]);
+            }
+        }
+        assert_eq!(asked, [0, 5, 15, 35, 75, 135, 195]);
+        let log = life.log();
+        assert_eq!(log.len(), 1, "{log:?}");
+        assert!(log[0].contains("the name friend.example has no address"), "{log:?}");
+    }
+
+    #[test]
+    fn a_silent_peer_is_looked_for_again_and_followed() {
+        let mut life = Life::new();
+        life.vpns.addresses_changed(life.now, true, false);
+        life.pass(0);
+        life.asked();
+        life.answer(&[HERE]);
+        life.told();
+        life.want();
+        let mut asked = 0;
+        for _ in 0..20 {
+            life.pass(1);
+            asked += life.asked().len();
+        }
+        assert_eq!(asked, 1, "after some handshakes without an answer, and not for each of them");
+        life.answer(&["192.0.2.99"]);
+        assert_eq!(life.told(), [at("192.0.2.99")]);
+        assert!(
+            life.log().iter().any(|line| line == "friend is at 192.0.2.99:51820: that is friend.example")
+        );
+    }
+
+    #[test]
+    fn another_address_of_ours_is_a_reason_to_ask_again() {
+        let mut life = Life::new();
+        life.vpns.addresses_changed(life.now, true, false);
+        life.pass(0);
+        life.asked();
+        life.answer(&[HERE]);
+        life.told();
+        life.vpns.addresses_changed(life.now, true, false);
+        life.pass(0);
+        assert_eq!(life.asked(), [false]);
+    }
+}

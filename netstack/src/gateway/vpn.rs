@@ -2,20 +2,22 @@
 
 use alloc::string::String;
 use alloc::vec;
-use core::net::{IpAddr, Ipv4Addr, SocketAddr};
+use core::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
+use crate::forward::InnerPacket;
 use crate::gateway::Gateway;
-use crate::id::{IpCidr, Ipv4Cidr, Mac, PortId, VpnId, Zone};
+use crate::id::{IpCidr, Ipv4Cidr, Ipv6Cidr, Mac, PortId, VpnId, Zone};
 use crate::secret::Secret;
 use crate::settings::{
     Action, Authentication, Concentrator, Dhcp6, Echo, Endpoint, Lan, Port, PppoeClient, Rule, RuleProtocol,
-    Settings, StaticIpv4, StaticUplink, Uplink, User, Vpn, VpnPeer, Wan,
+    Settings, StaticIpv4, StaticIpv6, StaticUplink, Uplink, User, Vpn, VpnPeer, Wan, WanIpv6,
 };
 use crate::sim::{CableId, End, HostSettings, Impairment, NodeId, World};
 use crate::state::State;
 use crate::status::VpnPeerStatus;
 use crate::time::Duration;
 use crate::tunnel::wireguard::PrivateKey;
+use crate::wire::ipv4::Ipv4;
 
 const PORT: u16 = 51_820;
 
@@ -316,4 +318,76 @@ fn a_site_that_is_given_another_address_says_so_at_once() {
     sites.run(4);
     assert!(sites.replies() >= answered + 3, "{}", sites.world.story());
     assert_ne!(sites.peer(1).endpoint.unwrap().ip(), before.ip());
+}
+
+#[test]
+fn a_clock_that_was_set_back_does_not_keep_a_site_out() {
+    let mut sites = Sites::new(&site(1, 2, Some(2)), &site(2, 2, None));
+    let noon = Duration::from_secs(1_700_000_000);
+    let now = sites.world.now();
+    sites.gateway(0).set_clock(now, noon);
+    sites.run(30);
+    let state = sites.world.crash(sites.sites[0]);
+    sites.world.start(sites.sites[0], &site(1, 2, Some(2)), &state);
+    let now = sites.world.now();
+    sites.gateway(0).set_clock(now, noon - Duration::from_secs(3600));
+    let before = sites.replies();
+    sites.run(10);
+    assert!(sites.replies() >= before + 8, "{}", sites.world.story());
+}
+
+#[test]
+fn packets_inside_are_shown_to_who_looks_and_only_then() {
+    let mut sites = Sites::new(&site(1, 2, Some(2)), &site(2, 2, None));
+    sites.run(5);
+    assert!(sites.gateway(0).poll_inner().is_none());
+    sites.gateway(0).show_inner(true);
+    sites.run(3);
+    let mut shown = [0, 0];
+    while let Some(InnerPacket { vpn, sent, frame }) = sites.gateway(0).poll_inner() {
+        assert_eq!(vpn, VpnId(0));
+        let packet = Ipv4::parse(&frame.bytes()[14..]).unwrap();
+        let ends = [Ipv4Addr::from([192, 168, 1, 50]), [192, 168, 2, 50].into()];
+        assert_eq!([packet.source(), packet.destination()], if sent { ends } else { [ends[1], ends[0]] });
+        assert_eq!(packet.protocol(), 1, "the ping, and not what it travels in");
+        shown[usize::from(sent)] += 1;
+    }
+    assert_eq!(shown, [3, 3]);
+}
+
+/// The sites' uplinks have no IPv4 at all.
+#[test]
+fn ipv6_outside_carries_ipv4_inside() {
+    // No router between them: the sites are neighbours, and each is the other's gateway.
+    let outside = |n: u8| alloc::format!("2001:db8::{n}").parse::<Ipv6Addr>().unwrap();
+    let settings = [1, 2].map(|n: u8| {
+        let mut settings = site(n, 2, None);
+        let other = 3 - n;
+        let address = Ipv6Cidr { address: outside(n), prefix: 64 };
+        settings.wans[0].uplink = Uplink::Static(StaticUplink {
+            ipv6: Some(StaticIpv6 { address, gateway: outside(other), prefix: None }),
+            ..StaticUplink::default()
+        });
+        (settings.wans[0].ipv4, settings.wans[0].ipv6) = (false, Some(WanIpv6::default()));
+        let at = SocketAddr::new(outside(other).into(), PORT);
+        settings.vpns[0].peers[0].endpoint = (n == 1).then_some(Endpoint::Address(at));
+        settings
+    });
+    let mut world = World::new(9);
+    let sites = [0, 1].map(|n| world.add_gateway(&settings[n]));
+    world.connect(End(sites[0], PortId(0)), End(sites[1], PortId(0)));
+    let host = world.add_host(HostSettings {
+        mac: Mac([2, 0, 0, 0, 99, 1]),
+        address: cidr([192, 168, 1, 50], 24),
+        router: [192, 168, 1, 1].into(),
+        target: Some([10, 77, 0, 2].into()),
+        ipv6: None,
+        target_ipv6: None,
+    });
+    world.connect(End(sites[0], PortId(1)), End(host, PortId(0)));
+    world.run_for(Duration::from_secs(30));
+    assert!(world.host(host).unwrap().replies() >= 25, "{}", world.story());
+    let gateway = world.gateway(sites[0]).unwrap();
+    assert_eq!(gateway.forwarder.vpn_mtu(VpnId(0)), Some(1500 - 80));
+    assert!(gateway.balance().holds() && world.gateway(sites[1]).unwrap().balance().holds());
 }
