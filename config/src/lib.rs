@@ -22,11 +22,13 @@ mod suggest;
 mod tunnel;
 mod unsupported;
 mod value;
+pub mod wg_quick;
 
 use std::path::{Path, PathBuf};
 
 pub use diff::{Change, ChangeKind, diff};
 pub use host::{Host, HostFile, LARGEST_FILE, ThisHost};
+pub use reader::is_name;
 pub use report::{Diagnostic, Place, Report, Severity, Source};
 pub use schema::Config;
 

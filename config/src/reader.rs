@@ -290,8 +290,8 @@ impl<'a> Table<'a> {
     }
 }
 
-/// True for what tables and peers may be called.
-pub(crate) fn is_name(text: &str) -> bool {
+/// True for what a table or a peer may be called: up to 32 letters, digits, `-` and `_`.
+pub fn is_name(text: &str) -> bool {
     let fits = |c: char| c.is_ascii_alphanumeric() || c == '-' || c == '_';
     (1..=32).contains(&text.len()) && text.chars().all(fits)
 }

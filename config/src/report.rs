@@ -311,6 +311,11 @@ impl Sink {
         self.confidential
     }
 
+    /// True when there is nothing to complain about so far.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.found.borrow().is_empty()
+    }
+
     /// An error at a place.
     pub(crate) fn error(&self, span: &Span, message: impl Into<String>, help: impl Into<String>) {
         self.push(Severity::Error, Some(span.clone()), message.into(), help.into(), Kind::Plain);

@@ -93,6 +93,10 @@ pub(crate) fn address_of(cidr: IpCidr) -> Result<IpCidr, Wrong> {
                     "write an address like \"fd00:77::1/64\"",
                 );
             }
+            if cidr.prefix < 8 {
+                let help = format!("write \"{}/64\"", cidr.address);
+                return wrong(format!("/{} is larger than any network of hosts", cidr.prefix), help);
+            }
             if cidr.prefix < 127 && cidr == cidr.network() {
                 let first = Ipv6Addr::from(cidr.address.to_bits() | 1);
                 let help = format!("write \"{first}/{}\"", cidr.prefix);
@@ -435,6 +439,7 @@ mod tests {
             ("10.77.0.255/24", "write \"10.77.0.1/24\""),
             ("fd00:77::/64", "write \"fd00:77::1/64\""),
             ("10.77.0.1/7", "write \"10.77.0.1/24\""),
+            ("fd00:77::1/7", "write \"fd00:77::1/64\""),
         ] {
             assert_eq!(address(text).unwrap_err().help, help, "{text}");
         }
