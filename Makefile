@@ -36,7 +36,7 @@ help:
 BUILD_PACKAGES := build-essential ca-certificates pkg-config libpcap-dev clang libbpf-dev
 DEMO_PACKAGES := iproute2 iputils-ping udhcpc
 TEST_PACKAGES := $(DEMO_PACKAGES) isc-dhcp-client dnsmasq-base busybox-static ethtool tcpdump tshark traceroute \
-	ndisc6 radvd kea-dhcp6-server libfl2 qemu-system-x86 cpio
+	ndisc6 radvd kea-dhcp6-server libfl2 qemu-system-x86 cpio wireguard-tools
 BENCH_PACKAGES := $(TEST_PACKAGES) nftables valgrind linux-perf
 
 # Installs what is missing; says nothing when nothing is.

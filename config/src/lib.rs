@@ -9,6 +9,8 @@
 //! 3. what concerns several tables (a port used twice, networks that overlap) is compared in `read::across`;
 //! 4. what is valid but not supported by this version is warned of in `unsupported`, and nowhere else.
 //!
+//! Files of wg-quick are read and written by [`wg_quick`].
+//!
 //! A [`Config`] that exists is a valid one: names in it refer to something, secrets are loaded.
 
 mod diff;
@@ -31,6 +33,7 @@ pub use host::{Host, HostFile, LARGEST_FILE, ThisHost};
 pub use reader::is_name;
 pub use report::{Diagnostic, Place, Report, Severity, Source};
 pub use schema::Config;
+pub use tunnel::{parse_endpoint, parse_network};
 
 /// A valid configuration and what there is to say about it.
 #[derive(Debug, Clone)]

@@ -199,6 +199,28 @@ pub(crate) fn endpoint(text: &str) -> Result<Endpoint, Wrong> {
     Ok(Endpoint::Name { host: host.to_owned(), port })
 }
 
+/// Where a peer is reached, as somebody writes it on a command line: `port` stands for one that is not written.
+///
+/// # Errors
+/// What it should look like.
+pub fn parse_endpoint(text: &str, port: u16) -> Result<Endpoint, String> {
+    let completed = match text.parse::<Ipv6Addr>() {
+        Ok(address) => format!("[{address}]:{port}"),
+        Err(_) => format!("{text}:{port}"),
+    };
+    endpoint(text)
+        .or_else(|wrong| endpoint(&completed).map_err(|_| wrong))
+        .map_err(|wrong| format!("{}; {}", wrong.what, wrong.help))
+}
+
+/// A network behind a peer, as somebody writes it on a command line.
+///
+/// # Errors
+/// What it should look like.
+pub fn parse_network(text: &str) -> Result<IpCidr, String> {
+    allowed(text).map_err(|wrong| format!("{}; {}", wrong.what, wrong.help))
+}
+
 /// A VPN, and where in the file its parts stand.
 #[derive(Default)]
 pub(crate) struct Facts {
@@ -424,6 +446,23 @@ mod tests {
             "[::]:1",
         ] {
             assert!(endpoint(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn on_a_command_line_the_port_may_be_left_out() {
+        for (text, endpoint) in [
+            ("home.example", "home.example:7"),
+            ("home.example:1", "home.example:1"),
+            ("192.0.2.7", "192.0.2.7:7"),
+            ("2001:db8::7", "[2001:db8::7]:7"),
+            ("[2001:db8::7]", "[2001:db8::7]:7"),
+            ("[2001:db8::7]:1", "[2001:db8::7]:1"),
+        ] {
+            assert_eq!(parse_endpoint(text, 7).map(|endpoint| endpoint.to_string()).as_deref(), Ok(endpoint));
+        }
+        for text in ["", "home.example:", "home.example:0", "a b", "[home]"] {
+            assert!(parse_endpoint(text, 7).is_err(), "{text}");
         }
     }
 

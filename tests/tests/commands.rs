@@ -1,6 +1,7 @@
 //! The commands, as a person or a script runs them: `check`, `status`, `capture`.
 
 use std::fs;
+use std::io::Write as _;
 use std::os::unix::fs::PermissionsExt as _;
 use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
@@ -67,7 +68,9 @@ fn check_accepts_every_example() {
     for secret in ["isp", "other", "office"] {
         folder.write(&format!("{secret}.secret"), 0o600, "secret\n");
     }
-    folder.write("friends.key", 0o600, "WG8TkW3h5Wq4S8a3r6rY0Qx1c2d3e4f5g6h7i8j9k1A=\n");
+    for key in ["friends.key", "sites.key", "phones.key", "office.psk"] {
+        folder.write(key, 0o600, "WG8TkW3h5Wq4S8a3r6rY0Qx1c2d3e4f5g6h7i8j9k1A=\n");
+    }
     let examples = Path::new(env!("CARGO_MANIFEST_DIR")).join("../config/examples");
     let mut checked = 0;
     for example in fs::read_dir(examples).expect("the examples can be listed") {
@@ -92,6 +95,178 @@ fn check_accepts_every_example() {
         checked += 1;
     }
     assert!(checked >= 5, "only {checked} examples");
+}
+
+/// What `wg` and `wg-quick` say, given something on standard input.
+fn tool(command: &[&str], input: &str) -> Output {
+    let mut child = Command::new(command[0])
+        .args(&command[1..])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("wireguard-tools is there");
+    child.stdin.take().expect("it has a standard input").write_all(input.as_bytes()).expect("it reads");
+    child.wait_with_output().expect("it ends")
+}
+
+fn mode(path: &Path) -> u32 {
+    fs::metadata(path).expect("the file is there").permissions().mode() & 0o7777
+}
+
+fn vpn(arguments: &[&str]) -> Output {
+    Command::new(program())
+        .arg("vpn")
+        .args(arguments)
+        .stdin(Stdio::null())
+        .output()
+        .expect("the program can be started")
+}
+
+const VPN: &str = r#"
+[port.lan0]
+tap = "genkan-lan"
+[lan.home]
+ports = ["lan0"]
+address = "192.168.1.1/24"
+[vpn.friends]
+private-key-file = "friends.key"
+address = ["10.77.0.1/24", "fd00:77::1/64"]
+"#;
+
+#[test]
+fn a_key_is_one_for_wg_and_is_never_written_over() {
+    let folder = Folder::new("keygen");
+    let path = folder.0.join("friends.key");
+    let arguments = ["keygen", "--out", path.to_str().expect("a path is text")];
+    let made = vpn(&arguments);
+    assert_eq!(made.status.code(), Some(0), "{}", text(&made));
+    assert_eq!(mode(&path), 0o600);
+    let private = fs::read_to_string(&path).expect("the key is there");
+    assert_eq!(made.stdout, tool(&["wg", "pubkey"], &private).stdout);
+    assert_eq!(made.stdout, vpn(&["pubkey", arguments[2]]).stdout);
+    assert!(!text(&made).contains(private.trim()), "the private key is in the file alone");
+    let again = vpn(&arguments);
+    assert_eq!(again.status.code(), Some(1));
+    assert!(errors(&again).contains("is there already"), "{}", errors(&again));
+    assert_eq!(fs::read_to_string(&path).expect("the key is there"), private);
+    let printed = vpn(&["keygen"]);
+    let private = String::from_utf8_lossy(&printed.stdout).into_owned();
+    let public = tool(&["wg", "pubkey"], &private).stdout;
+    assert_eq!(errors(&printed), format!("public key: {}", String::from_utf8_lossy(&public)));
+    let wrong = folder.write("wrong.key", 0o600, "hunter2\n");
+    let refused = vpn(&["pubkey", wrong.to_str().expect("a path is text")]);
+    assert_eq!(refused.status.code(), Some(2), "{}", text(&refused));
+    assert!(!text(&refused).contains("hunter2"));
+}
+
+/// What `vpn peer` prints is read by wg(8) and wg-quick(8), and by `vpn import`; what it says to add is right.
+#[test]
+fn a_new_peer_has_a_file_that_other_tools_read() {
+    let folder = Folder::new("peer");
+    folder.write("friends.key", 0o600, "WG8TkW3h5Wq4S8a3r6rY0Qx1c2d3e4f5g6h7i8j9k1A=\n");
+    let file = folder.write("gateway.toml", 0o644, VPN);
+    let (path, preshared) = (file.to_str().expect("a path is text"), folder.0.join("phone.psk"));
+    let preshared = preshared.to_str().expect("a path is text");
+    let made = vpn(&["peer", path, "phone", "--endpoint", "home.example", "--preshared-key-file", preshared]);
+    assert_eq!(made.status.code(), Some(0), "{}", text(&made));
+    let conf = String::from_utf8_lossy(&made.stdout).into_owned();
+    for line in [
+        "Address = 10.77.0.2/32, fd00:77::2/128",
+        "DNS = 10.77.0.1",
+        "AllowedIPs = 0.0.0.0/0, ::/0",
+        "Endpoint = home.example:51820",
+        "PersistentKeepalive = 25",
+    ] {
+        assert!(conf.lines().any(|found| found == line), "{line} is not in\n{conf}");
+    }
+
+    // wg-quick takes out what is its own; the rest wg reads to its end, and then finds no such interface.
+    let quick = folder.write("genkanwg9.conf", 0o600, &conf);
+    let stripped = tool(&["wg-quick", "strip", quick.to_str().expect("a path is text")], "");
+    assert!(stripped.status.success(), "{}", text(&stripped));
+    let stripped = String::from_utf8_lossy(&stripped.stdout).into_owned();
+    assert!(!stripped.contains("DNS") && !stripped.contains("Address"), "{stripped}");
+    let numeric = stripped.replace("home.example", "192.0.2.1");
+    let read = tool(&["wg", "setconf", "genkanwg9", "/dev/stdin"], &numeric);
+    assert!(errors(&read).contains("Unable to modify interface"), "{}", errors(&read));
+    let misread =
+        tool(&["wg", "setconf", "genkanwg9", "/dev/stdin"], &numeric.replace("AllowedIPs", "Allowed"));
+    assert!(errors(&misread).contains("Configuration parsing error"), "{}", errors(&misread));
+
+    // The two halves fit each other.
+    let private = conf.lines().find_map(|line| line.strip_prefix("PrivateKey = ")).expect("there is a key");
+    let public = tool(&["wg", "pubkey"], private).stdout;
+    let public = String::from_utf8_lossy(&public).trim().to_owned();
+    let said = errors(&made);
+    assert!(!said.contains(private), "the private key is printed once");
+    assert!(said.contains('█'), "there is a QR code");
+    let lines = &said[said.find("[[vpn.friends.peer]]").expect("there are lines to add")..];
+    assert!(lines.contains(&format!("public-key  = \"{public}\"")), "{lines}");
+    assert_eq!(mode(Path::new(preshared)), 0o600);
+    let shared = fs::read_to_string(preshared).expect("the key is there");
+    assert!(conf.contains(&format!("PresharedKey = {shared}")), "both sides have the same");
+    folder.write("gateway.toml", 0o644, &format!("{VPN}{lines}"));
+    let check = genkan(&["check"], &file);
+    assert_eq!(check.status.code(), Some(0), "{}", text(&check));
+
+    // The next one gets the next address, and a name is had once.
+    let next = vpn(&["peer", path, "tablet", "--endpoint", "192.0.2.1:443", "--dns", "none"]);
+    let next = String::from_utf8_lossy(&next.stdout).into_owned();
+    assert!(next.contains("Address = 10.77.0.3/32, fd00:77::3/128\n"), "{next}");
+    assert!(next.contains("Endpoint = 192.0.2.1:443\n") && !next.contains("DNS"), "{next}");
+    let twice = vpn(&["peer", path, "phone", "--endpoint", "home.example"]);
+    assert_eq!((twice.status.code(), twice.stdout.as_slice()), (Some(2), &b""[..]));
+    assert!(errors(&twice).contains("has a peer phone already"), "{}", errors(&twice));
+    let nowhere = vpn(&["peer", path, "laptop"]);
+    assert_eq!((nowhere.status.code(), nowhere.stdout.as_slice()), (Some(2), &b""[..]));
+    assert!(errors(&nowhere).contains("--endpoint HOST[:PORT]"), "{}", errors(&nowhere));
+
+    // What we print, we read.
+    let out = folder.0.join("other.toml");
+    let out = out.to_str().expect("a path is text");
+    let imported = vpn(&["import", quick.to_str().expect("a path is text"), "--name", "home", "--out", out]);
+    assert_eq!(imported.status.code(), Some(0), "{}", text(&imported));
+    let lines = fs::read_to_string(out).expect("the lines are there");
+    assert!(lines.contains("endpoint = \"home.example:51820\""), "{lines}");
+    assert!(!lines.contains(private) && !lines.contains(shared.trim()), "{lines}");
+    for name in ["home.key", "home.genkan.psk"] {
+        assert_eq!(mode(&folder.0.join(name)), 0o600, "{name}");
+    }
+    let head = VPN.split("[vpn").next().expect("a text has a first part");
+    let other = folder.write("second.toml", 0o644, &format!("{head}{lines}"));
+    let check = genkan(&["check"], &other);
+    assert_eq!(check.status.code(), Some(0), "{}", text(&check));
+    let again = vpn(&["import", quick.to_str().expect("a path is text"), "--name", "home", "--out", out]);
+    assert_eq!(again.status.code(), Some(1), "{}", text(&again));
+}
+
+#[test]
+fn an_import_tells_errors_with_their_lines_and_leaves_nothing_behind() {
+    let folder = Folder::new("import");
+    let conf =
+        "[Interface]\nPrivateKey = WG8TkW3h5Wq4S8a3r6rY0Qx1c2d3e4f5g6h7i8j9k1A=\nAddress = 10.77.0.2/24\n";
+    let bad = folder.write("bad.conf", 0o600, &format!("{conf}[Peer]\nEndpiont = a:1\n"));
+    let out = folder.0.join("out.toml");
+    let out = out.to_str().expect("a path is text");
+    let refused = vpn(&["import", bad.to_str().expect("a path is text"), "--out", out]);
+    assert_eq!(refused.status.code(), Some(2));
+    assert!(errors(&refused).contains("did you mean `Endpoint`?"), "{}", errors(&refused));
+    assert!(errors(&refused).contains("bad.conf:5:1"), "{}", errors(&refused));
+    // The lines' file is there already: the keys that were written go again.
+    let good = folder.write("good.conf", 0o600, conf);
+    folder.write("out.toml", 0o644, "mine\n");
+    let refused = vpn(&["import", good.to_str().expect("a path is text"), "--out", out]);
+    assert_eq!(refused.status.code(), Some(1));
+    assert_eq!(fs::read_to_string(out).expect("the file is there"), "mine\n");
+    assert!(!folder.0.join("good.key").exists());
+    let shown = vpn(&["import", good.to_str().expect("a path is text")]);
+    assert!(
+        String::from_utf8_lossy(&shown.stdout).starts_with("[vpn.good]\n# the PrivateKey of"),
+        "{}",
+        text(&shown)
+    );
+    assert!(!text(&shown).contains("WG8TkW3h"), "{}", text(&shown));
 }
 
 const SIX_MISTAKES: &str = r#"[port.wan0]

@@ -40,7 +40,7 @@ pub(super) fn read(name: &str, table: &Table, cx: &Cx) -> Option<Vpn> {
     let bridge = table.sub("bridge", |t| bridge(t, &mut vni, cx)).flatten();
     let mut facts = Facts {
         name: name.to_owned(),
-        public_key: private_key.as_ref().map(key::public),
+        public_key: private_key.as_ref().map(PrivateKey::public),
         listen_port,
         listen_port_span: table.span_of("listen-port"),
         addresses: ipv4.map(IpCidr::V4).into_iter().chain(ipv6.map(IpCidr::V6)).collect(),

@@ -382,7 +382,7 @@ fn import(name: String, sections: &[Section], sink: &Sink) -> Option<Import> {
 
     let mut facts = Facts {
         name: name.clone(),
-        public_key: private_key.as_ref().map(key::public),
+        public_key: private_key.as_ref().map(PrivateKey::public),
         addresses: addresses.clone().unwrap_or_default(),
         ..Facts::default()
     };

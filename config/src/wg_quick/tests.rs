@@ -434,7 +434,7 @@ fn file() -> impl Strategy<Value = WgQuick> {
             for (number, peer) in peers.iter_mut().enumerate().filter(|(_, peer)| is_name(&peer.name)) {
                 peer.name.push(char::from(b'0' + number as u8));
             }
-            WgQuick { private_key: key::private(private), listen_port, addresses, dns, mtu, peers }
+            WgQuick { private_key: PrivateKey::new(private), listen_port, addresses, dns, mtu, peers }
         })
 }
 

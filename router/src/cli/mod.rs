@@ -6,6 +6,7 @@ mod demo;
 mod run;
 mod status;
 mod stop;
+mod vpn;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -28,6 +29,7 @@ First steps:
   sudo genkan run gateway.toml           put the LAN online; Ctrl-C ends the sessions in good order
   sudo genkan status gateway.toml        is the line up, with which address, who has a lease
   sudo genkan stop gateway.toml          end the program, not the sessions: the next run takes them up
+  sudo genkan vpn peer gateway.toml phone --endpoint home.example    a QR code that brings a telephone home
   sudo genkan capture gateway.toml --at wan0 --filter 'pppoes' --write line.pcapng
 
 A command that talks to a running gateway finds its control socket in the same FILE.
@@ -71,6 +73,9 @@ enum Command {
     /// Capture frames at the running gateway's ports, secrets redacted
     #[command(long_about = capture::ABOUT)]
     Capture(capture::Arguments),
+    /// Make keys and peers of a WireGuard VPN, or take over what wg-quick has
+    #[command(subcommand, long_about = vpn::ABOUT)]
+    Vpn(vpn::Command),
     /// Show a session come up and traffic pass, in a lab on this machine
     #[command(long_about = demo::ABOUT)]
     Demo(demo::Arguments),
@@ -84,6 +89,7 @@ pub fn main() -> ExitCode {
         Command::Status { file, json } => status::status(&file, json),
         Command::Stop { file, flush } => stop::stop(&file, flush),
         Command::Capture(arguments) => capture::capture(&arguments),
+        Command::Vpn(command) => vpn::vpn(&command),
         Command::Demo(arguments) => demo::demo(&arguments),
     }
 }
