@@ -47,7 +47,7 @@ impl Forwarder {
 
         let (here, there) = (flow.keys.of(direction), flow.keys.of(direction.opposite()));
         let out = flow.interface(direction.opposite());
-        let mtu = match self.passage(ingress, &packet, out, packet.total) {
+        let mtu = match self.passage(ingress, &packet, (out, there.source()), packet.total) {
             Ok(mtu) => mtu,
             Err(Refusal { reason, .. }) => return turn.egress.drop(frame, reason),
         };

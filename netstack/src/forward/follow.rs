@@ -7,6 +7,7 @@ use crate::forward::parse::{Carries, Packet};
 use crate::forward::{Forwarder, Ingress, Turn};
 use crate::frame::Frame;
 use crate::ledger::DropReason;
+use crate::wire::ipv4::UDP;
 
 /// What became of a datagram's first fragment: the key by which the others find its flow, or why it was dropped.
 pub(super) type Decision = Result<Key, DropReason>;
@@ -21,6 +22,10 @@ impl Forwarder {
                     Carries::IcmpError => {
                         turn.egress.drop(frame, DropReason::FragmentMalformed);
                         Err(DropReason::FragmentMalformed)
+                    }
+                    _ if self.is_for_tunnel(ingress, &packet) => {
+                        self.assemble(turn, ingress, frame);
+                        Ok(packet.key)
                     }
                     _ => self.by_flow(turn, ingress, &packet, frame).map(|()| packet.key),
                 };
@@ -38,6 +43,7 @@ impl Forwarder {
         let packet =
             decision.and_then(|key| Ok(Packet { key, ..Packet::parse(frame.bytes(), ingress.realm)? }));
         match packet {
+            Ok(packet) if self.is_for_tunnel(ingress, &packet) => self.assemble(turn, ingress, frame),
             // Without its flow the fragment opens nothing.
             Ok(packet) if self.flows.find(packet.key).is_none() => {
                 turn.egress.drop(frame, DropReason::FragmentTimeout);
@@ -46,6 +52,23 @@ impl Forwarder {
                 let _counted = self.by_flow(turn, ingress, &packet, frame);
             }
             Err(reason) => turn.egress.drop(frame, reason),
+        }
+    }
+
+    fn is_for_tunnel(&self, ingress: Ingress, packet: &Packet) -> bool {
+        let key = packet.key;
+        key.protocol() == UDP
+            && self.tunnel_at(ingress, key.destination().into(), key.destination_port()).is_some()
+    }
+
+    /// A fragment of a message for a VPN: its packet goes on once it is whole.
+    pub(super) fn assemble(&mut self, turn: &mut Turn<'_>, ingress: Ingress, frame: Frame) {
+        match self.reassembler.handle(turn.now, ingress.interface, frame, turn.egress) {
+            Some(whole) if whole.bytes().first().is_some_and(|first| first >> 4 == 6) => {
+                self.ipv6(turn, ingress, false, whole);
+            }
+            Some(whole) => self.ipv4(turn, ingress, whole),
+            None => {}
         }
     }
 

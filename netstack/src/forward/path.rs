@@ -1,6 +1,6 @@
 //! An IPv4 packet's way: flow, hops, size, state, translation, out.
 
-use core::net::Ipv4Addr;
+use core::net::{IpAddr, Ipv4Addr};
 
 use crate::forward::flow::{Direction, Flow, FlowId, MappingId, Pair};
 use crate::forward::icmp::IcmpError;
@@ -112,7 +112,7 @@ impl Forwarder {
         let Some(size) = size else {
             return self.refuse(turn, ingress, packet, frame, Refusal::silent(DropReason::GsoMalformed));
         };
-        let mtu = match self.passage(ingress, packet, out, size) {
+        let mtu = match self.passage(ingress, packet, (out, translation.destination()), size) {
             Ok(mtu) => mtu,
             Err(refusal) => return self.refuse(turn, ingress, packet, frame, refusal),
         };
@@ -125,7 +125,7 @@ impl Forwarder {
         }
         let checksum = frame.offload.checksum;
         if packet.is_syn() {
-            let mtu = mtu.min(self.mtu(ingress.interface).unwrap_or(u16::MAX));
+            let mtu = mtu.min(self.mtu(ingress.interface, packet.key.source().into()).unwrap_or(u16::MAX));
             clamp_mss(frame.bytes_mut(), mss_of(mtu), checksum);
         }
         let hop = out != Interface::Router && ingress.interface != Interface::Router;
@@ -148,14 +148,14 @@ impl Forwarder {
         Ok(())
     }
 
-    /// Whether a packet may go out by `out`: it has a hop left, the way is there, and the packet fits or may be cut.
+    /// Whether a packet may go out by `out` to an address: it has a hop left, the way is there, and the packet fits or may be cut.
     /// Returns the way's MTU.
     #[inline]
     pub(super) fn passage(
         &self,
         ingress: Ingress,
         packet: &Packet,
-        out: Interface,
+        (out, destination): (Interface, Ipv4Addr),
         size: usize,
     ) -> Result<u16, Refusal> {
         if out == Interface::Router {
@@ -164,7 +164,7 @@ impl Forwarder {
         if packet.ttl <= 1 && ingress.interface != Interface::Router {
             return Err(Refusal::error(DropReason::TtlExceeded, IcmpError::TtlExceeded));
         }
-        let Some(mtu) = self.mtu(out) else {
+        let Some(mtu) = self.mtu(out, destination.into()) else {
             let reason = match out {
                 Interface::Wan(_) => DropReason::WanDown,
                 _ => DropReason::NoRoute,
@@ -177,14 +177,14 @@ impl Forwarder {
         Ok(mtu)
     }
 
-    /// Largest IP packet that an interface carries; `None` when it carries none now.
+    /// Largest IP packet that an interface carries to and from `address`; `None` when it carries none now.
     #[inline]
-    pub(super) fn mtu(&self, interface: Interface) -> Option<u16> {
+    pub(super) fn mtu(&self, interface: Interface, address: IpAddr) -> Option<u16> {
         match interface {
             Interface::Lan(lan) => self.lans.get(lan.index()).map(|lan| lan.mtu),
             Interface::Wan(wan) => Some(self.links.wan(wan)?.ipv4?.mtu),
             Interface::Subscriber(subscriber) => Some(self.links.subscriber(subscriber)?.ipv4?.mtu),
-            Interface::Vpn(vpn) => self.tunnels.mtu(vpn),
+            Interface::Vpn(vpn) => self.tunnels.mtu(vpn, address),
             Interface::Router => None,
         }
     }

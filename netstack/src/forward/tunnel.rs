@@ -119,8 +119,6 @@ struct Vpn {
     listen_port: u16,
     /// Largest IP packet inside, by the configuration.
     given: Option<u16>,
-    /// Largest IP packet inside now.
-    mtu: u16,
     tunnel: Tunnel,
     /// The way to each peer's endpoint, when it has been looked for since anything changed.
     ways: Vec<Option<Way>>,
@@ -168,7 +166,6 @@ impl Tunnels {
             Vpn {
                 listen_port: vpn.listen_port,
                 given: vpn.mtu,
-                mtu: vpn.mtu.unwrap_or(USUAL_MTU),
                 tunnel,
                 ways: vec![None; vpn.peers.len()],
                 sources: vec![None; vpn.peers.len()],
@@ -186,9 +183,12 @@ impl Tunnels {
         }
     }
 
-    /// Largest IP packet that a VPN carries, in octets.
-    pub fn mtu(&self, vpn: VpnId) -> Option<u16> {
-        self.vpns.get(vpn.index()).map(|vpn| vpn.mtu)
+    /// Largest IP packet, in octets, to and from whichever peer of a VPN has `address`.
+    pub fn mtu(&self, vpn: VpnId, address: IpAddr) -> Option<u16> {
+        let vpn = self.vpns.get(vpn.index())?;
+        let way = vpn.tunnel.peer_of(address).and_then(|peer| *vpn.ways.get(usize::from(peer))?);
+        let mtu = way.map_or(USUAL_MTU, |way| way.inner_mtu());
+        Some(vpn.given.map_or(mtu, |given| given.min(mtu)))
     }
 
     /// The VPN that listens on a UDP port.
@@ -475,7 +475,6 @@ impl Forwarder {
         let way = self.way_to(to)?;
         let vpn = self.tunnels.get_mut(peer.vpn)?;
         *vpn.ways.get_mut(usize::from(peer.peer))? = Some(way);
-        vpn.set_mtu();
         let before = vpn.sources.get_mut(usize::from(peer.peer))?.replace(way.source);
         if before.is_some_and(|before| before != way.source) {
             vpn.tunnel.announce(now, peer.peer);
@@ -498,8 +497,8 @@ impl Forwarder {
             }
         };
         let mtu = match to {
-            SocketAddr::V4(_) => self.mtu(out)?,
-            SocketAddr::V6(_) => self.mtu6(out)?,
+            SocketAddr::V4(_) => self.mtu(out, to.ip())?,
+            SocketAddr::V6(_) => self.mtu6(out, to.ip())?,
         };
         Some(Way { to, out, source, next_hop, mtu, sums: self.sums(out) })
     }
@@ -608,19 +607,6 @@ impl Forwarder {
     /// How a VPN's peer stands.
     pub fn peer_status(&self, now: Instant, peer: PeerId) -> Option<PeerStatus> {
         self.tunnels.peer(now, peer)
-    }
-
-    /// Largest IP packet that a VPN carries now, in octets.
-    pub fn vpn_mtu(&self, vpn: VpnId) -> Option<u16> {
-        self.tunnels.mtu(vpn)
-    }
-}
-
-impl Vpn {
-    /// The largest packet that fits on the way to every peer; no more than the configuration gives.
-    fn set_mtu(&mut self) {
-        let by_ways = self.ways.iter().flatten().map(Way::inner_mtu).min().unwrap_or(USUAL_MTU);
-        self.mtu = self.given.map_or(by_ways, |given| given.min(by_ways));
     }
 }
 

@@ -17,7 +17,7 @@ impl Forwarder {
         let Some(destination) = Ipv6::parse(packet.bytes()).map(Ipv6::destination) else {
             return egress.drop(packet, DropReason::Ipv6Malformed);
         };
-        if self.mtu6(interface).is_some_and(|mtu| packet.len() > usize::from(mtu)) {
+        if self.mtu6(interface, destination.into()).is_some_and(|mtu| packet.len() > usize::from(mtu)) {
             return egress.drop(packet, DropReason::TooBig);
         }
         match interface {

@@ -7,6 +7,7 @@ use crate::forward::parse::Carries;
 use crate::forward::{Forwarder, Ingress, Turn};
 use crate::frame::Frame;
 use crate::ledger::DropReason;
+use crate::wire::ipv4::UDP;
 
 /// What became of a datagram's first fragment: the key by which the others find its flow, or why it was dropped.
 pub(super) type Decision = Result<Key6, DropReason>;
@@ -21,6 +22,10 @@ impl Forwarder {
                     Carries::IcmpError => {
                         turn.egress.drop(frame, DropReason::FragmentMalformed);
                         Err(DropReason::FragmentMalformed)
+                    }
+                    _ if self.is_for_tunnel6(ingress, &packet) => {
+                        self.assemble(turn, ingress, frame);
+                        Ok(packet.key)
                     }
                     _ => self.by_flow6(turn, ingress, &packet, frame).map(|()| packet.key),
                 };
@@ -38,6 +43,7 @@ impl Forwarder {
         let packet =
             decision.and_then(|key| Ok(Packet6 { key, ..Packet6::parse(frame.bytes(), ingress.realm)? }));
         match packet {
+            Ok(packet) if self.is_for_tunnel6(ingress, &packet) => self.assemble(turn, ingress, frame),
             // Without its flow the fragment opens nothing.
             Ok(packet) if self.v6.flows.find(packet.key).is_none() => {
                 turn.egress.drop(frame, DropReason::FragmentTimeout);
@@ -47,5 +53,11 @@ impl Forwarder {
             }
             Err(reason) => turn.egress.drop(frame, reason),
         }
+    }
+
+    fn is_for_tunnel6(&self, ingress: Ingress, packet: &Packet6) -> bool {
+        let key = packet.key;
+        key.protocol() == UDP
+            && self.tunnel_at(ingress, key.destination().into(), key.destination_port()).is_some()
     }
 }

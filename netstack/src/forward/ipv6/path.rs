@@ -1,5 +1,7 @@
 //! An IPv6 packet's way: flow, hops, size, state, out.
 
+use core::net::IpAddr;
+
 use crate::forward::flow::{Direction, FlowId};
 use crate::forward::ipv6::icmp::Icmp6Error;
 use crate::forward::ipv6::parse::{Packet6, is_link_local, take_out};
@@ -80,7 +82,7 @@ impl Forwarder {
         if packet.is_syn()
             && let Some(segment) = frame.bytes_mut().get_mut(packet.transport..)
         {
-            let mtu = mtu.min(self.mtu6(ingress.interface).unwrap_or(u16::MAX));
+            let mtu = mtu.min(self.mtu6(ingress.interface, packet.key.source().into()).unwrap_or(u16::MAX));
             clamp_segment(segment, mss6_of(mtu), checksum);
         }
         self.depart6(turn, ingress, packet, out, frame);
@@ -133,14 +135,14 @@ impl Forwarder {
         if packet.hop_limit <= 1 && ingress.interface != Interface::Router {
             return Err(Refusal::error(DropReason::TtlExceeded, Icmp6Error::HopLimit));
         }
-        let Some(mtu) = self.mtu6(out) else {
+        let (source, destination) = (packet.key.source(), packet.key.destination());
+        let Some(mtu) = self.mtu6(out, destination.into()) else {
             let reason = match out {
                 Interface::Wan(_) => DropReason::WanDown,
                 _ => DropReason::NoRoute,
             };
             return Err(Refusal::error(reason, Icmp6Error::NoRoute));
         };
-        let (source, destination) = (packet.key.source(), packet.key.destination());
         if let Interface::Wan(wan) = out
             && !is_link_local(source)
             && !self.v6.networks.carries(wan, source)
@@ -157,14 +159,14 @@ impl Forwarder {
         Ok(mtu)
     }
 
-    /// Largest IPv6 packet that an interface carries; `None` when it carries none now.
-    pub(in crate::forward) fn mtu6(&self, interface: Interface) -> Option<u16> {
+    /// Largest IPv6 packet that an interface carries to and from `address`; `None` when it carries none now.
+    pub(in crate::forward) fn mtu6(&self, interface: Interface, address: IpAddr) -> Option<u16> {
         match interface {
             Interface::Lan(lan) => {
                 self.v6.networks.lan(lan)?;
                 self.lans.get(lan.index()).map(|lan| lan.mtu)
             }
-            Interface::Vpn(vpn) => self.tunnels.mtu(vpn),
+            Interface::Vpn(vpn) => self.tunnels.mtu(vpn, address),
             _ => self.v6.networks.mtu(interface),
         }
     }
