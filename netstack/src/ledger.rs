@@ -43,6 +43,20 @@ drop_reasons! {
     OwnSourceMac = "own-source-mac",
     /// A bridged frame's destination is on the port it came from.
     BridgeSamePort = "bridge-same-port",
+    /// More frames for everyone come than a bridged LAN carries to its peers: a storm.
+    BridgeStorm = "bridge-storm",
+    /// The bridge port is blocked for a while, because a station was seen there and elsewhere in turn: a loop.
+    BridgeLoop = "bridge-loop",
+    /// A Router Advertisement, Redirect or DHCP message, or what may hide one, that is not to pass between a LAN and a bridged peer (RFC 6105).
+    BridgeGuard = "bridge-guard",
+    /// A frame that does not leave its site: PPPoE, one for a reserved group (IEEE 802.1D), or the VPN's own.
+    BridgeSite = "bridge-site",
+    /// A frame of one bridged peer for a station behind another, where the VPN is no hub.
+    BridgeSplitHorizon = "bridge-split-horizon",
+    /// The VXLAN header is cut short or names no network, or no Ethernet frame follows it (RFC 7348 section 5).
+    VxlanMalformed = "vxlan-malformed",
+    /// The VXLAN header names a network that is not the peer's.
+    VxlanUnknownNetwork = "vxlan-unknown-network",
     /// The PPPoE header is cut short, or has another version, type or code, or a length beyond the frame.
     PppoeMalformed = "pppoe-malformed",
     /// No PPPoE session has this source address and session id.

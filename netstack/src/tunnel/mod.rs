@@ -1,3 +1,4 @@
-//! What packets of others travel in: WireGuard between sites.
+//! What packets and frames of others travel in: WireGuard between sites, and VXLAN in it.
 
+pub mod vxlan;
 pub mod wireguard;
