@@ -237,6 +237,9 @@ impl Gateway {
                 self.control.resolve(cx, resolve);
                 quiet = false;
             }
+            while let Some(notice) = self.forwarder.poll_notice() {
+                self.control.note_bridge(notice);
+            }
             if !Self::transmit(&mut self.control, &mut self.forwarder, cx, &mut self.egress) && quiet {
                 break;
             }

@@ -8,7 +8,7 @@ use std::collections::HashMap;
 use std::mem::{Discriminant, discriminant};
 use std::sync::Arc;
 
-use genkan_netstack::control::{Event, Level, PrefixEvent, VpnEvent};
+use genkan_netstack::control::{BridgeEvent, Event, Level, PrefixEvent, VpnEvent};
 use genkan_netstack::time::{Duration, Instant};
 use genkan_netstack::{arp, dhcp4, dhcp6, dns, ndp, pppoe};
 use tracing::{debug, info, warn};
@@ -22,6 +22,7 @@ enum Kind {
     Concentrator(Discriminant<pppoe::subscriber::Event>),
     Dhcp(Discriminant<dhcp4::Event>),
     Arp(Discriminant<arp::Event>),
+    Bridge(Discriminant<BridgeEvent>),
     Dns(Discriminant<dns::Event>),
     WanRouters(Discriminant<ndp::discover::Event>),
     WanDhcp4(Discriminant<dhcp4::client::Event>),
@@ -44,6 +45,7 @@ fn subject(event: &Event) -> Subject {
         Event::Dhcp { lan, event } => (Some(Arc::clone(lan)), Kind::Dhcp(discriminant(event))),
         Event::Arp { lan, event } => (Some(Arc::clone(lan)), Kind::Arp(discriminant(event))),
         Event::WanArp { wan, event } => (Some(Arc::clone(wan)), Kind::Arp(discriminant(event))),
+        Event::Bridge { lan, event } => (Some(Arc::clone(lan)), Kind::Bridge(discriminant(event))),
         Event::Dns(event) => (None, Kind::Dns(discriminant(event))),
         Event::WanRouters { name, event } => (Some(Arc::clone(name)), Kind::WanRouters(discriminant(event))),
         Event::WanDhcp4 { name, event } => (Some(Arc::clone(name)), Kind::WanDhcp4(discriminant(event))),

@@ -3,6 +3,7 @@
 use alloc::sync::Arc;
 use core::fmt;
 
+use super::bridges::BridgeEvent;
 use super::ipv6::addressing::Event as PrefixEvent;
 use super::vpn::Event as VpnEvent;
 use crate::id::Segment;
@@ -124,6 +125,13 @@ pub enum Event {
         /// The fact.
         event: VpnEvent,
     },
+    /// About a LAN's bridge.
+    Bridge {
+        /// The LAN's name.
+        lan: Arc<str>,
+        /// The fact.
+        event: BridgeEvent,
+    },
     /// About the DNS forwarder.
     Dns(dns::Event),
 }
@@ -181,9 +189,10 @@ impl Event {
             },
             Event::Ndp { event: ndp::neighbour::Event::AddressReady { .. }, .. } => Level::Debug,
             Event::LanRouter { .. } | Event::Ndp { .. } => Level::Warning,
-            Event::Arp { .. } | Event::WanArp { .. } | Event::Dns(dns::Event::Silent { .. }) => {
-                Level::Warning
-            }
+            Event::Arp { .. }
+            | Event::WanArp { .. }
+            | Event::Bridge { .. }
+            | Event::Dns(dns::Event::Silent { .. }) => Level::Warning,
             Event::Dns(dns::Event::Answering { .. }) => Level::Info,
             Event::Vpn { event: VpnEvent::Down { .. } | VpnEvent::NotFound { .. }, .. } => Level::Warning,
             Event::Vpn { event: VpnEvent::StampsReserved, .. } => Level::Debug,
@@ -239,6 +248,7 @@ impl fmt::Display for Event {
             Event::WanArp { wan, event } => write!(f, "wan {wan}: {event}"),
             Event::Delegation { concentrator, event } => write!(f, "concentrator {concentrator}: {event}"),
             Event::Vpn { name, event } => write!(f, "vpn {name}: {event}"),
+            Event::Bridge { lan, event } => write!(f, "lan {lan}: {event}"),
             Event::Dns(event) => write!(f, "dns: {event}"),
         }
     }

@@ -4,12 +4,14 @@
 //! Forwarder and [`Event`]s for the user. `uplink`, `access` and `services` each own one kind of machine.
 
 mod access;
+mod bridges;
 mod event;
 mod ipv6;
 mod services;
 mod uplink;
 mod vpn;
 
+pub use bridges::{BridgeEvent, Place};
 pub use event::{Event, Level};
 pub use ipv6::addressing::{Event as PrefixEvent, Problem as PrefixProblem};
 pub use vpn::Event as VpnEvent;
@@ -20,12 +22,14 @@ use alloc::vec::Vec;
 use core::net::IpAddr;
 
 use access::Access;
+use bridges::Names;
 use ipv6::{Ipv6, LinkIpv6};
 use services::Services;
 use uplink::Uplink;
 use vpn::Vpns;
 
 use crate::dns::Upstream;
+use crate::forward::bridge::Notice;
 use crate::forward::{
     Forwarder, MessageTo, Punt, PuntKind, Resolve, SessionOwner, TunnelUpdate, Update, Usage,
 };
@@ -79,6 +83,7 @@ pub struct Control {
     ipv6: Ipv6,
     services: Services,
     vpns: Vpns,
+    bridges: Names,
     outbox: Outbox,
 }
 
@@ -112,6 +117,7 @@ impl Control {
             ipv6: Ipv6::new(settings, state, cx),
             services: Services::new(settings, state, cx),
             vpns: Vpns::new(settings, state, cx),
+            bridges: Names::new(settings),
             outbox: Outbox::default(),
         };
         control.drain(cx);
@@ -279,6 +285,11 @@ impl Control {
     /// The next fact for the Forwarder's tunnels.
     pub fn poll_tunnel_update(&mut self) -> Option<TunnelUpdate> {
         self.vpns.poll_update()
+    }
+
+    /// The Forwarder has something to tell of a LAN's bridge.
+    pub fn note_bridge(&mut self, notice: Notice) {
+        self.outbox.events.push_back(self.bridges.event(notice));
     }
 
     /// The next fact for the user.

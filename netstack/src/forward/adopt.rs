@@ -189,7 +189,7 @@ impl Forwarder {
         if let Segment::Lan(lan) = segment
             && let Some(lan) = self.lans.get_mut(lan.index())
             && lan.ports.contains(&flow.egress_port)
-            && lan.ports.len() > 1
+            && lan.only.is_none()
         {
             lan.bridge.refresh(turn.now, station, flow.egress_port);
         }

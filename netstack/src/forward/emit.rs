@@ -149,53 +149,6 @@ impl Forwarder {
         }
     }
 
-    /// Sends an Ethernet frame on a LAN: by the port of its destination, or by all.
-    pub(super) fn transmit_on_lan(&mut self, now: Instant, lan: LanId, frame: Frame, egress: &mut Egress) {
-        let Some(state) = self.lans.get(lan.index()) else {
-            return egress.drop(frame, DropReason::Internal);
-        };
-        if let [only] = *state.ports.as_slice() {
-            return self.transmit_on_port(only, frame, egress);
-        }
-        let station = Mac::read(frame.bytes()).unwrap_or(Mac::BROADCAST);
-        match state.bridge.port(now, station) {
-            Some(port) => self.transmit_on_port(port, frame, egress),
-            None => self.flood(lan, None, frame, egress),
-        }
-    }
-
-    /// Sends a frame by every port of a LAN but `except`.
-    pub(super) fn flood(&self, lan: LanId, except: Option<PortId>, frame: Frame, egress: &mut Egress) {
-        let ports = self.lans.get(lan.index()).map_or(&[][..], |lan| lan.ports.as_slice());
-        let mut ports = ports.iter().copied().filter(|&port| Some(port) != except);
-        let Some(last) = ports.next_back() else {
-            return egress.drop(frame, DropReason::BridgeSamePort);
-        };
-        for port in ports {
-            self.transmit_copy(port, &frame, egress);
-        }
-        self.transmit_on_port(last, frame, egress);
-    }
-
-    /// Sends copies of a frame by every port of a LAN but `except`.
-    pub(super) fn flood_copies(&self, lan: LanId, except: PortId, frame: &Frame, egress: &mut Egress) {
-        let ports = self.lans.get(lan.index()).map_or(&[][..], |lan| lan.ports.as_slice());
-        for port in ports.iter().copied().filter(|&port| port != except) {
-            self.transmit_copy(port, frame, egress);
-        }
-    }
-
-    fn transmit_copy(&self, port: PortId, frame: &Frame, egress: &mut Egress) {
-        let mut copy = egress.copy(frame.len());
-        match copy.extend(frame.bytes()) {
-            true => {
-                copy.offload = frame.offload;
-                self.transmit_on_port(port, copy, egress);
-            }
-            false => egress.drop(copy, DropReason::Internal),
-        }
-    }
-
     /// Sends an Ethernet frame by a port; what the device there cannot cut or sum is cut and summed here.
     pub(super) fn transmit_on_port(&self, port: PortId, frame: Frame, egress: &mut Egress) {
         if is_plain(&frame) || self.ports.get(port.index()).is_some_and(|port| port.offload) {
@@ -224,7 +177,7 @@ pub(super) fn is_plain(frame: &Frame) -> bool {
 }
 
 /// The frames that a frame stands for, each complete. Gives it back when it cannot be cut.
-fn pieces(frame: Frame, l3: usize, egress: &mut Egress) -> Result<VecDeque<Frame>, Frame> {
+pub(super) fn pieces(frame: Frame, l3: usize, egress: &mut Egress) -> Result<VecDeque<Frame>, Frame> {
     let mut pieces = VecDeque::new();
     split(frame, l3, egress, &mut pieces)?;
     Ok(pieces)

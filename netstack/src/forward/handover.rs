@@ -177,11 +177,11 @@ impl Forwarder {
     pub(super) fn tell_station(&mut self, now: Instant, segment: Segment, address: IpAddr, station: Mac) {
         let bridge = match segment {
             Segment::Lan(lan) => {
-                self.lans.get(lan.index()).filter(|state| state.ports.len() > 1).map(|state| (lan, state))
+                self.lans.get(lan.index()).filter(|state| state.only.is_none()).map(|state| (lan, state))
             }
             Segment::Wan(_) => None,
         };
-        let port = bridge.map(|(lan, state)| (lan, state.bridge.port(now, station)));
+        let port = bridge.map(|(lan, state)| (lan, state.bridge.local_port(now, station)));
         match port {
             None => self.offloads.tell_changed(segment, address, Some(station)),
             Some((_, None)) => self.offloads.tell_changed(segment, address, None),
@@ -232,9 +232,9 @@ impl Forwarder {
         if let Interface::Lan(lan) = out {
             let state = self.lans.get(lan.index())?;
             let station = state.neighbours.known(destination)?;
-            let port = match *state.ports.as_slice() {
-                [only] => only,
-                _ => state.bridge.port(now, station)?,
+            let port = match state.only {
+                Some(only) => only,
+                None => state.bridge.local_port(now, station)?,
             };
             return Some((
                 port,
@@ -313,7 +313,7 @@ impl Forwarder {
         }
         if let Interface::Lan(lan) = ingress
             && let Some(lan) = self.lans.get_mut(lan.index())
-            && lan.ports.len() > 1
+            && lan.only.is_none()
             && let Some(station) = lan.neighbours.known(before.source.0)
         {
             lan.bridge.refresh(last, station, carried.ingress_port);

@@ -2,7 +2,7 @@
 
 use core::net::Ipv4Addr;
 
-use crate::forward::bridge::Decision;
+use crate::forward::bridge::BridgePort;
 use crate::forward::key::Realm;
 use crate::forward::link::{Carrier, ENCAPSULATION, PPP_IPV4, PPP_IPV6};
 use crate::forward::message::{Punt, PuntKind, SessionOwner};
@@ -39,30 +39,24 @@ impl Forwarder {
         let Some(state) = self.lans.get_mut(lan.index()) else {
             return turn.egress.drop(frame, DropReason::Internal);
         };
-        if let [_] = state.ports.as_slice() {
+        if state.only.is_some() {
             // Nothing to bridge to.
             if header.destination.is_group() || header.destination == state.mac {
                 return self.receive_local(turn, lan, header, frame);
             }
             return turn.egress.drop(frame, DropReason::OtherStation);
         }
-        if state.bridge.learn(turn.now, header.source, port) {
-            self.offloads.tell_moved(lan, header.source, port);
-        }
-        match state.bridge.decide(turn.now, header.destination, port) {
-            Decision::Local => self.receive_local(turn, lan, header, frame),
-            Decision::Port(to) => self.transmit_on_port(to, frame, turn.egress),
-            Decision::Same => turn.egress.drop(frame, DropReason::BridgeSamePort),
-            Decision::Flood => self.flood(lan, Some(port), frame, turn.egress),
-            Decision::LocalAndFlood => {
-                self.flood_copies(lan, port, &frame, turn.egress);
-                self.receive_local(turn, lan, header, frame);
-            }
-        }
+        self.bridge(turn, lan, BridgePort::Port(port), header, frame);
     }
 
     /// A frame from a LAN for the router, or for everyone.
-    fn receive_local(&mut self, turn: &mut Turn<'_>, lan: LanId, header: Header, mut frame: Frame) {
+    pub(super) fn receive_local(
+        &mut self,
+        turn: &mut Turn<'_>,
+        lan: LanId,
+        header: Header,
+        mut frame: Frame,
+    ) {
         match header.ethertype {
             ethertype::IPV4 => {
                 if !frame.pull(Header::LEN) {

@@ -2,6 +2,7 @@
 //!
 //! Each source has a token bucket, and all of them share one. The sources' buckets are a fixed array that a seeded hash
 //! picks from, so memory is constant however many sources there are; two sources that share a bucket share its rate.
+//! Bridges limit storms by such buckets, too.
 
 use alloc::boxed::Box;
 use alloc::vec;
@@ -64,17 +65,19 @@ impl Limiter {
 
 /// A token bucket as one instant: when it will be full again.
 #[derive(Debug, Clone, Copy, Default)]
-struct Bucket {
+pub(super) struct Bucket {
     full_at: Instant,
 }
 
 impl Bucket {
-    fn has(self, now: Instant, rate: Rate) -> bool {
+    /// True when there is a token.
+    pub fn has(self, now: Instant, rate: Rate) -> bool {
         let token = Self::token(rate);
         self.full_at.since(now) <= token.saturating_mul(rate.burst.max(1).saturating_sub(1))
     }
 
-    fn take(&mut self, now: Instant, rate: Rate) {
+    /// Takes a token.
+    pub fn take(&mut self, now: Instant, rate: Rate) {
         self.full_at = self.full_at.max(now) + Self::token(rate);
     }
 

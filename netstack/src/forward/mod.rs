@@ -68,7 +68,8 @@ use alloc::collections::VecDeque;
 use alloc::vec::Vec;
 use core::net::{IpAddr, Ipv4Addr};
 
-use crate::forward::bridge::Bridge;
+use crate::forward::bridge::overlay::Overlay;
+use crate::forward::bridge::{Bridge, Notice};
 use crate::forward::flow::{Account, Direction, FlowId, FlowTable, Pair};
 use crate::forward::follow::Decision;
 use crate::forward::fragment::Fragments;
@@ -125,6 +126,8 @@ struct Port {
 #[derive(Debug)]
 struct Lan {
     ports: Vec<PortId>,
+    /// The one port that is all of the LAN: there is nothing to bridge.
+    only: Option<PortId>,
     /// The router's station address: that of the first port.
     mac: Mac,
     mtu: u16,
@@ -153,6 +156,9 @@ pub struct Forwarder {
     v6: Ipv6,
     tunnels: Tunnels,
     offloads: Offloads,
+    overlay: Overlay,
+    /// What is to be told of the LANs' bridges.
+    notices: VecDeque<Notice>,
     /// What the kernel half has carried in all.
     kernel: Usage,
     /// For a test that compares the two ways.
@@ -270,7 +276,9 @@ impl Forwarder {
                 way_in6: None,
             })
             .collect();
-        let lans = settings.lans.iter().map(|lan| new_lan(settings, lan, rng)).collect();
+        let overlay = Overlay::new(settings, rng);
+        let lans = (0u16..).map(LanId).zip(&settings.lans);
+        let lans = lans.map(|(id, lan)| new_lan(settings, id, lan, &overlay, rng)).collect();
         Forwarder {
             ports,
             lans,
@@ -288,6 +296,8 @@ impl Forwarder {
             v6: Ipv6::new(settings, rng),
             tunnels: Tunnels::new(settings, rng),
             offloads: Offloads::default(),
+            overlay,
+            notices: VecDeque::new(),
             kernel: Usage::default(),
             #[cfg(test)]
             only_long_way: false,
@@ -504,6 +514,7 @@ impl Forwarder {
         self.sweep(now);
         self.fragments.handle_timeout(now, egress);
         self.reassembler.handle_timeout(now, egress);
+        self.overlay.fragments().handle_timeout(now, egress);
         let offloads = &mut self.offloads;
         for (id, lan) in (0u16..).map(LanId).zip(&mut self.lans) {
             let neighbours = &lan.neighbours;
@@ -528,7 +539,8 @@ impl Forwarder {
         let uplinks =
             self.links.segments().fold(None, |at, segment| earliest(at, segment.neighbours.poll_timeout()));
         let sweep = self.sweep.map(|(_, since)| since);
-        let fragments = earliest(self.fragments.poll_timeout(), self.reassembler.poll_timeout());
+        let local = earliest(self.reassembler.poll_timeout(), self.overlay.poll_timeout());
+        let fragments = earliest(self.fragments.poll_timeout(), local);
         let v4 = earliest(earliest(self.flows.poll_timeout(), fragments), sweep);
         let here = earliest(self.v6.poll_timeout(), self.tunnels.poll_timeout());
         earliest(earliest(v4, here), earliest(lans, uplinks))
@@ -559,7 +571,8 @@ impl Forwarder {
         let fragments = self.fragments.held().saturating_add(self.reassembler.held());
         let lans = self.lans.iter().map(|lan| lan.neighbours.held());
         let uplinks = self.links.segments().map(|segment| segment.neighbours.held());
-        let waiting = fragments.saturating_add(self.v6.held()).saturating_add(self.tunnels.held());
+        let own = self.overlay.held().saturating_add(self.tunnels.held());
+        let waiting = fragments.saturating_add(self.v6.held()).saturating_add(own);
         lans.chain(uplinks).fold(waiting, usize::saturating_add)
     }
 
@@ -671,14 +684,24 @@ fn role(settings: &Settings, port: PortId) -> Role {
     }
 }
 
-fn new_lan(settings: &Settings, lan: &crate::settings::Lan, rng: &mut dyn Rng) -> Lan {
+fn new_lan(
+    settings: &Settings,
+    id: LanId,
+    lan: &crate::settings::Lan,
+    overlay: &Overlay,
+    rng: &mut dyn Rng,
+) -> Lan {
     let ports = || lan.ports.iter().filter_map(|port| settings.ports.get(port.index()));
+    let own = ports().map(|port| port.mac).collect();
+    let peers = overlay.peers().filter(|(_, via)| via.lan == id);
+    let bridge = Bridge::new(own, lan.ports.iter().copied(), peers, rng);
     Lan {
         ports: lan.ports.clone(),
+        only: bridge.only(),
         mac: ports().next().map(|port| port.mac).unwrap_or_default(),
         mtu: ports().map(|port| port.mtu).min().unwrap_or(1500),
         serves_dhcp: lan.dhcp.is_some(),
-        bridge: Bridge::new(ports().map(|port| port.mac).collect(), Seed::draw(rng)),
+        bridge,
         neighbours: Neighbourhood::new(rng),
     }
 }

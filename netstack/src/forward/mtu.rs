@@ -11,9 +11,11 @@ use crate::frame::{Checksum, Egress, Frame};
 use crate::ledger::DropReason;
 use crate::wire::checksum::update;
 use crate::wire::ipv4::{self, DONT_FRAGMENT, Ipv4, MORE_FRAGMENTS};
-use crate::wire::octets::{set_u16, u8_at, u16_at};
+use crate::wire::ipv6;
+use crate::wire::octets::{set_u8, set_u16, set_u32, u8_at, u16_at};
 
 const TCP_HEADER: usize = 20;
+const FRAGMENT_HEADER: usize = 8;
 const SYN: u8 = 0x02;
 const END_OF_OPTIONS: u8 = 0;
 const NO_OPERATION: u8 = 1;
@@ -131,6 +133,63 @@ pub fn fragment(
     plan.finish(frame.bytes_mut(), plan.header, 0, false);
     out.insert(first, frame);
     Ok(())
+}
+
+/// As [`fragment`], for an IPv6 packet of the router's own, without extension headers and whole: only who sends one cuts it
+/// (RFC 8200 §4.5). The fragments bear `id`.
+///
+/// # Errors
+/// As [`fragment`].
+pub fn fragment6(
+    mut frame: Frame,
+    mtu: u16,
+    id: u32,
+    egress: &mut Egress,
+    out: &mut VecDeque<Frame>,
+) -> Result<(), Frame> {
+    if frame.len() <= usize::from(mtu) {
+        out.push_back(frame);
+        return Ok(());
+    }
+    let room = usize::from(mtu).saturating_sub(ipv6::HEADER + FRAGMENT_HEADER) & !7;
+    let Some((header, payload)) = frame.bytes().split_first_chunk::<{ ipv6::HEADER }>() else {
+        return Err(frame);
+    };
+    let (header, next) = (*header, header[6]);
+    if room == 0 || payload.len() > usize::from(u16::MAX) || frame.offload != Default::default() {
+        return Err(frame);
+    }
+    let whole = payload.len();
+    let first = out.len();
+    for (index, data) in payload.chunks(room).enumerate().skip(1) {
+        let mut piece = egress.copy(ipv6::HEADER + FRAGMENT_HEADER + data.len());
+        if piece.extend(&header) && piece.extend(&[0; FRAGMENT_HEADER]) && piece.extend(data) {
+            let at = index * room;
+            finish6(piece.bytes_mut(), next, at, at + data.len() < whole, id);
+            out.push_back(piece);
+        } else {
+            egress.drop(piece, DropReason::Internal);
+        }
+    }
+    frame.truncate(ipv6::HEADER + room);
+    if frame.push(FRAGMENT_HEADER).is_none() {
+        egress.drop(frame, DropReason::Internal);
+        return Ok(());
+    }
+    frame.bytes_mut().copy_within(FRAGMENT_HEADER..FRAGMENT_HEADER + ipv6::HEADER, 0);
+    finish6(frame.bytes_mut(), next, 0, true, id);
+    out.insert(first, frame);
+    Ok(())
+}
+
+/// Makes of the headers in front of a piece those of the fragment that begins `at` octets into the payload.
+fn finish6(bytes: &mut [u8], next: u8, at: usize, more: bool, id: u32) {
+    let len = bytes.len().saturating_sub(ipv6::HEADER) as u16;
+    set_u16(bytes, 4, len);
+    set_u8(bytes, 6, ipv6::FRAGMENT);
+    set_u16(bytes, ipv6::HEADER, u16::from_be_bytes([next, 0]));
+    set_u16(bytes, ipv6::HEADER + 2, at as u16 | u16::from(more));
+    set_u32(bytes, ipv6::HEADER + 4, id);
 }
 
 /// How a packet is to be cut.

@@ -359,6 +359,7 @@ impl Forwarder {
 
     /// A packet that a peer has sent and may send.
     fn receive_inner(&mut self, turn: &mut Turn<'_>, peer: PeerId, frame: Frame) {
+        let Some(frame) = self.receive_vxlan(turn, peer, frame) else { return };
         let ingress = Ingress { interface: Interface::Vpn(peer.vpn), realm: Realm::INSIDE, epoch: 0 };
         match u8_at(frame.bytes(), 0).map(|first| first >> 4) {
             Some(6) => self.ipv6(turn, ingress, false, frame),
@@ -369,7 +370,10 @@ impl Forwarder {
     /// Passes on what the tunnels have opened, and sends what they have sealed. False when there was nothing.
     pub fn flush(&mut self, cx: &mut Cx<'_>, egress: &mut Egress, punts: &mut VecDeque<Punt>) -> bool {
         let stirred = core::mem::take(&mut self.tunnels.stirred);
-        let any = stirred || !self.tunnels.inbox.is_empty() || !self.tunnels.outbox.is_empty();
+        let any = stirred
+            || self.overlay.has_packets()
+            || !self.tunnels.inbox.is_empty()
+            || !self.tunnels.outbox.is_empty();
         let mut turn = Turn::new(cx, egress, punts);
         while let Some(&(peer, _)) = self.tunnels.inbox.front() {
             let mut packets = VecDeque::new();
@@ -381,6 +385,9 @@ impl Forwarder {
                 merge(&mut packets, turn.egress);
             }
             packets.into_iter().for_each(|packet| self.receive_inner(&mut turn, peer, packet));
+        }
+        while let Some((peer, packet)) = self.overlay.poll_packet() {
+            self.emit_to_peer(&mut turn, peer, packet);
         }
         if stirred {
             self.pump(&mut turn);

@@ -1,5 +1,6 @@
 //! How routed packets come in: what the headers before an IP packet say, found once and remembered by the port.
 
+use crate::forward::bridge::BridgePort;
 use crate::forward::ingress::PPP_AT;
 use crate::forward::key::Realm;
 use crate::forward::link::{ENCAPSULATION, Link, PPP_IPV4, PPP_IPV6};
@@ -145,8 +146,8 @@ impl Forwarder {
         {
             // To learn it twice is to learn it once.
             let source = Mac::read(bytes.get(6..)?)?;
-            if self.lans.get_mut(lan.index())?.bridge.learn(now, source, port) {
-                self.offloads.tell_moved(lan, source, port);
+            if !self.learn(now, lan, source, BridgePort::Port(port)) {
+                return None;
             }
         }
         let (front, end) = match link {
@@ -198,7 +199,7 @@ impl Forwarder {
         let (masks, link, ingress) = match at.role {
             Role::Lan(lan) => {
                 let state = self.lans.get(lan.index())?;
-                let is_bridge = state.ports.len() > 1;
+                let is_bridge = state.only.is_none();
                 let is_ours = match is_bridge {
                     true => state.bridge.is_own(header.destination),
                     false => header.destination == state.mac,

@@ -64,9 +64,9 @@ impl Forwarder {
                     return None;
                 }
                 let station = state.neighbours.v6.station_for::<REHEARSAL>(now, packet.key.destination())?;
-                let exit = match *state.ports.as_slice() {
-                    [only] => only,
-                    _ => state.bridge.port(now, station)?,
+                let exit = match state.only {
+                    Some(only) => only,
+                    None => state.bridge.local_port(now, station)?,
                 };
                 let stays = is_whole || takes(exit);
                 if is_large && !stays {

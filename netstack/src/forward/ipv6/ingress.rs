@@ -11,9 +11,9 @@ use crate::ledger::DropReason;
 use crate::wire::ipv6::{ALL_DHCP_SERVERS, Ipv6, TCP, UDP, solicited_node};
 
 /// UDP port of DHCPv6 clients (RFC 8415 §7.2).
-const DHCP_CLIENT: u16 = 546;
+pub(in crate::forward) const DHCP_CLIENT: u16 = 546;
 /// UDP port of DHCPv6 servers and relay agents.
-pub(super) const DHCP_SERVER: u16 = 547;
+pub(in crate::forward) const DHCP_SERVER: u16 = 547;
 
 const ROUTER_SOLICITATION: u8 = 133;
 const ROUTER_ADVERTISEMENT: u8 = 134;

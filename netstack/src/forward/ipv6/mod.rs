@@ -20,7 +20,7 @@ mod exit;
 mod follow;
 mod hit;
 pub(crate) mod icmp;
-mod ingress;
+pub(super) mod ingress;
 pub(crate) mod key;
 mod networks;
 pub(crate) mod parse;

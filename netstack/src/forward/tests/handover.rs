@@ -345,7 +345,7 @@ fn a_station_behind_another_port_is_told_and_one_whose_packets_the_kernel_carrie
     }
     let known = net.forwarder.lans[0].neighbours.known(HOST.into());
     assert_eq!(known, Some(mac_of(HOST)));
-    assert_eq!(net.forwarder.lans[0].bridge.port(net.now, mac_of(HOST)), Some(LAN_PORT));
+    assert_eq!(net.forwarder.lans[0].bridge.local_port(net.now, mac_of(HOST)), Some(LAN_PORT));
     assert_eq!(told(&mut net), []);
     from(&mut net, LAN_PORT_2);
     let moved = Offload::StationMoved { lan: HOME, station: mac_of(HOST), port: LAN_PORT_2 };
@@ -354,7 +354,7 @@ fn a_station_behind_another_port_is_told_and_one_whose_packets_the_kernel_carrie
     assert!(matches!(said[1], Offload::Flow(flow) if flow.ingress_port == LAN_PORT_2));
     // What was carried before it moved moves it not back.
     net.forwarder.note_carried(net.now, &carried(&there, net.now));
-    assert_eq!(net.forwarder.lans[0].bridge.port(net.now, mac_of(HOST)), Some(LAN_PORT_2));
+    assert_eq!(net.forwarder.lans[0].bridge.local_port(net.now, mac_of(HOST)), Some(LAN_PORT_2));
 }
 
 #[test]

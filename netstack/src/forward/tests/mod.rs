@@ -4,6 +4,7 @@ mod ipv6;
 mod net;
 mod packet;
 
+mod bridged;
 mod fragments;
 mod handover;
 mod hit;

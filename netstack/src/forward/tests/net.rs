@@ -13,7 +13,7 @@ use super::packet::{Packet, Read};
 use crate::forward::offload::{FlowHandle, OffloadedFlow};
 use crate::forward::{Forwarder, Ipv4Segment, PuntKind, Resolve, Session, SessionOwner, Update, WanIpv4};
 use crate::frame::{Batch, Egress, Frame, Offload, vlan};
-use crate::id::{Interface, Ipv4Cidr, LanId, Mac, PortId, SubscriberId, WanId};
+use crate::id::{Interface, Ipv4Cidr, LanId, Mac, PeerId, PortId, SubscriberId, WanId};
 use crate::ledger::DropReason;
 use crate::machine::Cx;
 use crate::rng::SeededRng;
@@ -480,6 +480,24 @@ impl Net {
         self.collect(VecDeque::new())
     }
 
+    /// A peer of a VPN sends an IP packet in it.
+    pub fn through_tunnel(&mut self, peer: PeerId, packet: &[u8]) -> Out {
+        self.egress.received(1);
+        let mut punts = VecDeque::new();
+        let mut cx = Cx { now: self.now, rng: &mut self.rng };
+        let frame = Frame::from_bytes(packet);
+        self.forwarder.receive_for_bridge(&mut cx, peer, frame, &mut self.egress, &mut punts);
+        self.collect(punts)
+    }
+
+    /// The router sends an Ethernet frame on a LAN.
+    pub fn send_lan(&mut self, lan: LanId, bytes: &[u8]) -> Out {
+        let mut frame = self.egress.originate(bytes.len());
+        frame.extend(bytes);
+        self.forwarder.send_lan(self.now, lan, frame, &mut self.egress);
+        self.collect(VecDeque::new())
+    }
+
     /// Opens a UDP flow from inside; returns the external address and port.
     #[track_caller]
     pub fn map_udp(&mut self, from: (Ipv4Addr, u16), to: (Ipv4Addr, u16)) -> (Ipv4Addr, u16) {
@@ -544,14 +562,15 @@ impl Net {
         if !offload {
             assert!(frame.offload.gso.is_none(), "a segment left uncut");
             assert!(!matches!(frame.offload.checksum, crate::frame::Checksum::Partial { .. }));
-            assert!(bytes.len() <= 14 + 1500, "{} octets are more than the MTU", bytes.len());
+            let mtu = usize::from(self.settings.ports[port.index()].mtu);
+            assert!(bytes.len() <= 14 + mtu, "{} octets are more than the MTU", bytes.len());
         }
         if frame.offload != Offload::default() {
             self.undone.push((port, frame.offload));
         }
         let (destination, source) = (Mac::read(bytes).unwrap(), Mac::read(&bytes[6..]).unwrap());
         match u16::from_be_bytes([bytes[12], bytes[13]]) {
-            0x8864 => {
+            0x8864 if source == port_mac(port) => {
                 let owner = *self
                     .owners
                     .iter()
