@@ -98,16 +98,12 @@ struct Peer {
     /// Messages that keypairs of the past have missed.
     lost: u64,
     waiting: VecDeque<Frame>,
-    /// What waits may go.
-    ready: bool,
     /// When keys were last wanted.
     asked: Option<Instant>,
     /// Keys were wanted because the current ones come to their end.
     last_minute: bool,
     /// When data that came is answered by a keepalive.
     answer: Option<Instant>,
-    /// More data came since `answer` was set.
-    answer_again: bool,
     /// When data that was sent will have been unanswered for too long.
     unanswered: Option<Instant>,
     /// When silence will have lasted as long as it may.
@@ -126,7 +122,8 @@ pub struct Tunnel {
     seed: Seed,
     wanted: VecDeque<u16>,
     keepalives: VecDeque<(Instant, u16)>,
-    ready: VecDeque<u16>,
+    /// Packets that have waited, and can go.
+    ready: VecDeque<(u16, Frame)>,
     held: usize,
     due: Instant,
 }
@@ -231,7 +228,7 @@ impl Tunnel {
         let old = keypair.initiator() && age(keypair, now) >= REKEY_AFTER_TIME;
         let worn = keypair.sealed() > REKEY_AFTER_MESSAGES;
         state.last_sent = Some(now);
-        (state.answer, state.answer_again) = (None, false);
+        state.answer = None;
         let mut due = state.pass(now);
         if len > 0 {
             state.usage.tx_packets = state.usage.tx_packets.wrapping_add(1);
@@ -318,7 +315,6 @@ impl Tunnel {
         if let Some(state) = self.peers.get_mut(usize::from(peer)) {
             state.usage.rx_packets = state.usage.rx_packets.wrapping_add(1);
             state.usage.rx_octets = state.usage.rx_octets.wrapping_add(frame.len() as u64);
-            state.answer_again = state.answer.is_some();
             self.due = self.due.min(*state.answer.get_or_insert(now + KEEPALIVE_TIMEOUT));
         }
         Ok(Opened { peer, keepalive: false })
@@ -359,22 +355,16 @@ impl Tunnel {
 
     /// The next packet that has waited for keys of its peer, and can be sealed now.
     pub fn poll_ready(&mut self) -> Option<(u16, Frame)> {
-        loop {
-            let peer = *self.ready.front()?;
-            let state = self.peers.get_mut(usize::from(peer))?;
-            if let Some(frame) = state.waiting.pop_front() {
-                self.held = self.held.saturating_sub(1);
-                return Some((peer, frame));
-            }
-            state.ready = false;
-            self.ready.pop_front();
-        }
+        let ready = self.ready.pop_front()?;
+        self.held = self.held.saturating_sub(1);
+        Some(ready)
     }
 
     /// `peer` did not answer any handshake: returns what waits for it. Whatever comes next asks again.
     pub fn give_up(&mut self, peer: u16) -> impl Iterator<Item = Frame> + use<> {
+        self.wanted.retain(|wanted| *wanted != peer);
         let waiting = self.peers.get_mut(usize::from(peer)).map(|state| {
-            (state.asked, state.answer, state.answer_again, state.unanswered) = (None, None, false, None);
+            (state.asked, state.answer, state.unanswered) = (None, None, None);
             core::mem::take(&mut state.waiting)
         });
         let waiting = waiting.unwrap_or_default();
@@ -382,7 +372,7 @@ impl Tunnel {
         waiting.into_iter()
     }
 
-    /// Number of packets that wait for keys.
+    /// Number of packets that wait for keys, or have and are ready.
     pub fn held(&self) -> usize {
         self.held
     }
@@ -404,6 +394,13 @@ impl Tunnel {
             lost: missing.fold(state.lost, u64::saturating_add),
             waiting: state.waiting.len(),
         })
+    }
+
+    /// As if `count` messages had been sealed for `peer` with its current keys.
+    #[cfg(test)]
+    pub(super) fn wear(&mut self, peer: u16, count: u64) {
+        let state = self.peers.get_mut(usize::from(peer));
+        state.and_then(|state| state.current.as_mut()).unwrap().set_sealed(count);
     }
 
     fn peer(&self, peer: u16) -> Option<&Peer> {
@@ -428,14 +425,10 @@ impl Tunnel {
     /// What waits for `peer` may go. False when nothing does.
     fn release(&mut self, peer: u16) -> bool {
         let Some(state) = self.peers.get_mut(usize::from(peer)) else { return false };
-        if state.waiting.is_empty() {
-            return false;
-        }
-        if !state.ready {
-            state.ready = true;
-            self.ready.push_back(peer);
-        }
-        true
+        let waiting = core::mem::take(&mut state.waiting);
+        let any = !waiting.is_empty();
+        self.ready.extend(waiting.into_iter().map(|frame| (peer, frame)));
+        any
     }
 
     fn handle_peer(&mut self, now: Instant, peer: u16) {
@@ -449,7 +442,7 @@ impl Tunnel {
         let mut keepalive = false;
         if is_due(state.answer) {
             keepalive = true;
-            state.answer = core::mem::take(&mut state.answer_again).then_some(now + KEEPALIVE_TIMEOUT);
+            state.answer = None;
         }
         if is_due(state.silent) {
             // A peer whose whereabouts are unknown can only call us.
