@@ -25,6 +25,8 @@ pub mod keypair;
 pub mod message;
 pub mod negotiator;
 pub mod replay;
+#[cfg(test)]
+mod tests;
 pub mod tunnel;
 
 pub use allowed::AllowedIps;
