@@ -11,6 +11,9 @@ use libfuzzer_sys::fuzz_target;
 /// What every file of secrets holds.
 const CANARY: &str = "Kx7-quartz-9vB";
 
+/// What every file of a VPN's keys holds.
+const KEY: &str = "WG8TkW3h5Wq4S8a3r6rY0Qx1c2d3e4f5g6h7i8j9k1A=";
+
 struct Machine<'a>(&'a [u8]);
 
 impl Host for Machine<'_> {
@@ -23,6 +26,7 @@ impl Host for Machine<'_> {
             Some(path) if path.contains("loose") => {
                 return Ok(HostFile { content: CANARY.into(), mode: 0o644 });
             }
+            Some(path) if path.ends_with(".key") || path.ends_with(".psk") => KEY.into(),
             Some(path) if path.contains("none") => return Err(io::ErrorKind::NotFound.into()),
             _ => CANARY.into(),
         };
@@ -39,7 +43,8 @@ fuzz_target!(|data: &[u8]| {
         Ok(loaded) => {
             assert_eq!(loaded.warnings.errors(), 0);
             assert!(diff(&loaded.config, &loaded.config).is_empty(), "nothing differs from itself");
-            assert!(!format!("{:?}", loaded.config).contains(CANARY), "no secret is printed");
+            let shown = format!("{:?}", loaded.config);
+            assert!(!shown.contains(CANARY) && !shown.contains(KEY), "no secret is printed");
             loaded.warnings
         }
         Err(report) => {
@@ -65,6 +70,8 @@ fuzz_target!(|data: &[u8]| {
     let text = report.render(false);
     let tame = |c: char| c == '\n' || !c.is_control();
     assert!(text.chars().all(tame), "a terminal would act upon this: {text:?}");
-    assert!(data.windows(CANARY.len()).any(|part| part == CANARY.as_bytes()) || !text.contains(CANARY));
+    for secret in [CANARY, KEY] {
+        assert!(data.windows(secret.len()).any(|part| part == secret.as_bytes()) || !text.contains(secret));
+    }
     let _ = (report.render(true), report.summary());
 });

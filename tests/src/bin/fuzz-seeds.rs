@@ -380,11 +380,27 @@ fn lives(seeds: &Seeds) {
     for entry in std::fs::read_dir(examples).into_iter().flatten().flatten() {
         seeds.add("config", &[&std::fs::read(entry.path()).unwrap_or_default()]);
     }
+    for file in WG_QUICK {
+        seeds.add("wg_quick", &[file.as_bytes()]);
+    }
     for kind in 0..4 {
         seeds
             .add("redact", &[&[1, 2, kind, 6, 9, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17]]);
     }
 }
+
+/// A server's file and a telephone's.
+const WG_QUICK: [&str; 2] = [
+    "[Interface]\nPrivateKey = dwdtCnMYpX08FsFyUbJmRd9ML4frwJkqsXf7pR25LCo=\nListenPort = 51820\n\
+     Address = 10.77.0.1/24, fd00:77::1/64\nMTU = 1420\nTable = off\nFwMark = 0xca6c\nSaveConfig = true\n\
+     PreUp = true\nPostUp = iptables -A FORWARD -i %i -j ACCEPT\nPreDown = true\nPostDown = true\n\n\
+     # anna\n[Peer]\nPublicKey = 3p7bfXt9wbTTW2HC7OQ1Nz+DQ8hbeGdNrfx+FG+IK08=\n\
+     PresharedKey = FpCyhws9cxwWoV4xELtfJvjJN+zQVRPISllRWgeopVE=\nAllowedIPs = 10.77.0.2, fd00:77::2/128\n\
+     [Peer] # name: ben\nPublicKey = xTIBA5rboUvnH4htodjb6e697QjLERt1NAB4mZqp8Dg=\nAllowedIPs =\n",
+    "[Interface]\r\nPrivateKey=WG8TkW3h5Wq4S8a3r6rY0Qx1c2d3e4f5g6h7i8j9k1A=\r\nAddress=10.77.0.2/32\r\n\
+     DNS=10.77.0.1, home.arpa\r\n[Peer]\r\nPublicKey=hSDwCYkwp1R0i33ctD73Wg2/Og0mOBr066SpjqqbTmo=\r\n\
+     AllowedIPs=0.0.0.0/0, ::/0\r\nEndpoint=home.example:51820\r\nPersistentKeepalive=25\r\n",
+];
 
 /// Every frame that a client and a concentrator say to each other while a session comes up, by each authentication.
 fn conversations() -> Vec<Vec<u8>> {
