@@ -356,8 +356,10 @@ impl Vpns {
 
 impl Vpn {
     fn status(&self, now: Instant, id: VpnId, forwarder: &Forwarder) -> VpnStatus {
+        let bridge = self.settings.bridge.map(|bridge| bridge.lan);
         let peers = (0u16..).zip(&self.peers).zip(&self.settings.peers).map(|((index, peer), settings)| {
-            let traffic = forwarder.peer_status(now, PeerId { vpn: id, peer: index }).unwrap_or_default();
+            let id = PeerId { vpn: id, peer: index };
+            let traffic = forwarder.peer_status(now, id).unwrap_or_default();
             let handshake = self.negotiator.status(index).unwrap_or_default();
             VpnPeerStatus {
                 name: peer.name.to_string(),
@@ -367,7 +369,7 @@ impl Vpn {
                 handshake_age_s: handshake.last.map(|at| now.since(at).as_secs()),
                 usage: traffic.usage,
                 lost: traffic.lost,
-                stations: None,
+                stations: bridge.map(|lan| forwarder.stations_behind(lan, id)),
             }
         });
         VpnStatus {

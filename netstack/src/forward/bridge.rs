@@ -429,6 +429,11 @@ impl Bridge {
         may
     }
 
+    /// Number of stations known behind `port`.
+    pub fn behind(&self, port: BridgePort) -> usize {
+        self.stations.values().filter(|station| station.port == port).count()
+    }
+
     /// Number of stations known.
     pub fn len(&self) -> usize {
         self.stations.len()

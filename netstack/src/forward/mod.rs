@@ -87,7 +87,7 @@ use crate::forward::side::Side;
 use crate::forward::tunnel::Tunnels;
 use crate::forward::way::WayIn;
 use crate::frame::{Batch, Egress, Frame};
-use crate::id::{Family, Interface, LanId, Mac, PortId, Segment, WanId};
+use crate::id::{Family, Interface, LanId, Mac, PeerId, PortId, Segment, WanId};
 use crate::ledger::DropReason;
 use crate::machine::Cx;
 use crate::rng::Rng;
@@ -619,6 +619,11 @@ impl Forwarder {
     /// The stations known on a LAN, in no order.
     pub fn stations(&self, lan: LanId) -> impl Iterator<Item = (IpAddr, Mac)> + '_ {
         self.lans.get(lan.index()).into_iter().flat_map(|lan| lan.neighbours.stations())
+    }
+
+    /// How many of a LAN's stations are known to be behind a peer.
+    pub fn stations_behind(&self, lan: LanId, peer: PeerId) -> usize {
+        self.lans.get(lan.index()).map_or(0, |lan| lan.bridge.behind(bridge::BridgePort::Peer(peer)))
     }
 
     /// Ends a flow and gives back what it used.

@@ -7,11 +7,11 @@ use core::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use crate::forward::InnerPacket;
 use crate::gateway::Gateway;
-use crate::id::{IpCidr, Ipv4Cidr, Ipv6Cidr, Mac, PortId, VpnId, Zone};
+use crate::id::{IpCidr, Ipv4Cidr, Ipv6Cidr, LanId, Mac, PortId, VpnId, Zone};
 use crate::secret::Secret;
 use crate::settings::{
     Action, Authentication, Concentrator, Dhcp6, Echo, Endpoint, Lan, Port, PppoeClient, Rule, RuleProtocol,
-    Settings, StaticIpv4, StaticIpv6, StaticUplink, Uplink, User, Vpn, VpnPeer, Wan, WanIpv6,
+    Settings, StaticIpv4, StaticIpv6, StaticUplink, Uplink, User, Vpn, VpnBridge, VpnPeer, Wan, WanIpv6,
 };
 use crate::sim::{CableId, End, HostSettings, Impairment, NodeId, World};
 use crate::state::State;
@@ -129,15 +129,21 @@ impl Sites {
     }
 
     fn between(internet: &Settings, one: &Settings, two: &Settings, pinging: u8) -> Sites {
+        Sites::build(internet, one, two, pinging, [1, 2])
+    }
+
+    /// `lans` says the third octet of each site's LAN.
+    fn build(internet: &Settings, one: &Settings, two: &Settings, pinging: u8, lans: [u8; 2]) -> Sites {
         let mut world = World::new(5);
         let between = world.add_gateway(internet);
         let sites = [world.add_gateway(one), world.add_gateway(two)];
+        let address = |n: u8| [192, 168, lans[usize::from(n) - 1], 50 + n];
         let hosts = [1, 2].map(|n: u8| {
-            let target = (n == pinging).then(|| Ipv4Addr::from([192, 168, 3 - n, 50]));
+            let target = (n == pinging).then(|| Ipv4Addr::from(address(3 - n)));
             world.add_host(HostSettings {
                 mac: Mac([2, 0, 0, 0, 99, n]),
-                address: cidr([192, 168, n, 50], 24),
-                router: [192, 168, n, 1].into(),
+                address: cidr(address(n), 24),
+                router: [192, 168, lans[usize::from(n) - 1], 1].into(),
                 target,
                 ipv6: None,
                 target_ipv6: None,
@@ -345,7 +351,7 @@ fn packets_inside_are_shown_to_who_looks_and_only_then() {
     while let Some(InnerPacket { vpn, sent, frame }) = sites.gateway(0).poll_inner() {
         assert_eq!(vpn, VpnId(0));
         let packet = Ipv4::parse(&frame.bytes()[14..]).unwrap();
-        let ends = [Ipv4Addr::from([192, 168, 1, 50]), [192, 168, 2, 50].into()];
+        let ends = [Ipv4Addr::from([192, 168, 1, 51]), [192, 168, 2, 52].into()];
         assert_eq!([packet.source(), packet.destination()], if sent { ends } else { [ends[1], ends[0]] });
         assert_eq!(packet.protocol(), 1, "the ping, and not what it travels in");
         shown[usize::from(sent)] += 1;
@@ -397,9 +403,9 @@ fn messages_in_fragments_are_put_together() {
     let mut sites = Sites::between(&narrow, &site(1, 2, Some(2)), &site(2, 2, None), 1);
     sites.run(5);
     let before = sites.peer(1).usage.rx_octets;
-    let packet = udp([192, 168, 1, 50], [192, 168, 2, 50], 1300);
+    let packet = udp([192, 168, 1, 51], [192, 168, 2, 52], 1300);
     let host = sites.host;
-    sites.world.host(host).unwrap().send_ip([192, 168, 2, 50].into(), &packet);
+    sites.world.host(host).unwrap().send_ip([192, 168, 2, 52].into(), &packet);
     sites.run(5);
     assert!(sites.peer(1).usage.rx_octets >= before + 1300, "{}", sites.world.story());
     assert_eq!(sites.peer(1).lost, 0);
@@ -416,4 +422,35 @@ fn udp(source: [u8; 4], destination: [u8; 4], len: u16) -> Vec<u8> {
     packet[24..26].copy_from_slice(&(len - 20).to_be_bytes());
     ipv4::write_header_checksum(&mut packet, 20);
     packet
+}
+
+/// Both sites are one LAN: the hosts are neighbours, and fill their frames.
+#[test]
+fn hosts_of_a_bridged_lan_are_neighbours_across_the_sites() {
+    let bridged = |n: u8, calls: Option<u8>| {
+        let mut settings = site(n, 2, calls);
+        settings.lans[0].address = cidr([192, 168, 5, n], 24);
+        settings.vpns[0].bridge = Some(VpnBridge {
+            lan: LanId(0),
+            vni: 42,
+            ra_guard: true,
+            isolate_dhcp: true,
+            suppress: true,
+            hub: false,
+        });
+        settings.vpns[0].peers[0].allowed_ips.truncate(1);
+        settings
+    };
+    let mut sites = Sites::build(&internet(), &bridged(1, Some(2)), &bridged(2, None), 1, [5, 5]);
+    sites.run(30);
+    assert!(sites.replies() >= 28, "{}", sites.world.story());
+    let packet = udp([192, 168, 5, 51], [192, 168, 5, 52], 1500);
+    let (host, before) = (sites.host, sites.peer(1).usage.rx_packets);
+    sites.world.host(host).unwrap().send_ip([192, 168, 5, 52].into(), &packet);
+    sites.run(2);
+    // The pings of two seconds, ARP perhaps, and the two pieces of a frame that is larger than the VPN's packets.
+    let after = sites.peer(1).usage.rx_packets - before;
+    assert!((4..=6).contains(&after), "{after}");
+    // The host there, and the router.
+    assert_eq!((sites.peer(0).stations, sites.peer(1).stations), (Some(2), Some(2)));
 }
