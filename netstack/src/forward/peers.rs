@@ -50,12 +50,23 @@ impl PeerNetworks {
     /// How `address` is reached by a VPN, if it is.
     pub fn find(&self, address: IpAddr) -> Option<Behind> {
         let route = self.routes.iter().find(|(network, _)| network.contains(address));
+        let own = || (0u16..).map(VpnId).zip(&self.own).find(|(_, own)| own.contains(address));
         match route {
             Some(&(network, vpn)) if network.prefix() > 0 => Some(Behind::Peer(vpn)),
-            _ if self.is_in_own_network(address) => Some(Behind::Nobody),
-            Some(&(_, vpn)) => Some(Behind::Default(vpn)),
-            None => None,
+            // Whoever is the way to everywhere is the way to the VPN's own network, too.
+            _ => match own() {
+                Some((vpn, _)) if self.has_default(vpn, address) => Some(Behind::Peer(vpn)),
+                Some(_) => Some(Behind::Nobody),
+                None => route.map(|&(_, vpn)| Behind::Default(vpn)),
+            },
         }
+    }
+
+    /// True when a peer of this VPN's is the way to everywhere, for the family of `address`.
+    fn has_default(&self, vpn: VpnId, address: IpAddr) -> bool {
+        self.routes
+            .iter()
+            .any(|&(network, by)| network.prefix() == 0 && by == vpn && network.contains(address))
     }
 
     /// True for an address that is reached by this VPN.
@@ -85,11 +96,44 @@ impl PeerNetworks {
     pub fn ipv6(&self, vpn: VpnId) -> Option<Ipv6Addr> {
         self.own.get(vpn.index())?.ipv6.map(|own| own.address)
     }
+}
 
-    fn is_in_own_network(&self, address: IpAddr) -> bool {
-        self.own.iter().any(|own| match address {
-            IpAddr::V4(address) => own.ipv4.is_some_and(|own| own.contains(address)),
-            IpAddr::V6(address) => own.ipv6.is_some_and(|own| own.contains(address)),
-        })
+impl Own {
+    fn contains(&self, address: IpAddr) -> bool {
+        match address {
+            IpAddr::V4(address) => self.ipv4.is_some_and(|own| own.contains(address)),
+            IpAddr::V6(address) => self.ipv6.is_some_and(|own| own.contains(address)),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use alloc::vec;
+
+    use super::*;
+
+    fn v4(address: [u8; 4], prefix: u8) -> IpCidr {
+        IpCidr::V4(Ipv4Cidr { address: address.into(), prefix })
+    }
+
+    fn networks(routes: Vec<(IpCidr, VpnId)>) -> PeerNetworks {
+        let own = |third| Own {
+            ipv4: Some(Ipv4Cidr { address: [10, 77, third, 1].into(), prefix: 24 }),
+            ipv6: None,
+        };
+        PeerNetworks { own: vec![own(0), own(1)], routes }
+    }
+
+    #[test]
+    fn the_way_to_everywhere_is_the_way_to_the_vpns_own_network_too() {
+        let exit = networks(vec![(v4([192, 168, 9, 0], 24), VpnId(1)), (v4([0, 0, 0, 0], 0), VpnId(0))]);
+        let find = |address: [u8; 4]| exit.find(IpAddr::from(address));
+        assert_eq!(find([10, 77, 0, 2]), Some(Behind::Peer(VpnId(0))));
+        assert_eq!(find([10, 77, 1, 2]), Some(Behind::Nobody), "another VPN's network");
+        assert_eq!(find([192, 168, 9, 2]), Some(Behind::Peer(VpnId(1))));
+        assert_eq!(find([198, 51, 100, 2]), Some(Behind::Default(VpnId(0))));
+        assert_eq!(exit.find(Ipv6Addr::LOCALHOST.into()), None);
+        assert_eq!(networks(Vec::new()).find([10, 77, 0, 2].into()), Some(Behind::Nobody));
     }
 }
