@@ -24,7 +24,8 @@ FUZZ_SECONDS ?= 600
 LIVES ?= 100000
 FRAMES ?= 100000000
 # The labs with real peers: `make test` runs them as gateways are by default, with the kernel path, `make soak` without.
-PEER_LABS := $(addprefix --test ,isp_rp_pppoe ipv6_isp client_pppd uplink_ethernet guest lan renumbering several state offload)
+PEER_LABS := $(addprefix --test ,isp_rp_pppoe ipv6_isp client_pppd uplink_ethernet guest lan renumbering several state offload \
+	wireguard wireguard_guest wireguard_pair wireguard_pppoe)
 # Has cargo run tests as root.
 RUN_AS_ROOT := $(if $(SUDO),--config "target.'cfg(all())'.runner = '$(SUDO)'")
 
@@ -36,8 +37,9 @@ help:
 BUILD_PACKAGES := build-essential ca-certificates pkg-config libpcap-dev clang libbpf-dev
 DEMO_PACKAGES := iproute2 iputils-ping udhcpc
 TEST_PACKAGES := $(DEMO_PACKAGES) isc-dhcp-client dnsmasq-base busybox-static ethtool tcpdump tshark traceroute \
-	ndisc6 radvd kea-dhcp6-server libfl2 qemu-system-x86 cpio wireguard-tools
-BENCH_PACKAGES := $(TEST_PACKAGES) nftables valgrind linux-perf
+	ndisc6 radvd kea-dhcp6-server libfl2 qemu-system-x86 cpio nftables wireguard-go \
+	wireguard-tools
+BENCH_PACKAGES := $(TEST_PACKAGES) valgrind linux-perf
 
 # Installs what is missing; says nothing when nothing is.
 setup:

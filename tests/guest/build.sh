@@ -1,6 +1,6 @@
 #!/bin/sh
-# Builds the guest that runs the real peers: Debian's kernel and a small initramfs with Debian's ppp, pppoe, radvd, Kea's
-# DHCPv6 server and WIDE's DHCPv6 client and server.
+# Builds the guest that runs the real peers: Debian's kernel with its WireGuard and VXLAN, and a small initramfs with Debian's
+# ppp, pppoe, radvd, Kea's DHCPv6 server, WIDE's DHCPv6 client and server, ip and wg.
 #
 # usage: build.sh OUT [PROGRAM]
 #
@@ -17,7 +17,7 @@ out=$(cd "$out" && pwd)
 
 # The modules that the guest loads, besides what these need.
 modules="virtio_pci virtio_net virtio_console virtio_rng ppp_generic ppp_async ppp_synctty pppoe 8021q
-    sch_ingress cls_bpf tun"
+    sch_ingress cls_bpf tun wireguard vxlan bridge"
 
 # linux-image-amd64 is an empty package that depends on the kernel of today.
 kernel=$(apt-cache depends linux-image-amd64 2>/dev/null | sed -n 's/^ *Depends: \(linux-image-[0-9].*\)$/\1/p' | head -n 1)
@@ -27,7 +27,7 @@ if [ -z "$kernel" ]; then
 fi
 
 wanted=$(apt-cache policy "$kernel" ppp pppoe busybox-static radvd kea-common kea-dhcp6-server wide-dhcpv6-client \
-    wide-dhcpv6-server \
+    wide-dhcpv6-server iproute2 wireguard-tools \
     | awk '/^[a-z]/ { name = $1; sub(":$", "", name) } /^ *Candidate:/ { print name "=" $2 }')
 
 fresh() {
@@ -101,7 +101,7 @@ find_one() {
     return 1
 }
 cp "$(find_one busybox)" bin/busybox
-programs="pppd pppoe-server pppoe radvd kea-dhcp6 dhcp6c dhcp6s"
+programs="pppd pppoe-server pppoe radvd kea-dhcp6 dhcp6c dhcp6s ip wg"
 for program in $programs; do cp "$(find_one $program)" usr/sbin/; done
 hook=$(cd "$root/packages" && find usr/lib -name libdhcp_run_script.so)
 mkdir -p "$(dirname "$hook")" var/lib/dhcpv6

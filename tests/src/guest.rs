@@ -64,7 +64,7 @@ const PEERS: Machine = Machine {
     cards: &[Card { queues: 1, options: "" }, Card { queues: 1, options: "" }],
     clear: "killall -9 pppoe-server pppd pppoe radvd kea-dhcp6 dhcp6c dhcp6s >/dev/null 2>&1
             while [ -d /sys/class/net/ppp0 ]; do sleep 0.1; done
-            for vlan in $(cd /sys/class/net; echo eth*.*); do ip link del $vlan 2>/dev/null; done
+            for vlan in $(cd /sys/class/net; echo eth*.*) br0 vx0 wg0; do ip link del $vlan 2>/dev/null; done
             for card in eth0 eth1; do
                 ip link set $card down; ip address flush dev $card
                 for key in accept_ra accept_dad; do echo 0 > /proc/sys/net/ipv6/conf/$card/$key; done

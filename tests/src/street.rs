@@ -32,12 +32,18 @@ impl Street {
     /// Builds it. `more` is added to the gateway's configuration. Whether the session comes up is the caller's to see.
     #[track_caller]
     pub fn new(name: &str, dial: Dial<'_>, terms: Terms<'_>, more: &str) -> Street {
+        Street::with(name, dial, terms, |_| more.into())
+    }
+
+    /// The same when what is added needs the lab.
+    #[track_caller]
+    pub fn with(name: &str, dial: Dial<'_>, terms: Terms<'_>, more: impl FnOnce(&Lab) -> String) -> Street {
         let lab = Lab::new(name);
         let provider = Isp::default();
         let house = House::new(Port::Nic, Port::Nic);
         veth((&house.router, "wan0"), (&provider.namespace, "access0"));
         let isp = provider.start(&lab, terms);
-        let gateway = house.start(&lab, dial, more);
+        let gateway = house.start(&lab, dial, &more(&lab));
         Street { gateway, isp, house, provider, lab }
     }
 

@@ -1,4 +1,5 @@
-//! The real peers: pppd and pppoe-server, radvd, Kea, WIDE and dnsmasq, as configured in the guest or in a namespace.
+//! The real peers: pppd and pppoe-server, radvd, Kea, WIDE, dnsmasq and wireguard-go, as configured in the guest or in a
+//! namespace.
 
 mod delegation;
 mod dnsmasq;
@@ -6,6 +7,7 @@ mod kea;
 mod pppd;
 mod radvd;
 mod wide;
+mod wireguard_go;
 
 use std::fmt;
 
@@ -17,6 +19,7 @@ pub use dnsmasq::Dhcp4;
 pub use kea::Kea;
 pub use pppd::{Client, SERVER, Server};
 pub use radvd::Radvd;
+pub use wireguard_go::{Keys, Peer, Shown, WireGuardGo};
 
 /// What serves IPv6 on a network in a namespace.
 #[derive(Debug)]

@@ -1,0 +1,471 @@
+//! A VPN with friends who have wireguard-go, as a story: they meet, move, change keys, cheat, and lend each other their way
+//! out.
+
+use std::net::{IpAddr, SocketAddr, TcpStream, UdpSocket};
+use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use genkan_tests::client::{converse, download, echo, fetch, upload};
+use genkan_tests::ethernet_isp::ROUTER;
+use genkan_tests::friends::{
+    Friend, Friends, INNER, INNER6, INVITED, OUTER, OUTER6, PORT, dropped, peer_status,
+};
+use genkan_tests::gateway::Genkan;
+use genkan_tests::internet::Blob;
+use genkan_tests::lab::{Lab, web, web6};
+use genkan_tests::netns::{Namespace, stop, text};
+use genkan_tests::packets::offers;
+use genkan_tests::peers::{Keys, Peer};
+use genkan_tests::wait_for;
+use genkan_tests::wire::Wire;
+
+const PATIENCE: Duration = Duration::from_secs(20);
+const LENGTH: u64 = 5_000_000;
+
+/// Waits until `to` answers a ping.
+#[track_caller]
+fn reach(host: &Namespace, to: impl Into<IpAddr>) {
+    let to = to.into();
+    wait_for(&format!("{to} to answer {}", host.name()), PATIENCE, || pinged(host, to));
+}
+
+fn pinged(host: &Namespace, to: impl Into<IpAddr>) -> Result<(), String> {
+    let output = host.try_run(&format!("ping -c 1 -W 1 {}", to.into()));
+    if output.status.success() { Ok(()) } else { Err(text(&output)) }
+}
+
+/// Two pings stay without an answer.
+#[track_caller]
+fn unreachable(host: &Namespace, to: impl Into<IpAddr>) {
+    let to = to.into();
+    let output = host.try_run(&format!("ping -c 2 -i 0.3 -W 1 {to}"));
+    assert!(!output.status.success(), "{to} answers {}: {}", host.name(), text(&output));
+}
+
+/// Bulk both ways arrives whole.
+#[track_caller]
+fn transfers(host: &Namespace, server: SocketAddr) {
+    let expected = Blob::default().hash(LENGTH);
+    for (way, transfer) in [("from", download as fn(_, _) -> _), ("to", upload)] {
+        let done = host.inside(|| transfer(server, LENGTH));
+        let done = done.unwrap_or_else(|error| panic!("{way} {server}: {error}"));
+        assert_eq!((done.length, &done.hash), (LENGTH, &expected), "{way} {server}");
+        println!("{way} {server}: {:.0} Mb/s", done.megabits());
+    }
+}
+
+/// Where the gateway says that a friend is.
+fn endpoint(gateway: &Genkan, friend: &Friend) -> Result<SocketAddr, String> {
+    let peer = peer_status(gateway, friend.name)?;
+    peer["endpoint"].as_str().and_then(|text| text.parse().ok()).ok_or_else(|| peer.to_string())
+}
+
+#[track_caller]
+fn wait_endpoint(gateway: &Genkan, friend: &Friend, wanted: SocketAddr) {
+    wait_for(&format!("{} to be at {wanted}", friend.name), Duration::from_secs(5), || {
+        let found = endpoint(gateway, friend)?;
+        if found == wanted { Ok(()) } else { Err(format!("at {found}")) }
+    });
+}
+
+/// The friends among themselves: what fails here is no fault of genkan's.
+#[test]
+fn friends_reach_each_other_without_a_gateway() {
+    let Friends { anna, ben, lab, .. } = &Friends::new("wireguard-friends");
+    let shared = Keys::preshared();
+    anna.meet(lab, &ben.go.keys, Some(&shared), Some(ben.endpoint()));
+    ben.meet(lab, &anna.go.keys, Some(&shared), None);
+    reach(&anna.host, ben.inner());
+    transfers(&anna.host, (ben.inner6(), 80).into());
+    let wire = Wire::listen(lab, &ben.host, &ben.go.device, "tcp or ip6");
+    anna.host.inside(|| echo((ben.inner(), 7).into(), "how large?")).expect("an echo");
+    assert_eq!(offers(&wire.end()), [(4, 1400), (4, 1380)], "each by the MTU of its own device");
+    anna.go.call(&ben.go.keys.public, ben.endpoint6());
+    reach(&anna.host, ben.inner());
+    wait_for("ben to see anna over IPv6", PATIENCE, || match ben.go.shown(&anna.go.keys.public).endpoint {
+        Some(SocketAddr::V6(_)) => Ok(()),
+        other => Err(format!("{other:?}")),
+    });
+}
+
+/// The gateway calls anna, over IPv4; ben calls the gateway, over IPv6, and shares a key with it.
+#[test]
+fn friends_are_reached_by_both_families_inside_and_outside() {
+    let friends = Friends::new("wireguard-meet");
+    let Friends { anna, ben, house, keys, lab, .. } = &friends;
+    let shared = Keys::preshared();
+    let secret = lab.secret("ben.psk", &shared);
+    let gateway = friends.start(
+        &[
+            anna.table(&format!("endpoint = \"{}\"\n", anna.endpoint())),
+            ben.table(&format!("preshared-key-file = {:?}\n", secret.display().to_string())),
+            INVITED.into(),
+        ]
+        .concat(),
+    );
+    anna.meet(lab, keys, None, None);
+    ben.meet(lab, keys, Some(&shared), Some((OUTER6, PORT).into()));
+    let (desk, desk6) = friends.desk();
+
+    // Each says who called whom by the first packet: the desk's, and ben's.
+    reach(&house.desk, anna.inner());
+    reach(&ben.host, desk);
+    for (friend, outside) in [(anna, (OUTER, PORT).into()), (ben, (OUTER6, PORT).into())] {
+        let shown = friend.go.shown(&keys.public);
+        assert!(shown.handshake > 0 && shown.endpoint == Some(outside), "{}: {shown:?}", friend.name);
+    }
+    assert_eq!(endpoint(&gateway, anna), Ok(anna.endpoint()));
+    assert_eq!(endpoint(&gateway, ben), Ok(ben.endpoint6()));
+
+    // Everybody reaches everybody: the gateway, the LAN, and one another by the gateway.
+    for (friend, other) in [(anna, ben), (ben, anna)] {
+        let all: [IpAddr; 6] = [
+            INNER.into(),
+            INNER6.into(),
+            desk.into(),
+            desk6.into(),
+            other.inner().into(),
+            other.inner6().into(),
+        ];
+        for to in all {
+            reach(&friend.host, to);
+        }
+        for server in friend.both(80) {
+            transfers(&house.desk, server);
+        }
+    }
+    let peer = peer_status(&gateway, "ben").expect("a peer");
+    assert!(peer["handshake_age_s"].as_u64().is_some_and(|age| age < 60), "{peer}");
+    for count in ["rx_octets", "tx_octets"] {
+        assert!(peer["usage"][count].as_u64().is_some_and(|count| count > 2 * LENGTH), "{peer}");
+    }
+
+    // What fits: 1,500 octets without 60 over IPv4, without 80 over IPv6.
+    for (friend, room) in [(anna, 1440), (ben, 1420)] {
+        let wire = Wire::listen(lab, &friend.host, &friend.go.device, "tcp or ip6");
+        for server in friend.both(7) {
+            house.desk.inside(|| echo(server, "how large?")).expect("an echo");
+        }
+        let mut offered = offers(&wire.end());
+        offered.dedup();
+        // The desk's, and the friend's own by its device's MTU.
+        assert_eq!(offered, [(4, room - 40), (6, room - 60)], "{}", friend.name);
+        let ping = |to: IpAddr, size: u16| {
+            let own = if to.is_ipv4() { 28 } else { 48 };
+            text(&house.desk.try_run(&format!("ping -c 1 -W 2 -M do -s {} {to}", size - own)))
+        };
+        for to in [IpAddr::V4(friend.inner()), IpAddr::V6(friend.inner6())] {
+            let said = ping(to, room);
+            assert!(said.contains(" 0% packet loss"), "{room} octets to {to}: {said}");
+            let said = ping(to, room + 1);
+            assert!(
+                said.contains(&format!("mtu={room}")) || said.contains(&format!("mtu = {room}")),
+                "{said}"
+            );
+            // From now on the desk cuts.
+            let own = if to.is_ipv4() { 28 } else { 48 };
+            house.desk.run(&format!("ping -c 2 -i 0.2 -W 2 -s {} {to}", 1500 - own));
+        }
+        // Without DF the gateway cuts.
+        house.desk.run(&format!("ping -c 2 -i 0.2 -W 2 -M dont -s 3000 {}", friend.inner()));
+    }
+    // A friend whose tunnel takes more than what fits into a packet outside: it comes in pieces.
+    anna.host.ip(&["link", "set", &anna.go.device, "mtu", "1500"]);
+    anna.host.run(&format!("ping -c 3 -i 0.2 -W 2 -s 1472 {INNER}"));
+    gateway.end();
+}
+
+/// Ends a conversation when dropped, also in a panic: nobody waits for it for ever.
+struct HangUp<'a>(&'a AtomicBool);
+
+impl Drop for HangUp<'_> {
+    fn drop(&mut self) {
+        self.0.store(false, Ordering::Relaxed);
+    }
+}
+
+/// Anna moves to another address and port, and to the other family, in the midst of a conversation.
+#[test]
+fn a_friend_moves_and_the_conversation_goes_on() {
+    let friends = Friends::new("wireguard-move");
+    let Friends { anna, house, keys, lab, .. } = &friends;
+    let gateway = friends.start(&anna.table(""));
+    anna.meet(lab, keys, None, Some((OUTER, PORT).into()));
+    friends.desk();
+    reach(&anna.host, INNER);
+    wait_endpoint(&gateway, anna, anna.endpoint());
+    anna.host.ip(&["link", "set", &anna.go.device, "mtu", "1420"]);
+
+    let stream = house.desk.inside(|| TcpStream::connect((anna.inner(), 7)).expect("a stream"));
+    let (going, rounds) = (AtomicBool::new(true), AtomicU64::new(0));
+    std::thread::scope(|scope| {
+        let _hangs_up = HangUp(&going);
+        let talk = scope.spawn(|| converse(stream, |_| going.load(Ordering::Relaxed), &rounds));
+        let more = |what: &str| {
+            let before = rounds.load(Ordering::Relaxed);
+            wait_for(&format!("the conversation to go on {what}"), PATIENCE, || {
+                let now = rounds.load(Ordering::Relaxed);
+                if now > before + 5 { Ok(()) } else { Err(format!("{before} rounds, then {now}")) }
+            });
+        };
+        more("at home");
+        anna.relocate(2, 3);
+        anna.go.listen(40_001);
+        // What she sends next tells the gateway.
+        reach(&anna.host, INNER);
+        wait_endpoint(&gateway, anna, anna.endpoint_at(3, 40_001));
+        more("at another address and port");
+        // What still came to her old address would take her back.
+        anna.host.ip(&["-4", "address", "flush", "dev", "eth0"]);
+        anna.go.call(&keys.public, (OUTER6, PORT).into());
+        reach(&anna.host, INNER);
+        wait_for("anna to be seen over IPv6", PATIENCE, || match endpoint(&gateway, anna)? {
+            SocketAddr::V6(_) => Ok(()),
+            other => Err(other.to_string()),
+        });
+        more("over IPv6");
+        going.store(false, Ordering::Relaxed);
+        let (sent, back) = talk.join().expect("no panic").expect("the stream is whole");
+        assert_eq!(sent, back);
+    });
+    gateway.end();
+}
+
+/// Keys that are wrong open nothing, and keys that change do: ben's, the one that they share, the gateway's own.
+#[test]
+fn wrong_keys_open_nothing_and_new_keys_do() {
+    let mut friends = Friends::new("wireguard-keys");
+    let Friends { ben, lab, keys, .. } = &mut friends;
+    let shared = Keys::preshared();
+    let secret = lab.secret("ben.psk", &shared).display().to_string();
+    let (right, outside) = (ben.go.keys.clone(), Some((OUTER, PORT).into()));
+    ben.meet(lab, keys, Some(&shared), outside);
+    let tables = ben.table(&format!("preshared-key-file = {secret:?}\n"));
+    let gateway = friends.start(&tables);
+    reach(&friends.ben.host, INNER);
+
+    // Somebody else at ben's place.
+    friends.ben.go.take(&friends.lab, Keys::generate());
+    friends.ben.meet(&friends.lab, &friends.keys, Some(&shared), outside);
+    unreachable(&friends.ben.host, INNER);
+    assert!(dropped(&gateway, "wireguard-handshake") > 0);
+    // Ben, who does not know what they share any more.
+    friends.ben.go.take(&friends.lab, right);
+    friends.ben.meet(&friends.lab, &friends.keys, Some(&Keys::preshared()), outside);
+    unreachable(&friends.ben.host, INNER);
+    assert_eq!(friends.ben.go.shown(&friends.keys.public).handshake, 0);
+    friends.ben.meet(&friends.lab, &friends.keys, Some(&shared), outside);
+    reach(&friends.ben.host, INNER);
+
+    // The gateway has another key, after a restart.
+    gateway.end();
+    friends.keys = Keys::generate();
+    let gateway = friends.start(&tables);
+    unreachable(&friends.ben.host, INNER);
+    friends.ben.meet(&friends.lab, &friends.keys, Some(&shared), outside);
+    reach(&friends.ben.host, INNER);
+    // It is killed and comes back as it was: nobody is told, and nobody waits for a clock to catch up.
+    let mut gateway = gateway;
+    gateway.kill();
+    let gateway = gateway.again(&friends.lab, &friends.house.router);
+    gateway.wait_up("isp", PATIENCE);
+    reach(&friends.ben.host, INNER);
+    gateway.end();
+}
+
+/// Ben speaks as anna, and somebody on the way says again what anna has said, or something like it.
+#[test]
+fn nobody_speaks_as_anna_but_anna() {
+    let friends = Friends::new("wireguard-cheat");
+    let Friends { anna, ben, isp, house, keys, lab } = &friends;
+    let gateway = friends.start(&[anna.table(""), ben.table(""), INVITED.into()].concat());
+    for friend in [anna, ben] {
+        friend.meet(lab, keys, None, Some((OUTER, PORT).into()));
+        reach(&friend.host, INNER);
+    }
+    friends.desk();
+
+    for (address, to) in [
+        (anna.inner().to_string() + "/32", IpAddr::from(INNER)),
+        (anna.inner6().to_string() + "/128", INNER6.into()),
+    ] {
+        let before = dropped(&gateway, "wireguard-source");
+        ben.host.ip(&["address", "add", &address, "dev", &ben.go.device]);
+        let source = address.split('/').next().unwrap_or_default();
+        let said = ben.host.try_run(&format!("ping -c 2 -i 0.3 -W 1 -I {source} {to}"));
+        assert!(!said.status.success(), "{}", text(&said));
+        assert_eq!(dropped(&gateway, "wireguard-source") - before, 2);
+        ben.host.ip(&["address", "del", &address, "dev", &ben.go.device]);
+        reach(&anna.host, to);
+    }
+
+    let wire = Wire::listen(
+        lab,
+        &isp.namespace,
+        "friend0",
+        &format!("udp and dst port {PORT} and dst host {OUTER}"),
+    );
+    anna.host.run(&format!("ping -c 5 -i 0.2 -W 2 {INNER}"));
+    // Ethernet, IPv4 without options, UDP; what is left are messages, of which data has the type 4.
+    let said: Vec<_> =
+        wire.end().into_iter().filter_map(|frame| frame.get(42..).map(<[u8]>::to_vec)).collect();
+    let said: Vec<_> = said.into_iter().filter(|message| message.first() == Some(&4)).collect();
+    assert!(said.len() >= 5, "{} messages", said.len());
+    let again = |message: &[u8]| {
+        isp.namespace.inside(|| {
+            let socket = UdpSocket::bind((ROUTER, 0)).expect("a socket");
+            socket.send_to(message, (OUTER, PORT)).expect("a datagram leaves");
+        });
+    };
+    let counted = |reason: &str, before: u64, count: usize| {
+        wait_for(&format!("{count} frames to be dropped for {reason}"), Duration::from_secs(5), || {
+            let now = dropped(&gateway, reason) - before;
+            if now == count as u64 { Ok(()) } else { Err(format!("{now} frames")) }
+        });
+    };
+    let before = dropped(&gateway, "wireguard-replay");
+    said.iter().for_each(|message| again(message));
+    counted("wireguard-replay", before, said.len());
+    // A counter that was never there, an octet of another packet, a session that nobody has, half a message.
+    for (at, reason) in [(8, "wireguard-decrypt"), (20, "wireguard-decrypt"), (4, "wireguard-unknown-index")]
+    {
+        let before = dropped(&gateway, reason);
+        let mut other = said[0].clone();
+        other[at] ^= if at == 20 { 0x80 } else { 0x55 };
+        if at == 20 {
+            other[9] = 0x40;
+        }
+        again(&other);
+        counted(reason, before, 1);
+    }
+    let before = dropped(&gateway, "wireguard-malformed");
+    again(&said[0][..31]);
+    again(&[9; 100]);
+    counted("wireguard-malformed", before, 2);
+    assert_eq!(endpoint(&gateway, anna), Ok(anna.endpoint()), "nobody else is taken for her");
+    house.desk.run(&format!("ping -c 2 -i 0.2 -W 2 {}", anna.inner()));
+    gateway.end();
+}
+
+/// Anna is the LAN's way out, though she is reached by that same way; ben's way out is the gateway.
+#[test]
+fn friends_lend_each_other_their_way_out() {
+    let friends = Friends::new("wireguard-exit");
+    let Friends { anna, ben, isp, house, keys, lab } = &friends;
+    let everywhere = ["0.0.0.0/0".to_string(), "::/0".to_string()];
+    let tables =
+        [anna.table_of(&everywhere, &format!("endpoint = \"{}\"\n", anna.endpoint())), ben.table("")];
+    let gateway = friends.start(&tables.concat());
+    let (desk, desk6) = friends.desk();
+    anna.meet(lab, keys, None, None);
+    // What is for the house comes back by anna: the ISP knows nobody else there.
+    isp.namespace.ip(&["route", "add", "192.168.1.0/24", "via", &anna.endpoint().ip().to_string()]);
+    let (lan6, anna6) = ("2001:db8:100:1::/64", anna.endpoint6().ip().to_string());
+    isp.namespace.ip(&["route", "add", lan6, "via", &anna6]);
+    anna.host.sysctl("net.ipv4.ip_forward", "1");
+    anna.host.sysctl("net.ipv6.conf.all.forwarding", "1");
+    reach(&house.desk, anna.inner());
+    for (server, from) in [(web(80), IpAddr::from(desk)), (web6(80), desk6.into())] {
+        let page = house.desk.inside(|| fetch(server, "/address")).expect("a page by anna");
+        let seen = page.parse::<SocketAddr>().map(|seen| seen.ip());
+        assert_eq!(seen, Ok(from), "the far host sees whoever comes by anna as they are");
+    }
+    transfers(&house.desk, web(80));
+    assert_eq!(endpoint(&gateway, anna), Ok(anna.endpoint()), "the way to anna is not through anna");
+
+    // Nobody has invited friends into the LAN.
+    unreachable(&anna.host, desk);
+    reach(&anna.host, INNER);
+    gateway.end();
+
+    // Ben sends everything to the gateway but what is for the gateway.
+    let gateway = friends.start(&ben.table(""));
+    let device = ben.go.device.clone();
+    ben.go.meet(
+        lab,
+        Peer {
+            public: &keys.public,
+            preshared: None,
+            endpoint: Some((OUTER, PORT).into()),
+            allowed: "0.0.0.0/0,::/0",
+            keepalive: 0,
+        },
+    );
+    let router = ben.endpoint_at(1, 0).ip().to_string();
+    ben.host.ip(&["route", "add", &format!("{OUTER}/32"), "via", &router]);
+    ben.host.ip(&["route", "add", "0.0.0.0/1", "dev", &device]);
+    ben.host.ip(&["route", "add", "128.0.0.0/1", "dev", &device]);
+    let page = ben.host.inside(|| fetch(web(80), "/address")).expect("a page by the gateway");
+    let seen = page.parse::<SocketAddr>().map(|seen| seen.ip());
+    assert_eq!(seen, Ok(OUTER.into()), "the far host sees the gateway");
+    transfers(&ben.host, web(80));
+    unreachable(&ben.host, desk);
+    gateway.end();
+}
+
+/// The ISP's name server, which reads its hosts anew when told to.
+struct Names {
+    child: Child,
+    hosts: std::path::PathBuf,
+}
+
+impl Names {
+    #[track_caller]
+    fn start(lab: &Lab, isp: &Namespace, address: IpAddr) -> Names {
+        let hosts = lab.secret("hosts", &format!("{address} anna.example.test\n"));
+        let child = isp
+            .command("dnsmasq")
+            .args([
+                "--keep-in-foreground",
+                "--conf-file=/dev/null",
+                "--no-resolv",
+                "--no-hosts",
+                "--user=root",
+            ])
+            .args(["--pid-file=", "--bind-dynamic", "--interface=access0", "--local=/example.test/"])
+            .arg(format!("--addn-hosts={}", hosts.display()))
+            .stdout(Stdio::null())
+            .stderr(lab.log_file("names"))
+            .spawn();
+        let child = child.unwrap_or_else(|error| panic!("cannot start dnsmasq: {error}"));
+        Names { child, hosts }
+    }
+
+    #[track_caller]
+    fn change(&self, address: IpAddr) {
+        std::fs::write(&self.hosts, format!("{address} anna.example.test\n")).expect("the file is ours");
+        let told = Command::new("kill").args(["-HUP", &self.child.id().to_string()]).status();
+        assert!(told.is_ok_and(|status| status.success()), "dnsmasq is gone");
+    }
+}
+
+impl Drop for Names {
+    fn drop(&mut self) {
+        stop(&mut self.child, Duration::from_secs(2));
+    }
+}
+
+/// Anna has a name, and moves without a word: the gateway asks for her again.
+#[test]
+fn a_friend_with_a_name_is_found_where_the_name_points_to() {
+    let friends = Friends::new("wireguard-name");
+    let Friends { anna, isp, house, keys, lab, .. } = &friends;
+    let names = Names::start(lab, &isp.namespace, anna.endpoint().ip());
+    let table = anna.table(&format!("endpoint = \"anna.example.test:{PORT}\"\n"));
+    let gateway = friends.run("", &table, ROUTER);
+    friends.desk();
+    anna.meet(lab, keys, None, None);
+    reach(&house.desk, anna.inner());
+    wait_endpoint(&gateway, anna, anna.endpoint());
+
+    anna.relocate(2, 3);
+    // She remembers nothing, so she calls nobody.
+    anna.meet(lab, keys, None, None);
+    names.change(anna.endpoint_at(3, PORT).ip());
+    let gone = Instant::now();
+    wait_for("the gateway to find anna", Duration::from_secs(40), || pinged(&house.desk, anna.inner()));
+    println!("found after {} s", gone.elapsed().as_secs());
+    wait_endpoint(&gateway, anna, anna.endpoint_at(3, PORT));
+    gateway.end();
+}
