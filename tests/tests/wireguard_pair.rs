@@ -224,3 +224,19 @@ fn two_gateways_behind_nat_join_their_lans() {
     wait_for("east to answer west", Duration::from_secs(5), || pinged(&pair.west.desk, east));
     pair.end();
 }
+
+#[test]
+fn two_gateways_behind_nat_carry_one_lan() {
+    let bridge = "bridge = { lan = \"home\", vni = 42, isolate-dhcp = true }\n";
+    // Each has an address of its own in the common network: the second LAN is the first one's.
+    let pair = Pair::new("wireguard-pair-lan", ["192.168.30", "192.168.30"], false, bridge);
+    let [west, east] = [&pair.west, &pair.east].map(|site| pair.lab.lease(&site.desk, "eth0").address);
+    assert_ne!(west, east);
+    wait_for("east to answer west", PATIENCE, || pinged(&pair.west.desk, east));
+    pair.west.desk.run(&format!("ping -c 2 -i 0.2 -W 2 -M do -s 1472 {east}"));
+    let said = text(&pair.east.desk.try_run(&format!("busybox arping -f -c 5 -w 5 -I eth0 {west}")));
+    assert!(said.to_lowercase().contains(&pair.west.desk.fact("eth0", "address")), "{said}");
+    let _server = Internet::start(&pair.east.desk, east);
+    transfers(&pair.west.desk, (east, 80).into());
+    pair.end();
+}
