@@ -383,6 +383,7 @@ fn lives(seeds: &Seeds) {
     for file in WG_QUICK {
         seeds.add("wg_quick", &[file.as_bytes()]);
     }
+    wireguard(seeds);
     for kind in 0..4 {
         seeds
             .add("redact", &[&[1, 2, kind, 6, 9, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17]]);
@@ -401,6 +402,31 @@ const WG_QUICK: [&str; 2] = [
      DNS=10.77.0.1, home.arpa\r\n[Peer]\r\nPublicKey=hSDwCYkwp1R0i33ctD73Wg2/Og0mOBr066SpjqqbTmo=\r\n\
      AllowedIPs=0.0.0.0/0, ::/0\r\nEndpoint=home.example:51820\r\nPersistentKeepalive=25\r\n",
 ];
+
+/// Lives of a tunnel: keys and data, data while new keys are agreed upon, a peer that is gone, messages lost, repeated and
+/// changed, a clock that goes back.
+fn wireguard(seeds: &Seeds) {
+    let (send, back, deliver) = (step(6, &[200, 40]), step(0x86, &[200, 40]), step(2, &[]));
+    let up = [send.as_slice(), &deliver.repeat(3)].concat();
+    let talk = [send.as_slice(), &back, &deliver.repeat(2)].concat();
+    let wait = |tenths: u16| step(5, &tenths.to_le_bytes());
+    seeds.add("wireguard", &[&[0], &up, &talk.repeat(3)]);
+    seeds.add("wireguard", &[&[1], &up, &talk, &wait(1210), &up, &talk]);
+    seeds.add("wireguard", &[&[2], &send, &back, &deliver.repeat(8), &talk]);
+    seeds.add("wireguard", &[&[0], &send, &step(3, &[]), &step(5, &[]).repeat(20)]);
+    seeds.add("wireguard", &[&[0], &up, &wait(1800), &talk, &wait(5400)]);
+    let flip = |place: u8| step(1, &[place, 1, 1]);
+    let flips = [flip(0), flip(5), flip(20), flip(60), flip(100), flip(120), flip(140)].concat();
+    seeds.add("wireguard", &[&[0], &send, &flips, &deliver, &flips, &deliver, &flips, &deliver]);
+    seeds.add("wireguard", &[&[0], &up, &step(4, &[]), &talk, &step(4, &[]), &deliver.repeat(3)]);
+    seeds.add("wireguard", &[&[0], &up, &step(7, &[0, 0]), &wait(1300), &up, &step(7, &[4]), &up]);
+    let first_octets = [(1, 148), (2, 92), (3, 64), (4, 32)];
+    for (kind, len) in first_octets {
+        let mut message = vec![0; len];
+        message[0] = kind;
+        seeds.add("wireguard", &[&[0], &step(0, &message), &up, &step(0, &message), &step(0x80, &message)]);
+    }
+}
 
 /// Every frame that a client and a concentrator say to each other while a session comes up, by each authentication.
 fn conversations() -> Vec<Vec<u8>> {
