@@ -1,9 +1,10 @@
-//! Lesson "credentials in logs, `ps`, captures": a password is looked for everywhere.
+//! Lesson "credentials in logs, `ps`, captures": a password and a VPN's private key are looked for everywhere.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use data_encoding::{BASE64, HEXLOWER, HEXUPPER};
@@ -16,28 +17,33 @@ use genkan_tests::street::Street;
 use genkan_tests::topology::{Dial, Terms};
 use genkan_tests::wait_for;
 
-/// The octets that give a password away: itself, in hex, and in base64 wherever it stands in what was encoded.
-fn shapes(secret: &str) -> Vec<Vec<u8>> {
-    let mut shapes = vec![secret.as_bytes().to_vec()];
-    shapes.push(HEXLOWER.encode(secret.as_bytes()).into_bytes());
-    shapes.push(HEXUPPER.encode(secret.as_bytes()).into_bytes());
-    // UTF-16, as MS-CHAP hashes it.
-    shapes.push(secret.bytes().flat_map(|octet| [octet, 0]).collect());
+/// The VPN's private key.
+const KEY: [u8; 32] = *b"\xa8genkan's own private canary key";
+
+/// The octets that give a secret away: itself, in hex, and in base64 wherever it stands in what was encoded.
+fn shapes(secret: &[u8]) -> Vec<Vec<u8>> {
+    let mut shapes = vec![secret.to_vec()];
+    shapes.push(HEXLOWER.encode(secret).into_bytes());
+    shapes.push(HEXUPPER.encode(secret).into_bytes());
+    // UTF-16, as MS-CHAP hashes a password.
+    shapes.push(secret.iter().flat_map(|&octet| [octet, 0]).collect());
     // As a debugging print of octets.
-    shapes.push(format!("{:?}", secret.as_bytes()).trim_matches(['[', ']']).as_bytes().to_vec());
+    shapes.push(format!("{secret:?}").trim_matches(['[', ']']).as_bytes().to_vec());
     for shift in 0..3 {
         let whole = (secret.len() - shift) / 3 * 3;
-        shapes.push(BASE64.encode(&secret.as_bytes()[shift..shift + whole]).into_bytes());
+        shapes.push(BASE64.encode(&secret[shift..shift + whole]).into_bytes());
     }
     shapes
 }
 
 #[track_caller]
 fn assert_clean(place: &str, octets: &[u8]) {
-    for shape in shapes(PASSWORD) {
-        let found = octets.windows(shape.len()).position(|window| window == shape);
-        let shown = String::from_utf8_lossy(&shape);
-        assert_eq!(found, None, "{place} holds the password, as {shown}");
+    for (name, secret) in [("password", PASSWORD.as_bytes()), ("private key", &KEY)] {
+        for shape in shapes(secret) {
+            let found = octets.windows(shape.len()).position(|window| window == shape);
+            let shown = String::from_utf8_lossy(&shape);
+            assert_eq!(found, None, "{place} holds the {name}, as {shown}");
+        }
     }
 }
 
@@ -53,8 +59,9 @@ fn files(folder: &Path) -> Vec<PathBuf> {
 
 #[test]
 fn the_search_finds_what_is_there() {
-    let found =
-        |text: &[u8]| shapes(PASSWORD).iter().any(|shape| text.windows(shape.len()).any(|w| w == shape));
+    let found = |text: &[u8]| {
+        shapes(PASSWORD.as_bytes()).iter().any(|shape| text.windows(shape.len()).any(|w| w == shape))
+    };
     assert!(found(format!("password={PASSWORD}").as_bytes()));
     for lead in ["", "x", "xy"] {
         assert!(found(BASE64.encode(format!("{lead}{PASSWORD}!").as_bytes()).as_bytes()), "{lead}");
@@ -66,7 +73,14 @@ fn the_search_finds_what_is_there() {
 /// TR-124 WAN.PPP.6: passwords are never shown.
 fn life(method: Authentication) {
     let terms = Terms { authentication: method, ..Terms::default() };
-    let mut street = Street::new(&format!("secrets-{method}"), Dial::default(), terms, "");
+    let folder = scratch();
+    let key = secret(&folder, "vpn.key", &BASE64.encode(&KEY));
+    let public = BASE64.encode(&[9; 32]);
+    let vpn = format!(
+        "[vpn.away]\nprivate-key-file = {key:?}\naddress = \"10.77.0.1/24\"\n[[vpn.away.peer]]\nname = \"nobody\"\n\
+         public-key = \"{public}\"\nendpoint = \"{WEB}:51820\"\nallowed-ips = [\"10.77.0.2/32\"]\nkeepalive = \"5s\"\n"
+    );
+    let mut street = Street::new(&format!("secrets-{method}"), Dial::default(), terms, &vpn);
     street.wait_up();
     street.gateway.kill();
     street.boot_anew();
@@ -126,6 +140,24 @@ fn life(method: Authentication) {
         assert!(!panicked, "{}: {}", path.display(), String::from_utf8_lossy(&octets));
     }
     assert!(searched >= 6, "only {searched} files: two logs, two captures, two configurations, states");
+    fs::remove_dir_all(folder).expect("the folder can be removed");
+}
+
+/// A folder of this test's own.
+fn scratch() -> PathBuf {
+    static NUMBER: AtomicUsize = AtomicUsize::new(0);
+    let number = NUMBER.fetch_add(1, Ordering::Relaxed);
+    let folder = std::env::temp_dir().join(format!("genkan-secrets-{}-{number}", std::process::id()));
+    fs::create_dir_all(&folder).expect("the temporary folder can be written");
+    folder
+}
+
+/// Writes a file that nobody else may read.
+fn secret(folder: &Path, name: &str, content: &str) -> PathBuf {
+    let path = folder.join(name);
+    fs::write(&path, content).expect("the temporary folder can be written");
+    fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).expect("a mode can be set");
+    path
 }
 
 #[test]
@@ -146,14 +178,8 @@ fn tr124_wan_ppp_6_ms_chap_v2() {
 /// A mistake on the line with the password is shown without it.
 #[test]
 fn check_shows_no_password_that_stands_in_a_wrong_place() {
-    let folder = std::env::temp_dir().join(format!("genkan-secrets-{}", std::process::id()));
-    fs::create_dir_all(&folder).expect("the temporary folder can be written");
-    let write = |name: &str, content: &str| {
-        let path = folder.join(name);
-        fs::write(&path, content).expect("the temporary folder can be written");
-        fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).expect("a mode can be set");
-        path
-    };
+    let folder = scratch();
+    let write = |name: &str, content: &str| secret(&folder, name, content);
     let rest = "[port.wan0]\nnic = \"lo\"\n[port.lan0]\ntap = \"tap0\"\n[lan.home]\nports = [\"lan0\"]\n\
                 address = \"192.168.1.1/24\"\n";
     let users =
