@@ -1,5 +1,7 @@
 //! Two sites joined by WireGuard across an Internet: hosts reach each other, whatever happens in between.
 
+mod bridged;
+
 use alloc::string::String;
 use alloc::vec;
 use alloc::vec::Vec;
