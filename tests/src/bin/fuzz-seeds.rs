@@ -78,6 +78,9 @@ impl Seeds {
         let Some((header, payload)) = Header::parse(frame) else { return };
         self.add("frames", &[frame]);
         self.add("forwarder", &[&[0], &step(0, frame), &step(0x40, frame), &step(0xc0, frame)]);
+        let answered = [step(4, frame), step(0, frame), step(0x84, frame)].concat();
+        self.add("bridge", &[&[0], &step(0, frame), &answered, &step(6, frame)]);
+        self.add("bridge", &[&[0b0001_0111], &answered]);
         match header.ethertype {
             ethertype::PPPOE_DISCOVERY => {
                 self.add("discovery", &[frame]);
