@@ -1,4 +1,4 @@
-//! A VPN with the kernel's WireGuard, in the guest.
+//! A VPN with the kernel's WireGuard, in the guest: routed, and as the far end of a LAN by the kernel's VXLAN.
 //!
 //! ```text
 //!  desk eth0 ── lan1 router: genkan wan0 ── eth0 guest: wg0, vx0 ── br0 ── eth1 ── eth0 island
@@ -8,10 +8,12 @@
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
+use genkan_tests::client::{download, upload};
 use genkan_tests::client6::Client6;
 use genkan_tests::friends::{BEHIND, INNER, INNER6, INVITED, LAN6, OUTER, OUTER6, PORT, peer_status, vpn};
 use genkan_tests::gateway::Genkan;
 use genkan_tests::guest::Guest;
+use genkan_tests::internet::{Blob, Internet};
 use genkan_tests::lab::Lab;
 use genkan_tests::netns::{Namespace, text};
 use genkan_tests::peers::{Keys, Peer, WireGuardGo};
@@ -19,12 +21,14 @@ use genkan_tests::topology::{House, Port};
 use genkan_tests::wait_for;
 
 const PATIENCE: Duration = Duration::from_secs(30);
+/// Every instruction of the guest's is emulated.
+const LENGTH: u64 = 1_000_000;
 const FAR: Ipv4Addr = Ipv4Addr::new(10, 77, 0, 2);
 
 struct Line {
     gateway: Genkan,
     guest: Guest,
-    _island: Namespace,
+    island: Namespace,
     house: House,
     lab: Lab,
 }
@@ -54,7 +58,7 @@ impl Line {
             + INVITED;
         let gateway = house.run(&lab, &uplink, "prefix = { from = \"isp\", subnet = 1 }\n", &tables);
         gateway.wait_up("isp", PATIENCE);
-        Line { gateway, guest, _island: island, house, lab }
+        Line { gateway, guest, island, house, lab }
     }
 
     #[track_caller]
@@ -97,6 +101,16 @@ fn carry(guest: &mut Guest) {
          for device in vx0 eth1; do /usr/sbin/ip link set $device mtu 1500 master br0 up; done
          ip link set br0 up"
     ));
+}
+
+#[track_caller]
+fn transfers(from: &Namespace, server: SocketAddr) {
+    let expected = Blob::default().hash(LENGTH);
+    for transfer in [download as fn(_, _) -> _, upload] {
+        let done = from.inside(|| transfer(server, LENGTH)).expect("a transfer");
+        assert_eq!((done.length, &done.hash), (LENGTH, &expected), "{server}");
+        println!("{server}: {:.1} Mb/s", done.megabits());
+    }
 }
 
 /// The friends among themselves: what fails here is no fault of genkan's.
@@ -155,5 +169,27 @@ fn the_kernels_wireguard_is_a_friend_like_any_other() {
         if peer["endpoint"] == "198.51.100.1:40001" { Ok(()) } else { Err(peer.to_string()) }
     });
     wait_for("the kernel to answer", PATIENCE, || pinged(&line.house.desk, FAR.into()));
+    line.gateway.end();
+}
+
+/// ARP, DHCP, SLAAC, and frames of 1,500 octets, by the kernel's VXLAN.
+#[test]
+fn the_kernels_vxlan_carries_a_lan() {
+    let mut line = Line::new("wireguard-kernel-lan", "bridge = { lan = \"home\", vni = 42 }\n");
+    carry(&mut line.guest);
+    let desk = line.desk();
+    let six = Client6::slaac(&line.island);
+    let lease = line.lab.lease(&line.island, "eth0");
+    let six = six.wait_address_in(LAN6, 64, PATIENCE).address;
+    let said = text(&line.island.try_run(&format!("busybox arping -f -c 5 -w 5 -I eth0 {desk}")));
+    assert!(said.to_lowercase().contains(&line.house.desk.fact("eth0", "address")), "{said}");
+    for to in [IpAddr::from(lease.address), six.into()] {
+        let own = if to.is_ipv4() { 28 } else { 48 };
+        line.house.desk.run(&format!("ping -c 2 -i 0.3 -W 3 -M do -s {} {to}", 1500 - own));
+    }
+    let _internet = Internet::start(&line.island, lease.address);
+    for to in [IpAddr::from(lease.address), six.into()] {
+        transfers(&line.house.desk, (to, 80).into());
+    }
     line.gateway.end();
 }
