@@ -40,6 +40,8 @@ TEST_PACKAGES := $(DEMO_PACKAGES) isc-dhcp-client dnsmasq-base busybox-static et
 	ndisc6 radvd kea-dhcp6-server libfl2 qemu-system-x86 cpio nftables wireguard-go \
 	wireguard-tools
 BENCH_PACKAGES := $(TEST_PACKAGES) valgrind linux-perf
+# Programs of crates.io that are measured beside genkan.
+BENCH_PEERS := boringtun-cli@0.7.1 gotatun-cli@0.10.2
 
 # Installs what is missing; says nothing when nothing is.
 setup:
@@ -53,6 +55,7 @@ setup-test:
 
 setup-bench:
 	@tests/setup.sh $(BUILD_PACKAGES) $(BENCH_PACKAGES)
+	@for peer in $(BENCH_PEERS); do $(CARGO) install --quiet --locked --root target/bench-peers $$peer; done
 
 build: setup
 	$(CARGO) build --release --package genkan

@@ -18,6 +18,7 @@ pub mod rates;
 pub mod restart;
 pub mod stats;
 pub mod steps;
+pub mod vpn;
 
 use std::fmt::{self, Display};
 use std::panic::AssertUnwindSafe;
@@ -39,7 +40,7 @@ pub struct Metric {
 }
 
 /// All goals that are measured.
-pub const METRICS: [Metric; 12] = [
+pub const METRICS: [Metric; 15] = [
     metric(
         "1",
         "kernel path, packets per second: PPPoE + NAT44 + filter, 64 octets, 10,000 flows",
@@ -61,6 +62,9 @@ pub const METRICS: [Metric; 12] = [
         "–",
         Goal::AtMost(400.0),
     ),
+    metric("9 bulk", "WireGuard: bulk TCP", "the best of three programs", Goal::AtLeast(3.0)),
+    metric("9 cost", "the same, seconds of a processor per Gbit", "the same", Goal::AtMost(1.0 / 3.0)),
+    metric("9 p99.9", "the same, round trip beside bulk, 99.9 %", "the same", Goal::AtMost(0.25)),
     metric("10", "new flows per second", "conntrack + masquerade", Goal::AtLeast(1.0)),
     metric("11", "octets per flow at 1,000,000 flows, both paths together", "conntrack", Goal::AtMost(0.8)),
     metric("13 p50", "round trip at half of the own maximum, median", "nft masquerade", Goal::AtMost(1.0)),
@@ -171,7 +175,7 @@ pub struct Part {
 }
 
 /// The parts, in order.
-pub const PARTS: [Part; 9] = [
+pub const PARTS: [Part; 10] = [
     part("rates", "Packets per second", &["1", "2", "3"], 120, rates::measure),
     part("program", "The kernel half's program alone", &["4 up", "4 down"], 60, program::measure),
     part("steps", "Where the kernel half's time goes", &[], 60, steps::measure),
@@ -181,6 +185,7 @@ pub const PARTS: [Part; 9] = [
     part("new-flows", "New flows", &["10"], 60, new_flows::measure),
     part("delay", "Round trips under load", &["13 p50", "13 p99.9"], 60, delay::measure),
     part("restart", "Restarts", &["14 kill", "14 stop"], 90, restart::measure),
+    part("vpn", "WireGuard", &["9 bulk", "9 cost", "9 p99.9"], 360, vpn::measure),
     part("bulk", "Bulk TCP through the lab", &[], 90, bulk::measure),
 ];
 
