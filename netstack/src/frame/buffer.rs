@@ -6,7 +6,7 @@ use alloc::vec;
 use super::offload::{Checksum, Offload};
 
 /// Octets kept free in front of a received frame: room for VLAN, PPPoE, VXLAN and WireGuard headers together.
-pub const HEADROOM: usize = 128;
+pub const HEADROOM: usize = 160;
 
 /// Capacity of a buffer for frames of an ordinary MTU, headroom included.
 pub const SMALL: usize = 2048;
