@@ -153,7 +153,7 @@ fn covers(outer: IpCidr, inner: IpCidr) -> bool {
     outer.prefix() <= inner.prefix() && outer.contains(first)
 }
 
-/// Where a peer is reached: "friend.example:51820", "192.0.2.7:51820", "[2001:db8::7]:51820".
+/// Where a peer is reached: `friend.example:51820`, `192.0.2.7:51820`, `[2001:db8::7]:51820`.
 pub(crate) fn endpoint(text: &str) -> Result<Endpoint, Wrong> {
     let like = "write it like \"friend.example:51820\", \"192.0.2.7:51820\" or \"[2001:db8::7]:51820\"";
     let expected = || format!("expected a host and a port, found {text:?}");

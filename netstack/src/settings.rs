@@ -110,7 +110,7 @@ pub enum Endpoint {
     },
 }
 
-/// "friend.example:51820", "[2001:db8::7]:51820".
+/// `friend.example:51820`, `[2001:db8::7]:51820`.
 impl fmt::Display for Endpoint {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {

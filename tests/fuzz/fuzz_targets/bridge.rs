@@ -6,7 +6,7 @@
 use std::collections::VecDeque;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-use genkan_fuzz::{Numbers, Script, World, damage, packet};
+use genkan_fuzz::{Numbers, Script, World, packet};
 use genkan_netstack::forward::{Forwarder, LanIpv6, Update};
 use genkan_netstack::frame::{Batch, Egress, Frame};
 use genkan_netstack::id::{IpCidr, Ipv4Cidr, Ipv6Cidr, LanId, Mac, PeerId, PortId, VpnId};
