@@ -248,6 +248,20 @@ pub struct VpnStatus {
     pub bridge: Option<VpnBridgeStatus>,
     /// Peers, in the configuration's order.
     pub peers: Vec<VpnPeerStatus>,
+    /// The last one who asked for keys, knew ours, and is no peer.
+    pub stranger: Option<VpnStrangerStatus>,
+}
+
+/// Somebody whose public key is in no peer's place: perhaps a typing error, or a peer that has made itself another key.
+#[derive(Debug, Clone, Serialize)]
+pub struct VpnStrangerStatus {
+    /// Its public key, by its own word. In base64 when it is serialized.
+    #[serde(serialize_with = "base64")]
+    pub public_key: [u8; 32],
+    /// From where it asked.
+    pub from: SocketAddr,
+    /// Seconds since then.
+    pub age_s: u64,
 }
 
 /// What a VPN carries of a LAN.

@@ -19,7 +19,7 @@ use crate::ledger::DropReason;
 use crate::machine::Cx;
 use crate::settings::{self, Endpoint, Settings};
 use crate::state::{State, VpnStamp};
-use crate::status::{VpnBridgeStatus, VpnPeerStatus, VpnStatus};
+use crate::status::{VpnBridgeStatus, VpnPeerStatus, VpnStatus, VpnStrangerStatus};
 use crate::time::{Duration, Instant, earliest};
 use crate::tunnel::wireguard::{self, Destination, Failure, HandshakeStatus, Input, Negotiator};
 
@@ -384,6 +384,11 @@ impl Vpn {
                 .zip(self.lan.clone())
                 .map(|(bridge, lan)| VpnBridgeStatus { lan, vni: bridge.vni }),
             peers: peers.collect(),
+            stranger: self.negotiator.stranger().map(|stranger| VpnStrangerStatus {
+                public_key: stranger.public_key.0,
+                from: stranger.from,
+                age_s: now.since(stranger.at).as_secs(),
+            }),
         }
     }
 }

@@ -11,7 +11,7 @@ use alloc::boxed::Box;
 use alloc::collections::VecDeque;
 use alloc::vec;
 use alloc::vec::Vec;
-use core::net::{IpAddr, Ipv4Addr, SocketAddr};
+use core::net::{IpAddr, SocketAddr};
 
 use crate::forward::key::Realm;
 use crate::forward::link::Carrier;
@@ -38,7 +38,7 @@ const UDP_HEADER: usize = 8;
 /// Hop limit of what the router itself sends.
 const HOPS: u8 = 64;
 /// Largest IP packet inside while no peer's endpoint is known: what is left of 1,500 octets with IPv6 outside.
-const USUAL_MTU: u16 = 1420;
+pub(super) const USUAL_MTU: u16 = 1420;
 /// Smallest one, whatever the way (RFC 791: every host takes a packet of 576 octets).
 const LEAST_MTU: u16 = 576;
 /// Most messages that leave as one frame: older kernels cut no more.
@@ -641,7 +641,15 @@ fn push_headers(frame: &mut Frame, way: &Way, port: u16, identification: u16) ->
         frame.offload.checksum = Checksum::Partial { start: 0, offset: 6 };
     }
     match (way.source, way.to.ip()) {
-        (IpAddr::V4(source), IpAddr::V4(to)) => push_ipv4(frame, source, to, identification),
+        (IpAddr::V4(source), IpAddr::V4(destination)) => {
+            let Ok(total) = u16::try_from(frame.len().saturating_add(ipv4::MIN_HEADER)) else { return false };
+            let header = ipv4::Header { source, destination, protocol: UDP, hops: HOPS, identification };
+            match frame.push(ipv4::MIN_HEADER) {
+                Some(room) => room.copy_from_slice(&header.to_bytes(total)),
+                None => return false,
+            }
+            true
+        }
         (IpAddr::V6(source), IpAddr::V6(destination)) => {
             let header = ipv6::Header { source, destination, hop_limit: HOPS };
             match frame.push(ipv6::HEADER) {
@@ -652,21 +660,4 @@ fn push_headers(frame: &mut Frame, way: &Way, port: u16, identification: u16) ->
         }
         _ => false,
     }
-}
-
-/// Puts an IPv4 header before a datagram; the packet may be fragmented on its way.
-fn push_ipv4(frame: &mut Frame, source: Ipv4Addr, to: Ipv4Addr, identification: u16) -> bool {
-    let Ok(total) = u16::try_from(frame.len().saturating_add(ipv4::MIN_HEADER)) else { return false };
-    let fields = [0x45, 0]
-        .into_iter()
-        .chain(total.to_be_bytes())
-        .chain(identification.to_be_bytes())
-        .chain([0, 0, HOPS, UDP, 0, 0])
-        .chain(source.octets())
-        .chain(to.octets());
-    let Some(room) = frame.push(ipv4::MIN_HEADER) else { return false };
-    for (to, from) in room.iter_mut().zip(fields) {
-        *to = from;
-    }
-    ipv4::write_header_checksum(frame.bytes_mut(), ipv4::MIN_HEADER)
 }

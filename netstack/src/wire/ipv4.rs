@@ -120,6 +120,40 @@ impl<'a> Ipv4<'a> {
     }
 }
 
+/// What an IPv4 header says of a packet of the router's own, without options, that may be cut on its way.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Header {
+    /// The source address.
+    pub source: Ipv4Addr,
+    /// The destination address.
+    pub destination: Ipv4Addr,
+    /// The protocol of the payload.
+    pub protocol: u8,
+    /// Hops that it may make.
+    pub hops: u8,
+    /// Tells its fragments from those of others (RFC 6864 §4.2).
+    pub identification: u16,
+}
+
+impl Header {
+    /// The header's octets, for a packet of `total` octets, the header included.
+    pub fn to_bytes(self, total: u16) -> [u8; MIN_HEADER] {
+        let mut bytes = [0; MIN_HEADER];
+        let fields = [0x45, 0]
+            .into_iter()
+            .chain(total.to_be_bytes())
+            .chain(self.identification.to_be_bytes())
+            .chain([0, 0, self.hops, self.protocol, 0, 0])
+            .chain(self.source.octets())
+            .chain(self.destination.octets());
+        for (to, from) in bytes.iter_mut().zip(fields) {
+            *to = from;
+        }
+        write_header_checksum(&mut bytes, MIN_HEADER);
+        bytes
+    }
+}
+
 /// Computes the checksum of the header of `len` octets at the start of `packet` and writes it. False, and no change, when
 /// the packet is shorter.
 pub fn write_header_checksum(packet: &mut [u8], len: usize) -> bool {

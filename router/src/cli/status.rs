@@ -323,6 +323,16 @@ fn render_vpn(out: &mut String, vpn: &Value) {
     for peer in list(&vpn["peers"]) {
         render_vpn_peer(out, peer);
     }
+    let stranger = &vpn["stranger"];
+    if !stranger.is_null() {
+        let _ = writeln!(
+            out,
+            "  a stranger called {} ago from {}: public key {} is no peer's",
+            span(&stranger["age_s"]),
+            text(&stranger["from"]),
+            text(&stranger["public_key"])
+        );
+    }
 }
 
 fn render_vpn_peer(out: &mut String, peer: &Value) {
@@ -427,7 +437,7 @@ fn octets(value: &Value) -> String {
 mod tests {
     use genkan_netstack::forward::Usage;
     use genkan_netstack::id::Ipv4Cidr;
-    use genkan_netstack::status::{VpnBridgeStatus, VpnPeerStatus, VpnStatus};
+    use genkan_netstack::status::{VpnBridgeStatus, VpnPeerStatus, VpnStatus, VpnStrangerStatus};
 
     use super::*;
 
@@ -552,6 +562,11 @@ mod tests {
                 },
                 VpnPeerStatus { name: "ben".into(), state: "nobody called yet".into(), ..Default::default() },
             ],
+            stranger: Some(VpnStrangerStatus {
+                public_key: [255; 32],
+                from: "192.0.2.66:4000".parse().unwrap(),
+                age_s: 61,
+            }),
         };
         let shown = render(&serde_json::json!({ "vpns": [status] }));
         let expected = "
@@ -563,6 +578,7 @@ vpn friends: 10.77.0.1/24 and fd00:77::1/64 on UDP port 51820, public key AAAAAA
   ben: nobody called yet
     no handshake yet, public key AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=
     received 0 octets in 0 packets, sent 0 octets in 0 packets, 0 lost on the way here
+  a stranger called 1 min 1 s ago from 192.0.2.66:4000: public key //////////////////////////////////////////8= is no peer's
 ";
         assert!(shown.contains(expected), "{shown}");
     }

@@ -176,7 +176,7 @@ impl Life {
             0 => state.negotiator.set_clock(cx.now, Duration::from_secs(u64::from(input.u16()) << 16)),
             1 => state.negotiator.set_floor(Duration::from_secs(u64::from(input.u16()) << 16)),
             2 => drop(state.negotiator.handle(cx, Input::Wanted { peer: input.u8().into() })),
-            3 => drop(state.negotiator.handle(cx, Input::Forget { peer: input.u8().into() })),
+            3 => state.tunnel.announce(cx.now, input.u8().into()),
             4 => drop(state.tunnel.give_up(input.u8().into())),
             5 => state.tunnel.set_endpoint(input.u8().into(), address(1 - end)),
             6 => {

@@ -21,6 +21,7 @@ use crate::forward::fragment::Limits;
 use crate::forward::ipv6::parse::Chain;
 use crate::forward::mtu::{fragment, fragment6};
 use crate::forward::reassemble::Reassembler;
+use crate::forward::tunnel::USUAL_MTU;
 use crate::forward::{Forwarder, Turn};
 use crate::frame::{Egress, Frame, Offload};
 use crate::id::{Interface, PeerId, VpnId};
@@ -46,8 +47,6 @@ const BRIDGED: Limits = Limits {
     lifetime: Duration::from_secs(1),
 };
 
-/// Largest IP packet inside a VPN, in octets, whose way out is not known.
-const USUAL_MTU: u16 = 1420;
 /// Octets of a UDP header.
 const UDP_HEADER: usize = 8;
 /// Hops that a packet may make.
@@ -225,7 +224,12 @@ impl Overlay {
             set_u16(rest, 6, checksum);
         }
         match ends {
-            Ends::V4 { own, peer } => write_v4(header, own, peer, total as u16, self.id as u16),
+            Ends::V4 { own, peer } => {
+                let (source, destination, identification) = (own, peer, self.id as u16);
+                let fields =
+                    ipv4::Header { source, destination, protocol: UDP, hops: HOP_LIMIT, identification };
+                header.copy_from_slice(&fields.to_bytes(total as u16));
+            }
             Ends::V6 { own, peer } => {
                 let fields = ipv6::Header { source: own, destination: peer, hop_limit: HOP_LIMIT };
                 header.copy_from_slice(&fields.to_bytes(UDP, datagram));
@@ -344,15 +348,6 @@ impl Forwarder {
         let front = start.saturating_add(UDP_HEADER).saturating_add(vxlan::Header::LEN);
         frame.pull(front).then_some(header).ok_or(malformed)
     }
-}
-
-fn write_v4(header: &mut [u8], own: Ipv4Addr, peer: Ipv4Addr, total: u16, id: u16) {
-    let [t0, t1] = total.to_be_bytes();
-    let [i0, i1] = id.to_be_bytes();
-    let fields = [0x45, 0, t0, t1, i0, i1, 0, 0, HOP_LIMIT, UDP, 0, 0].into_iter();
-    let fields = fields.chain(own.octets()).chain(peer.octets());
-    header.iter_mut().zip(fields).for_each(|(to, from)| *to = from);
-    ipv4::write_header_checksum(header, ipv4::MIN_HEADER);
 }
 
 /// The source port of the datagram with an Ethernet frame: the same for all of a flow's.

@@ -10,23 +10,19 @@ use x25519_dalek::StaticSecret;
 use zeroize::Zeroizing;
 
 use super::key::PublicKey;
-use super::message::TAG;
 
 /// A secret of one handshake, wiped when dropped.
 pub type Key = Zeroizing<[u8; 32]>;
 
 /// Octets of a MAC and of a cookie.
 pub const MAC: usize = 16;
+/// Octets of the tag behind every sealed part.
+pub const TAG: usize = 16;
 /// Octets of the nonce of a cookie reply.
 pub const NONCE: usize = 24;
 
 /// Octets that BLAKE2s takes in at a time: what HMAC pads a key to (RFC 2104 §2).
 const BLOCK: usize = 64;
-
-/// The public key that belongs to a private one.
-pub fn public(private: &[u8; 32]) -> PublicKey {
-    PublicKey(x25519_dalek::PublicKey::from(&StaticSecret::from(*private)).to_bytes())
-}
 
 /// What the owners of two keys have in common, and nobody else. `None` for a public key with which everybody would have the
 /// same in common (RFC 7748 §6.1).
@@ -157,7 +153,7 @@ mod tests {
     #[test]
     fn rfc7748_6_1_two_keys_agree() {
         let (alice, bob) = ([1; 32], [2; 32]);
-        assert_eq!(agree(&alice, &public(&bob)), agree(&bob, &public(&alice)));
+        assert_eq!(agree(&alice, &PublicKey::of(&bob)), agree(&bob, &PublicKey::of(&alice)));
         assert_eq!(agree(&alice, &PublicKey([0; 32])), None, "a point of small order");
         assert_eq!(
             agree(&alice, &PublicKey(core::array::from_fn(|n| u8::from(n == 0)))),

@@ -106,7 +106,7 @@ impl Transcript {
 fn draw(rng: &mut dyn Rng) -> (Key, PublicKey) {
     let mut private = Key::default();
     rng.fill(&mut private[..]);
-    let public = crypto::public(&private);
+    let public = PublicKey::of(&private);
     (private, public)
 }
 

@@ -3,9 +3,9 @@
 use core::fmt;
 
 use subtle::ConstantTimeEq;
+use x25519_dalek::StaticSecret;
 use zeroize::Zeroizing;
 
-use super::crypto;
 use crate::rng::Rng;
 
 /// Octets of every key.
@@ -66,6 +66,13 @@ secret! {
     PresharedKey
 }
 
+impl PublicKey {
+    /// The public key that belongs to a private one.
+    pub fn of(private: &[u8; LEN]) -> Self {
+        PublicKey(x25519_dalek::PublicKey::from(&StaticSecret::from(*private)).to_bytes())
+    }
+}
+
 impl PrivateKey {
     /// A new key, in the form in which other tools write it (RFC 7748 §5: some bits are fixed).
     pub fn generate(rng: &mut (impl Rng + ?Sized)) -> Self {
@@ -79,7 +86,7 @@ impl PrivateKey {
 
     /// The public key that belongs to it.
     pub fn public(&self) -> PublicKey {
-        crypto::public(&self.0)
+        PublicKey::of(&self.0)
     }
 }
 

@@ -13,7 +13,8 @@ use core::fmt;
 use ring::aead::{Aad, CHACHA20_POLY1305, LessSafeKey, Nonce, UnboundKey};
 
 use super::crypto::Key;
-use super::message::{DATA_HEADER, DataHeader, TAG};
+use super::crypto::TAG;
+use super::message::{DATA_HEADER, DataHeader};
 use super::replay::Window;
 use super::{PADDING, REJECT_AFTER_MESSAGES};
 use crate::frame::{Checksum, Frame, Offload};

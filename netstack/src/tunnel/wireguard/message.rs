@@ -1,6 +1,6 @@
 //! The four messages (whitepaper §5.4), taken apart and put together. Numbers are little-endian.
 
-use super::crypto::{MAC, NONCE};
+use super::crypto::{MAC, NONCE, TAG};
 use super::key::PublicKey;
 use crate::ledger::DropReason;
 
@@ -12,8 +12,6 @@ pub const RESPONSE: usize = 92;
 pub const COOKIE_REPLY: usize = 64;
 /// Octets of the header of a data message.
 pub const DATA_HEADER: usize = 16;
-/// Octets of the tag behind every sealed part.
-pub const TAG: usize = 16;
 /// Octets of a time stamp (TAI64N).
 pub const STAMP: usize = 12;
 

@@ -39,7 +39,7 @@ pub use tunnel::{Opened, PeerStatus, Seal, Tunnel};
 use crate::time::Duration;
 
 /// Octets that a data message adds to the packet inside: header and tag. Padding comes on top.
-pub const OVERHEAD: usize = message::DATA_HEADER + message::TAG;
+pub const OVERHEAD: usize = message::DATA_HEADER + crypto::TAG;
 /// A packet inside is padded with zeros to a multiple of so many octets (whitepaper §5.4.6).
 pub const PADDING: usize = 16;
 

@@ -72,11 +72,6 @@ pub enum Input<'a> {
         /// The peer.
         peer: u16,
     },
-    /// No keys are wanted any more.
-    Forget {
-        /// The peer.
-        peer: u16,
-    },
 }
 
 /// Where a message goes.
@@ -308,12 +303,6 @@ impl Negotiator {
             Input::Message { from, datagram } => self.receive(cx, from, datagram),
             Input::Wanted { peer } => {
                 self.want(cx, peer);
-                Ok(())
-            }
-            Input::Forget { peer } => {
-                if let Some(state) = self.peers.get_mut(usize::from(peer)) {
-                    (state.attempt, state.initiating) = (None, None);
-                }
                 Ok(())
             }
         };
