@@ -12,7 +12,7 @@ use super::ipv6::packet::Read6;
 use super::packet::{Packet, Read};
 use crate::forward::offload::{FlowHandle, OffloadedFlow};
 use crate::forward::{Forwarder, Ipv4Segment, PuntKind, Resolve, Session, SessionOwner, Update, WanIpv4};
-use crate::frame::{Batch, Egress, Frame, Offload, vlan};
+use crate::frame::{Batch, Egress, Frame, HEADROOM, Offload, vlan};
 use crate::id::{Interface, Ipv4Cidr, LanId, Mac, PeerId, PortId, SubscriberId, WanId};
 use crate::ledger::DropReason;
 use crate::machine::Cx;
@@ -429,7 +429,7 @@ impl Net {
     pub fn lan_offload(&mut self, packet: &[u8], offload: Offload) -> Out {
         let source = ip(packet[12], packet[13], packet[14], packet[15]);
         let port = if source.octets()[..3] == [192, 168, 2] { GUEST_PORT } else { LAN_PORT };
-        let mut frame = Frame::with_capacity(128 + packet.len().max(1900));
+        let mut frame = Frame::with_capacity(HEADROOM + packet.len().max(1900));
         frame.extend(packet);
         frame.offload = offload;
         frame.push(14).unwrap().copy_from_slice(&Net::ethernet(port_mac(port), mac_of(source), 0x0800, &[]));

@@ -10,7 +10,7 @@ use crate::forward::tests::net::{
     ALICE, BOB, GUEST, GUEST_PORT, HOME, ISP, ISP_2, LAN_PORT, Net, peer_of, port_mac, settings,
 };
 use crate::forward::{LanIpv6, NextHop, SessionOwner, SubscriberIpv6, Update, WanIpv6};
-use crate::frame::{Frame, Offload};
+use crate::frame::{Frame, HEADROOM, Offload};
 use crate::id::{Interface, Ipv6Cidr, Mac, PortId, SubscriberId, WanId};
 use crate::settings::Settings;
 
@@ -190,7 +190,7 @@ impl Net {
             true => crate::wire::ipv6::group_mac(destination),
             false => port_mac(port),
         };
-        let mut frame = Frame::with_capacity(128 + packet.len().max(1900));
+        let mut frame = Frame::with_capacity(HEADROOM + packet.len().max(1900));
         frame.extend(packet);
         frame.offload = offload;
         frame.push(14).unwrap().copy_from_slice(&Net::ethernet(to, mac_of6(source), 0x86dd, &[]));
