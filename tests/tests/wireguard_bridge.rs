@@ -169,9 +169,10 @@ fn dhcp_and_routers_of_the_far_side_pass_or_not() {
     let _radvd = Radvd::start(lab, &island, "eth0", Delegation { link: Some(far), ..Delegation::default() });
     let (first, last) = (Ipv4Addr::new(192, 168, 1, 30), Ipv4Addr::new(192, 168, 1, 39));
     let _dhcp = Dhcp4::start(lab, &island, "eth0", own, first, last);
+    // A server may ask for some seconds whether somebody has the address.
     let asked = |host: &Namespace| {
         host.ip(&["address", "flush", "dev", "eth0"]);
-        text(&host.try_run("busybox udhcpc -n -q -f -t 3 -T 1 -A 1 -i eth0 -s /bin/true"))
+        text(&host.try_run("busybox udhcpc -n -q -f -t 10 -T 1 -A 1 -i eth0 -s /bin/true"))
     };
     let desk = &house.desk;
     let routers = |expected: bool| {
@@ -190,7 +191,7 @@ fn dhcp_and_routers_of_the_far_side_pass_or_not() {
     let gateway = bridged(&friends, ", isolate-dhcp = false, ra-guard = false");
     routers(true);
     let offers =
-        text(&desk.try_run("busybox udhcpc -n -q -f -t 3 -T 1 -i eth0 -r 192.168.1.35 -s /bin/true"));
+        text(&desk.try_run("busybox udhcpc -n -q -f -t 10 -T 1 -i eth0 -r 192.168.1.35 -s /bin/true"));
     assert!(offers.contains("192.168.1."), "{offers}");
     let log = lab.logs().join("dnsmasq.log");
     let mac = desk.fact("eth0", "address");
