@@ -308,11 +308,7 @@ impl Vpns {
                             self.events.push_back((Arc::clone(name), event));
                         }
                         let peer = PeerId { vpn: id, peer };
-                        self.updates.push_back(TunnelUpdate::Keys {
-                            peer,
-                            keypair: Box::new(keypair),
-                            from: Some(from),
-                        });
+                        self.updates.push_back(TunnelUpdate::Keys { peer, keypair: Box::new(keypair), from });
                     }
                     wireguard::Event::Retrying { peer, .. } => {
                         if let Some(lookup) =
@@ -517,6 +513,17 @@ mod tests {
             core::iter::from_fn(|| self.vpns.poll_event()).map(|(_, event)| event.to_string()).collect()
         }
 
+        /// As after the name was asked for and found, with an uplink that carries IPv4.
+        fn found() -> Life {
+            let mut life = Life::new();
+            life.vpns.addresses_changed(life.now, true, false);
+            life.pass(0);
+            life.asked();
+            life.answer(&[HERE]);
+            life.told();
+            life
+        }
+
         fn want(&mut self) {
             let mut rng = SeededRng::from_u64(4);
             self.vpns.want(&mut Cx { now: self.now, rng: &mut rng }, PeerId { vpn: VpnId(0), peer: 0 });
@@ -577,12 +584,7 @@ mod tests {
 
     #[test]
     fn a_silent_peer_is_looked_for_again_and_followed() {
-        let mut life = Life::new();
-        life.vpns.addresses_changed(life.now, true, false);
-        life.pass(0);
-        life.asked();
-        life.answer(&[HERE]);
-        life.told();
+        let mut life = Life::found();
         life.want();
         let mut asked = 0;
         for _ in 0..20 {
@@ -599,12 +601,7 @@ mod tests {
 
     #[test]
     fn another_address_of_ours_is_a_reason_to_ask_again() {
-        let mut life = Life::new();
-        life.vpns.addresses_changed(life.now, true, false);
-        life.pass(0);
-        life.asked();
-        life.answer(&[HERE]);
-        life.told();
+        let mut life = Life::found();
         life.vpns.addresses_changed(life.now, true, false);
         life.pass(0);
         assert_eq!(life.asked(), [false]);

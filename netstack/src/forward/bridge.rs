@@ -431,7 +431,7 @@ impl Bridge {
 
     /// Number of stations known behind `port`.
     pub fn behind(&self, port: BridgePort) -> usize {
-        self.stations.values().filter(|station| station.port == port).count()
+        self.members.iter().find(|member| member.port == port).map_or(0, |member| member.stations)
     }
 
     /// Number of stations known.

@@ -167,7 +167,7 @@ fn is_v6(packet: &Frame) -> bool {
 }
 
 /// The ethertype of an IP packet.
-fn ethertype_of(packet: &Frame) -> u16 {
+pub(super) fn ethertype_of(packet: &Frame) -> u16 {
     if is_v6(packet) { ethertype::IPV6 } else { ethertype::IPV4 }
 }
 

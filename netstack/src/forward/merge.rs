@@ -6,7 +6,8 @@
 
 use alloc::collections::VecDeque;
 
-use crate::forward::segment::MAX_SEGMENTS;
+use crate::forward::parse::ACK;
+use crate::forward::segment::{MAX_SEGMENTS, PSH};
 use crate::frame::{Checksum, Egress, Frame, Gso, GsoKind};
 use crate::ledger::DropReason;
 use crate::wire::checksum::Sum;
@@ -16,8 +17,6 @@ use crate::wire::octets::{set_u16, u8_at, u32_at};
 
 /// Octets of a TCP header without options.
 const TCP_HEADER: usize = 20;
-const ACK: u8 = 0x10;
-const PSH: u8 = 0x08;
 /// Largest IP packet.
 const LARGEST: usize = 65_535;
 

@@ -25,7 +25,7 @@ const UDP_CHECKSUM: u16 = 6;
 const TCP_CHECKSUM: u16 = 16;
 
 const FIN: u8 = 0x01;
-const PSH: u8 = 0x08;
+pub(super) const PSH: u8 = 0x08;
 const CWR: u8 = 0x80;
 
 /// Makes a partial checksum a whole one. The frame must end where its packet does: padding would be summed too. Does

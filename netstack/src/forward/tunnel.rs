@@ -13,10 +13,10 @@ use alloc::vec;
 use alloc::vec::Vec;
 use core::net::{IpAddr, SocketAddr};
 
+use crate::forward::emit::{ethertype_of, is_plain, pieces};
 use crate::forward::key::Realm;
 use crate::forward::link::Carrier;
 use crate::forward::merge::merge;
-use crate::forward::segment::split;
 use crate::forward::{Forwarder, Ingress, Punt, PuntKind, Turn};
 use crate::frame::{Checksum, Egress, Frame, Gso, GsoKind};
 use crate::id::{Interface, Mac, PeerId, PortId, VpnId};
@@ -28,7 +28,7 @@ use crate::table::Seed;
 use crate::time::{Instant, earliest};
 use crate::tunnel::wireguard::{self, Keypair, PeerStatus, Seal, Tunnel};
 use crate::wire::checksum::Sum;
-use crate::wire::ethernet::{Header, ethertype};
+use crate::wire::ethernet::Header;
 use crate::wire::ipv4::{self, UDP};
 use crate::wire::ipv6;
 use crate::wire::octets::{set_u16, u8_at};
@@ -60,7 +60,7 @@ pub enum TunnelUpdate {
         /// Its new keys.
         keypair: Box<Keypair>,
         /// Where the message came from that proved who it is.
-        from: Option<SocketAddr>,
+        from: SocketAddr,
     },
     /// A peer is reached there, as far as is known.
     Endpoint {
@@ -256,11 +256,7 @@ impl Tunnels {
         if let Some(shown) = &mut self.shown
             && shown.len() < MOST_SHOWN
         {
-            let ethertype = if packet.bytes().first().is_some_and(|first| first >> 4 == 6) {
-                ethertype::IPV6
-            } else {
-                ethertype::IPV4
-            };
+            let ethertype = ethertype_of(packet);
             let mut frame = Frame::from_bytes(packet.bytes());
             frame.offload = packet.offload;
             let header = Header { destination: Mac::default(), source: Mac::default(), ethertype };
@@ -306,9 +302,8 @@ impl Forwarder {
         if frame.offload.gso.is_none() {
             return self.receive_datagram(turn, vpn, source, udp, frame);
         }
-        let mut datagrams = VecDeque::new();
-        match split(frame, 0, turn.egress, &mut datagrams) {
-            Ok(()) => {
+        match pieces(frame, 0, turn.egress) {
+            Ok(datagrams) => {
                 for datagram in datagrams {
                     self.receive_datagram(turn, vpn, source, udp, datagram);
                 }
@@ -409,12 +404,11 @@ impl Forwarder {
             return self.undeliverable(turn, frame, DropReason::WireguardNoPeer);
         };
         let peer = PeerId { vpn, peer };
-        if super::emit::is_plain(&frame) {
+        if is_plain(&frame) {
             return self.emit_to_peer(turn, peer, frame);
         }
-        let mut pieces = VecDeque::new();
-        match split(frame, 0, turn.egress, &mut pieces) {
-            Ok(()) => pieces.into_iter().for_each(|piece| self.emit_to_peer(turn, peer, piece)),
+        match pieces(frame, 0, turn.egress) {
+            Ok(pieces) => pieces.into_iter().for_each(|piece| self.emit_to_peer(turn, peer, piece)),
             Err(frame) => turn.egress.drop(frame, DropReason::GsoMalformed),
         }
     }
@@ -543,7 +537,7 @@ impl Forwarder {
         match update {
             TunnelUpdate::Keys { peer, keypair, from } => {
                 if let Some(vpn) = self.tunnels.get_mut(peer.vpn) {
-                    vpn.tunnel.install(turn.now, peer.peer, *keypair, from);
+                    vpn.tunnel.install(turn.now, peer.peer, *keypair, Some(from));
                 }
             }
             TunnelUpdate::Endpoint { peer, endpoint } => {

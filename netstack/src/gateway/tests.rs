@@ -30,7 +30,7 @@ fn port(mac: Mac) -> Port {
     Port { name: String::from("port"), mac, mtu: 1500, vlan: None, offload: false }
 }
 
-fn wan(name: &str) -> Wan {
+pub(super) fn wan(name: &str) -> Wan {
     Wan {
         name: name.into(),
         port: LINE,
@@ -57,7 +57,7 @@ fn client(wans: &[&str]) -> Settings {
     }
 }
 
-fn isp() -> Settings {
+pub(super) fn isp() -> Settings {
     Settings {
         ports: vec![port(BRAS)],
         concentrators: vec![Concentrator {

@@ -8,12 +8,12 @@ use alloc::vec::Vec;
 use core::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use crate::forward::InnerPacket;
-use crate::gateway::Gateway;
-use crate::id::{IpCidr, Ipv4Cidr, Ipv6Cidr, LanId, Mac, PortId, VpnId, Zone};
-use crate::secret::Secret;
+use crate::gateway::{Gateway, tests};
+use crate::id::{IpCidr, Ipv4Cidr, Ipv6Cidr, Mac, PortId, VpnId, Zone};
+use crate::ledger::DropReason;
 use crate::settings::{
-    Action, Authentication, Concentrator, Dhcp6, Echo, Endpoint, Lan, Port, PppoeClient, Rule, RuleProtocol,
-    Settings, StaticIpv4, StaticIpv6, StaticUplink, Uplink, User, Vpn, VpnBridge, VpnPeer, Wan, WanIpv6,
+    Action, Dhcp6, Endpoint, Lan, Port, Rule, RuleProtocol, Settings, StaticIpv4, StaticIpv6, StaticUplink,
+    Uplink, Vpn, VpnPeer, Wan, WanIpv6,
 };
 use crate::sim::{CableId, End, HostSettings, Impairment, NodeId, World};
 use crate::state::State;
@@ -114,38 +114,40 @@ fn site(n: u8, host: u8, calls: Option<u8>) -> Settings {
     }
 }
 
-/// The sites, the Internet between them, and a host at one site that pings one at the other every second.
+/// The sites, the Internet between them, and a host at each.
 struct Sites {
     world: World,
     internet: NodeId,
     sites: [NodeId; 2],
     /// From the Internet to each site.
     lines: [CableId; 2],
+    hosts: [NodeId; 2],
+    /// The first host that pings the other one, once a second.
     host: NodeId,
 }
 
 impl Sites {
     /// The host at site 1 pings.
     fn new(one: &Settings, two: &Settings) -> Sites {
-        Sites::between(&internet(), one, two, 1)
+        Sites::between(&internet(), one, two, &[1])
     }
 
-    fn between(internet: &Settings, one: &Settings, two: &Settings, pinging: u8) -> Sites {
-        Sites::build(internet, one, two, pinging, [1, 2])
-    }
-
-    /// `lans` says the third octet of each site's LAN.
-    fn build(internet: &Settings, one: &Settings, two: &Settings, pinging: u8, lans: [u8; 2]) -> Sites {
+    /// The hosts at the sites `pinging` do.
+    fn between(internet: &Settings, one: &Settings, two: &Settings, pinging: &[u8]) -> Sites {
         let mut world = World::new(5);
         let between = world.add_gateway(internet);
         let sites = [world.add_gateway(one), world.add_gateway(two)];
-        let address = |n: u8| [192, 168, lans[usize::from(n) - 1], 50 + n];
+        let lan = |n: u8| [one, two][usize::from(n) - 1].lans[0].address.address;
+        let address = |n: u8| {
+            let [a, b, c, _] = lan(n).octets();
+            [a, b, c, 50 + n]
+        };
         let hosts = [1, 2].map(|n: u8| {
-            let target = (n == pinging).then(|| Ipv4Addr::from(address(3 - n)));
+            let target = pinging.contains(&n).then(|| Ipv4Addr::from(address(3 - n)));
             world.add_host(HostSettings {
                 mac: Mac([2, 0, 0, 0, 99, n]),
                 address: cidr(address(n), 24),
-                router: [192, 168, lans[usize::from(n) - 1], 1].into(),
+                router: lan(n),
                 target,
                 ipv6: None,
                 target_ipv6: None,
@@ -156,7 +158,8 @@ impl Sites {
             world.connect(End(site, PortId(1)), End(hosts[usize::from(n)], PortId(0)));
             world.connect(End(between, PortId(n)), End(site, PortId(0)))
         });
-        Sites { world, internet: between, sites, lines, host: hosts[usize::from(pinging) - 1] }
+        let host = hosts[usize::from(pinging[0]) - 1];
+        Sites { world, internet: between, sites, lines, hosts, host }
     }
 
     fn run(&mut self, seconds: u64) {
@@ -183,6 +186,7 @@ impl Drop for Sites {
         if !std::thread::panicking() {
             for site in [0, 1] {
                 assert!(self.gateway(site).balance().holds());
+                assert_eq!(self.gateway(site).ledger().dropped(DropReason::Internal), 0);
             }
         }
     }
@@ -245,7 +249,7 @@ fn what_no_rule_lets_in_from_a_peer_stays_out() {
     sites.run(30);
     assert_eq!(sites.replies(), 0);
     assert_eq!(sites.peer(0).state, "up");
-    let dropped = sites.gateway(1).ledger().dropped(crate::ledger::DropReason::FilterDefault);
+    let dropped = sites.gateway(1).ledger().dropped(DropReason::FilterDefault);
     assert!(dropped >= 25, "{dropped}");
 }
 
@@ -272,45 +276,21 @@ fn a_peer_may_be_the_way_to_everywhere() {
 fn provider(network: u8) -> Settings {
     let mut settings = internet();
     settings.lans.remove(0);
-    settings.concentrators = vec![Concentrator {
-        name: "bras".into(),
-        port: PortId(0),
-        ac_name: "bras".into(),
-        service_names: vec![],
-        address: [198, 51, network, 1].into(),
-        pool: cidr([198, 51, network, 0], 24),
-        prefix_pool: None,
-        dns: vec![],
-        authentication: vec![Authentication::ChapMd5],
-        users: vec![User { name: "alice".into(), password: Secret::new("right"), ipv4: None, prefix: None }],
-        mtu: 1492,
-        echo: Echo::default(),
-        sessions: 10,
-        sessions_per_mac: 4,
-    }];
+    settings.concentrators = tests::isp().concentrators;
+    settings.concentrators[0].address = [198, 51, network, 1].into();
+    settings.concentrators[0].pool = cidr([198, 51, network, 0], 24);
     settings.rules = vec![Rule { from: Some(Zone::Concentrator), ..accept_to_lan() }];
     settings
 }
 
 fn dialling() -> Settings {
-    let mut settings = site(1, 0, Some(2));
-    settings.wans[0].uplink = Uplink::Pppoe(PppoeClient {
-        username: "alice".into(),
-        password: Secret::new("right"),
-        service_name: vec![],
-        ac_name: None,
-        host_uniq: None,
-        authentication: vec![Authentication::ChapMd5],
-        mtu: 1492,
-        echo: Echo::default(),
-    });
-    settings
+    Settings { wans: vec![tests::wan("net")], ..site(1, 0, Some(2)) }
 }
 
 /// Only the other site has something to say, and says it to where this one was.
 #[test]
 fn a_site_that_is_given_another_address_says_so_at_once() {
-    let mut sites = Sites::between(&provider(100), &dialling(), &site(2, 2, None), 2);
+    let mut sites = Sites::between(&provider(100), &dialling(), &site(2, 2, None), &[2]);
     sites.run(60);
     let before = sites.peer(1).endpoint.unwrap();
     assert!(sites.replies() > 30, "{}", sites.world.story());
@@ -402,7 +382,7 @@ fn ipv6_outside_carries_ipv4_inside() {
 fn messages_in_fragments_are_put_together() {
     let mut narrow = internet();
     narrow.ports[1].mtu = 900;
-    let mut sites = Sites::between(&narrow, &site(1, 2, Some(2)), &site(2, 2, None), 1);
+    let mut sites = Sites::between(&narrow, &site(1, 2, Some(2)), &site(2, 2, None), &[1]);
     sites.run(5);
     let before = sites.peer(1).usage.rx_octets;
     let packet = udp([192, 168, 1, 51], [192, 168, 2, 52], 1300);
@@ -424,35 +404,4 @@ fn udp(source: [u8; 4], destination: [u8; 4], len: u16) -> Vec<u8> {
     packet[24..26].copy_from_slice(&(len - 20).to_be_bytes());
     ipv4::write_header_checksum(&mut packet, 20);
     packet
-}
-
-/// Both sites are one LAN: the hosts are neighbours, and fill their frames.
-#[test]
-fn hosts_of_a_bridged_lan_are_neighbours_across_the_sites() {
-    let bridged = |n: u8, calls: Option<u8>| {
-        let mut settings = site(n, 2, calls);
-        settings.lans[0].address = cidr([192, 168, 5, n], 24);
-        settings.vpns[0].bridge = Some(VpnBridge {
-            lan: LanId(0),
-            vni: 42,
-            ra_guard: true,
-            isolate_dhcp: true,
-            suppress: true,
-            hub: false,
-        });
-        settings.vpns[0].peers[0].allowed_ips.truncate(1);
-        settings
-    };
-    let mut sites = Sites::build(&internet(), &bridged(1, Some(2)), &bridged(2, None), 1, [5, 5]);
-    sites.run(30);
-    assert!(sites.replies() >= 28, "{}", sites.world.story());
-    let packet = udp([192, 168, 5, 51], [192, 168, 5, 52], 1500);
-    let (host, before) = (sites.host, sites.peer(1).usage.rx_packets);
-    sites.world.host(host).unwrap().send_ip([192, 168, 5, 52].into(), &packet);
-    sites.run(2);
-    // The pings of two seconds, ARP perhaps, and the two pieces of a frame that is larger than the VPN's packets.
-    let after = sites.peer(1).usage.rx_packets - before;
-    assert!((4..=6).contains(&after), "{after}");
-    // The host there, and the router.
-    assert_eq!((sites.peer(0).stations, sites.peer(1).stations), (Some(2), Some(2)));
 }
