@@ -25,7 +25,7 @@ LIVES ?= 100000
 FRAMES ?= 100000000
 # The labs with real peers: `make test` runs them as gateways are by default, with the kernel path, `make soak` without.
 PEER_LABS := $(addprefix --test ,isp_rp_pppoe ipv6_isp client_pppd uplink_ethernet guest lan renumbering several state offload \
-	wireguard wireguard_bridge wireguard_guest wireguard_pair wireguard_pppoe)
+	wireguard wireguard_bridge wireguard_exit wireguard_guest wireguard_pair wireguard_pppoe)
 # Has cargo run tests as root.
 RUN_AS_ROOT := $(if $(SUDO),--config "target.'cfg(all())'.runner = '$(SUDO)'")
 

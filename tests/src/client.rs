@@ -1,5 +1,6 @@
-//! What a computer on the LAN does: transfers, look-ups, echoes. Call these inside a namespace.
+//! What a computer on the LAN does: transfers, look-ups, echoes. Call these inside a namespace, but for those that take one.
 
+use std::fmt;
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, TcpStream, UdpSocket};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -10,6 +11,7 @@ use hickory_proto::op::{Message, MessageType, OpCode, Query};
 use hickory_proto::rr::{Name, RData, RecordType};
 
 use crate::internet::{Blob, Hash};
+use crate::netns::Namespace;
 
 const PATIENCE: Duration = Duration::from_secs(15);
 
@@ -92,6 +94,56 @@ pub fn upload(server: SocketAddr, length: u64) -> Result<Transfer, String> {
         .read_to_string(&mut hash)
         .map_err(|error| format!("upload, the server's hash: {error}"))?;
     Ok(Transfer { length, hash, took: start.elapsed() })
+}
+
+/// Which way bulk goes, as its client sees it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Bulk {
+    /// A download.
+    Down,
+    /// An upload.
+    Up,
+}
+
+impl Bulk {
+    /// One after the other.
+    pub const BOTH: [Bulk; 2] = [Bulk::Down, Bulk::Up];
+
+    /// Moves `length` octets of the [`Blob`] between `host` and `server`, and sees that they arrive whole.
+    ///
+    /// # Panics
+    ///
+    /// When they do not.
+    #[track_caller]
+    pub fn transfer(self, host: &Namespace, server: SocketAddr, length: u64) -> Transfer {
+        let work = match self {
+            Bulk::Down => download,
+            Bulk::Up => upload,
+        };
+        let done = host.inside(|| work(server, length));
+        let done = done.unwrap_or_else(|error| panic!("{self} {server}, from {}: {error}", host.name()));
+        let expected = Blob::default().hash(length);
+        assert_eq!((done.length, &done.hash), (length, &expected), "{self} {server}, from {}", host.name());
+        println!("{self} {server}: {length} octets at {:.1} Mb/s", done.megabits());
+        done
+    }
+}
+
+impl fmt::Display for Bulk {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Bulk::Down => "down from",
+            Bulk::Up => "up to",
+        })
+    }
+}
+
+/// Moves `length` octets down and up again, as [`Bulk::transfer`] does, and returns both transfers.
+#[track_caller]
+pub fn transfers(host: &Namespace, server: SocketAddr, length: u64) -> [Transfer; 2] {
+    // Not by `map`: a panic is to name the caller's line.
+    let [down, up] = Bulk::BOTH;
+    [down.transfer(host, server, length), up.transfer(host, server, length)]
 }
 
 /// Fetches `length` octets and looks at none of them, for measurements. Returns megabits in a second.

@@ -15,6 +15,7 @@
 //! The LAN is 192.168.1.0/24 and 2001:db8:100:1::/64. Everybody listens on port 51820.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::time::Duration;
 
 use serde_json::Value;
 
@@ -23,9 +24,10 @@ use crate::ethernet_isp::{EthernetIsp, ROUTER};
 use crate::gateway::Genkan;
 use crate::internet::Internet;
 use crate::lab::{Lab, WEB};
-use crate::netns::{Namespace, veth};
+use crate::netns::{Namespace, text, veth};
 use crate::peers::{Keys, Peer, WireGuardGo};
 use crate::topology::{House, Port};
+use crate::wait_for;
 
 /// The port that everybody listens on.
 pub const PORT: u16 = 51_820;
@@ -222,7 +224,7 @@ impl Friends {
         );
         let lan = "prefix = { from = \"isp\", subnet = 1 }\n";
         let gateway = self.house.run(&self.lab, &uplink, lan, &(vpn(&self.lab, &self.keys, more) + tables));
-        gateway.wait_up("isp", std::time::Duration::from_secs(10));
+        gateway.wait_up("isp", Duration::from_secs(10));
         gateway
     }
 
@@ -237,7 +239,7 @@ impl Friends {
     pub fn desk(&self) -> (Ipv4Addr, Ipv6Addr) {
         let desk = Client6::slaac(&self.house.desk);
         let leased = self.lab.lease(&self.house.desk, "eth0").address;
-        (leased, desk.wait_address_in(LAN6, 64, std::time::Duration::from_secs(10)).address)
+        (leased, desk.wait_address_in(LAN6, 64, Duration::from_secs(10)).address)
     }
 }
 
@@ -259,8 +261,29 @@ pub fn peer_status(gateway: &Genkan, name: &str) -> Result<Value, String> {
     found.ok_or_else(|| format!("the status has no peer {name}: {}", status["vpns"]))
 }
 
+/// Where a gateway says that a peer of its VPN is.
+pub fn seen_at(gateway: &Genkan, name: &str) -> Result<SocketAddr, String> {
+    let peer = peer_status(gateway, name)?;
+    peer["endpoint"].as_str().and_then(|text| text.parse().ok()).ok_or_else(|| peer.to_string())
+}
+
 /// How many frames a gateway has dropped for this reason.
 #[track_caller]
 pub fn dropped(gateway: &Genkan, reason: &str) -> u64 {
     gateway.status().expect("a status")["frames"]["dropped"][reason].as_u64().unwrap_or(0)
+}
+
+/// Waits until `to` answers a ping.
+#[track_caller]
+pub fn reach(host: &Namespace, to: impl Into<IpAddr>) {
+    let to = to.into();
+    wait_for(&format!("{to} to answer {}", host.name()), Duration::from_secs(20), || host.pings(to));
+}
+
+/// Two pings stay without an answer.
+#[track_caller]
+pub fn unreachable(host: &Namespace, to: impl Into<IpAddr>) {
+    let to = to.into();
+    let output = host.try_run(&format!("ping -c 2 -i 0.3 -W 1 {to}"));
+    assert!(!output.status.success(), "{to} answers {}: {}", host.name(), text(&output));
 }

@@ -1,5 +1,6 @@
 //! Network namespaces that end with the test, and the wires between them.
 
+use std::fmt::Display;
 use std::fs::File;
 use std::process::{Child, Command, Output, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -120,6 +121,12 @@ impl Namespace {
             .args(words)
             .output()
             .unwrap_or_else(|error| panic!("cannot run `{line}`: {error}; is iproute2 installed?"))
+    }
+
+    /// Whether `to`, an address or a name, answers a ping within two seconds; what `ping` said when it does not.
+    pub fn pings(&self, to: impl Display) -> Result<(), String> {
+        let output = self.try_run(&format!("ping -c 1 -W 2 {to}"));
+        if output.status.success() { Ok(()) } else { Err(text(&output)) }
     }
 
     /// Runs `work` on a thread that is in this namespace. Sockets opened there stay there.

@@ -14,11 +14,10 @@ use std::time::{Duration, Instant};
 
 use genkan_netstack::id::Mac;
 use genkan_netstack::wire::checksum::Sum;
-use genkan_tests::client::{datagrams, download, open, upload};
+use genkan_tests::client::{Bulk, datagrams, open};
 use genkan_tests::client6::Client6;
 use genkan_tests::ethernet_isp::EthernetIsp;
 use genkan_tests::gateway::{FastPath, Genkan};
-use genkan_tests::internet::Blob;
 use genkan_tests::lab::{Lab, WEB, web, web6};
 use genkan_tests::netns::{text, veth};
 use genkan_tests::recording::code;
@@ -94,11 +93,8 @@ impl Line {
     }
 
     #[track_caller]
-    fn transfer(&self, way: &str) {
-        let work = if way == "down" { download } else { upload };
-        let done = self.house.desk.inside(|| work(web(80), LENGTH));
-        let done = done.unwrap_or_else(|error| panic!("{way}: {error}; {:?}", self.gateway.fast_path()));
-        assert_eq!((done.length, done.hash), (LENGTH, Blob::default().hash(LENGTH)), "{way}");
+    fn transfer(&self, way: Bulk) {
+        way.transfer(&self.house.desk, web(80), LENGTH);
     }
 
     /// Waits until the kernel half has carried so many packets more than `before`.
@@ -129,12 +125,12 @@ fn wait_carried(gateway: &Genkan, before: &FastPath, more: u64) -> FastPath {
 fn bulk_and_datagrams_are_carried_in_the_kernel_both_ways_and_counted() {
     let line = Line::new("fast-path-carries");
     let before = line.fast_path();
-    line.transfer("down");
+    line.transfer(Bulk::Down);
     // Full segments of 1,452 octets: nearly all of them in the kernel, and what acknowledges them.
     let packets = LENGTH / 1452;
     line.wait_carried(&before, packets * 9 / 10);
     let down = line.wait_kernel([0; 2], [packets / 100, packets * 9 / 10]);
-    line.transfer("up");
+    line.transfer(Bulk::Up);
     // Most of it as large segments, which the kernel cuts when they are even.
     let up = line.wait_kernel(down, [packets / 2, packets / 100]);
     let whole = line.house.desk.inside(|| datagrams(web(7), 200, 1000)).expect("UDP can be sent");
@@ -146,7 +142,7 @@ fn bulk_and_datagrams_are_carried_in_the_kernel_both_ways_and_counted() {
         ["rx_packets", "rx_octets"].map(|member| usage[member].as_u64().expect("a number"))
     };
     let before = received();
-    line.transfer("down");
+    line.transfer(Bulk::Down);
     let after = received();
     assert!(after[0] >= before[0] + packets && after[1] > before[1] + LENGTH, "{before:?}, {after:?}");
     line.end();
@@ -217,8 +213,7 @@ fn what_senders_leave_to_their_cards_is_done_behind_pppoe() {
             line.house.desk.inside(|| datagrams(server, PIECES as u32, 999)).expect("UDP can be sent");
         assert_eq!(whole, PIECES as u32, "{server}");
     }
-    let bulk = line.house.desk.inside(|| upload(web6(80), LENGTH / 10)).expect("an upload");
-    assert_eq!(bulk.hash, Blob::default().hash(LENGTH / 10));
+    Bulk::Up.transfer(&line.house.desk, web6(80), LENGTH / 10);
     // Four flows of so many packets each, and as many back.
     let least = 4 * PIECES as u64 * 9 / 10;
     let after = line.wait_kernel(before, [least, least]);
@@ -245,12 +240,10 @@ fn over_a_plain_uplink_large_segments_are_carried_whole() {
     let gateway = house.run(&lab, "[wan.isp]\nport = \"wan0\"\ndhcp = true\n", "", "");
     gateway.wait_up("isp", Duration::from_secs(30));
     lab.lease(&house.desk, "eth0");
-    for (work, octets, packets) in
-        [(download as fn(_, _) -> _, "rx_octets", "rx_packets"), (upload, "tx_octets", "tx_packets")]
+    for (way, octets, packets) in
+        [(Bulk::Down, "rx_octets", "rx_packets"), (Bulk::Up, "tx_octets", "tx_packets")]
     {
-        let done =
-            house.desk.inside(|| work(web(80), LENGTH)).unwrap_or_else(|error| panic!("{octets}: {error}"));
-        assert_eq!((done.length, done.hash), (LENGTH, Blob::default().hash(LENGTH)), "{octets}");
+        way.transfer(&house.desk, web(80), LENGTH);
         let carried = wait_for("octets in the kernel path", Duration::from_secs(5), || {
             let kernel = gateway.status()?["wans"][0]["kernel"].clone();
             if kernel[octets].as_u64() > Some(LENGTH * 9 / 10) { Ok(kernel) } else { Err(kernel.to_string()) }
@@ -271,7 +264,7 @@ fn maps_that_are_emptied_by_hand_under_traffic_are_filled_again() {
     std::thread::scope(|scope| {
         let traffic = scope.spawn(|| {
             while going.load(Ordering::Relaxed) {
-                line.transfer("down");
+                line.transfer(Bulk::Down);
             }
         });
         for _ in 0..3 {
@@ -291,7 +284,7 @@ fn maps_that_are_emptied_by_hand_under_traffic_are_filled_again() {
 #[test]
 fn a_port_that_is_deleted_and_made_again_is_carried_again() {
     let line = Line::new("fast-path-port");
-    line.transfer("down");
+    line.transfer(Bulk::Down);
     line.house.router.ip(&["link", "del", "lan1"]);
     line.gateway
         .wait_log("that the card is gone", Duration::from_secs(10), |log| log.contains("lan1 is gone"));
@@ -300,8 +293,8 @@ fn a_port_that_is_deleted_and_made_again_is_carried_again() {
         .wait_log("that the card is back", Duration::from_secs(10), |log| log.contains("lan1: works again"));
     line.lab.lease(&line.house.desk, "eth0");
     let before = line.fast_path();
-    line.transfer("down");
-    line.transfer("up");
+    line.transfer(Bulk::Down);
+    line.transfer(Bulk::Up);
     line.wait_carried(&before, LENGTH / 1452);
     line.end();
 }

@@ -1,70 +1,31 @@
-//! A VPN with friends who have wireguard-go, as a story: they meet, move, change keys, cheat, and lend each other their way
-//! out.
+//! A VPN with friends who have wireguard-go, as a story: they meet, move, change keys, cheat, and are found again.
 
 use std::net::{IpAddr, SocketAddr, TcpStream, UdpSocket};
 use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use genkan_tests::client::{converse, download, echo, fetch, upload};
+use genkan_tests::client::{converse, echo, transfers};
 use genkan_tests::ethernet_isp::ROUTER;
 use genkan_tests::friends::{
-    Friend, Friends, INNER, INNER6, INVITED, OUTER, OUTER6, PORT, dropped, peer_status,
+    Friend, Friends, INNER, INNER6, INVITED, OUTER, OUTER6, PORT, dropped, peer_status, reach, seen_at,
+    unreachable,
 };
 use genkan_tests::gateway::Genkan;
-use genkan_tests::internet::Blob;
-use genkan_tests::lab::{Lab, web, web6};
+use genkan_tests::lab::Lab;
 use genkan_tests::netns::{Namespace, stop, text};
 use genkan_tests::packets::offers;
-use genkan_tests::peers::{Keys, Peer};
+use genkan_tests::peers::Keys;
 use genkan_tests::wait_for;
 use genkan_tests::wire::Wire;
 
 const PATIENCE: Duration = Duration::from_secs(20);
 const LENGTH: u64 = 5_000_000;
 
-/// Waits until `to` answers a ping.
-#[track_caller]
-fn reach(host: &Namespace, to: impl Into<IpAddr>) {
-    let to = to.into();
-    wait_for(&format!("{to} to answer {}", host.name()), PATIENCE, || pinged(host, to));
-}
-
-fn pinged(host: &Namespace, to: impl Into<IpAddr>) -> Result<(), String> {
-    let output = host.try_run(&format!("ping -c 1 -W 1 {}", to.into()));
-    if output.status.success() { Ok(()) } else { Err(text(&output)) }
-}
-
-/// Two pings stay without an answer.
-#[track_caller]
-fn unreachable(host: &Namespace, to: impl Into<IpAddr>) {
-    let to = to.into();
-    let output = host.try_run(&format!("ping -c 2 -i 0.3 -W 1 {to}"));
-    assert!(!output.status.success(), "{to} answers {}: {}", host.name(), text(&output));
-}
-
-/// Bulk both ways arrives whole.
-#[track_caller]
-fn transfers(host: &Namespace, server: SocketAddr) {
-    let expected = Blob::default().hash(LENGTH);
-    for (way, transfer) in [("from", download as fn(_, _) -> _), ("to", upload)] {
-        let done = host.inside(|| transfer(server, LENGTH));
-        let done = done.unwrap_or_else(|error| panic!("{way} {server}: {error}"));
-        assert_eq!((done.length, &done.hash), (LENGTH, &expected), "{way} {server}");
-        println!("{way} {server}: {:.0} Mb/s", done.megabits());
-    }
-}
-
-/// Where the gateway says that a friend is.
-fn endpoint(gateway: &Genkan, friend: &Friend) -> Result<SocketAddr, String> {
-    let peer = peer_status(gateway, friend.name)?;
-    peer["endpoint"].as_str().and_then(|text| text.parse().ok()).ok_or_else(|| peer.to_string())
-}
-
 #[track_caller]
 fn wait_endpoint(gateway: &Genkan, friend: &Friend, wanted: SocketAddr) {
     wait_for(&format!("{} to be at {wanted}", friend.name), Duration::from_secs(5), || {
-        let found = endpoint(gateway, friend)?;
+        let found = seen_at(gateway, friend.name)?;
         if found == wanted { Ok(()) } else { Err(format!("at {found}")) }
     });
 }
@@ -77,7 +38,7 @@ fn friends_reach_each_other_without_a_gateway() {
     anna.meet(lab, &ben.go.keys, Some(&shared), Some(ben.endpoint()));
     ben.meet(lab, &anna.go.keys, Some(&shared), None);
     reach(&anna.host, ben.inner());
-    transfers(&anna.host, (ben.inner6(), 80).into());
+    transfers(&anna.host, (ben.inner6(), 80).into(), LENGTH);
     let wire = Wire::listen(lab, &ben.host, &ben.go.device, "tcp or ip6");
     anna.host.inside(|| echo((ben.inner(), 7).into(), "how large?")).expect("an echo");
     assert_eq!(offers(&wire.end()), [(4, 1400), (4, 1380)], "each by the MTU of its own device");
@@ -115,8 +76,8 @@ fn friends_are_reached_by_both_families_inside_and_outside() {
         let shown = friend.go.shown(&keys.public);
         assert!(shown.handshake > 0 && shown.endpoint == Some(outside), "{}: {shown:?}", friend.name);
     }
-    assert_eq!(endpoint(&gateway, anna), Ok(anna.endpoint()));
-    assert_eq!(endpoint(&gateway, ben), Ok(ben.endpoint6()));
+    assert_eq!(seen_at(&gateway, anna.name), Ok(anna.endpoint()));
+    assert_eq!(seen_at(&gateway, ben.name), Ok(ben.endpoint6()));
 
     // Everybody reaches everybody: the gateway, the LAN, and one another by the gateway.
     for (friend, other) in [(anna, ben), (ben, anna)] {
@@ -132,7 +93,7 @@ fn friends_are_reached_by_both_families_inside_and_outside() {
             reach(&friend.host, to);
         }
         for server in friend.both(80) {
-            transfers(&house.desk, server);
+            transfers(&house.desk, server, LENGTH);
         }
     }
     let peer = peer_status(&gateway, "ben").expect("a peer");
@@ -220,7 +181,7 @@ fn a_friend_moves_and_the_conversation_goes_on() {
         anna.host.ip(&["-4", "address", "flush", "dev", "eth0"]);
         anna.go.call(&keys.public, (OUTER6, PORT).into());
         reach(&anna.host, INNER);
-        wait_for("anna to be seen over IPv6", PATIENCE, || match endpoint(&gateway, anna)? {
+        wait_for("anna to be seen over IPv6", PATIENCE, || match seen_at(&gateway, anna.name)? {
             SocketAddr::V6(_) => Ok(()),
             other => Err(other.to_string()),
         });
@@ -343,64 +304,8 @@ fn nobody_speaks_as_anna_but_anna() {
     again(&said[0][..31]);
     again(&[9; 100]);
     counted("wireguard-malformed", before, 2);
-    assert_eq!(endpoint(&gateway, anna), Ok(anna.endpoint()), "nobody else is taken for her");
+    assert_eq!(seen_at(&gateway, anna.name), Ok(anna.endpoint()), "nobody else is taken for her");
     house.desk.run(&format!("ping -c 2 -i 0.2 -W 2 {}", anna.inner()));
-    gateway.end();
-}
-
-/// Anna is the LAN's way out, though she is reached by that same way; ben's way out is the gateway.
-#[test]
-fn friends_lend_each_other_their_way_out() {
-    let friends = Friends::new("wireguard-exit");
-    let Friends { anna, ben, isp, house, keys, lab } = &friends;
-    let everywhere = ["0.0.0.0/0".to_string(), "::/0".to_string()];
-    let tables =
-        [anna.table_of(&everywhere, &format!("endpoint = \"{}\"\n", anna.endpoint())), ben.table("")];
-    let gateway = friends.start(&tables.concat());
-    let (desk, desk6) = friends.desk();
-    anna.meet(lab, keys, None, None);
-    // What is for the house comes back by anna: the ISP knows nobody else there.
-    isp.namespace.ip(&["route", "add", "192.168.1.0/24", "via", &anna.endpoint().ip().to_string()]);
-    let (lan6, anna6) = ("2001:db8:100:1::/64", anna.endpoint6().ip().to_string());
-    isp.namespace.ip(&["route", "add", lan6, "via", &anna6]);
-    anna.host.sysctl("net.ipv4.ip_forward", "1");
-    anna.host.sysctl("net.ipv6.conf.all.forwarding", "1");
-    reach(&house.desk, anna.inner());
-    for (server, from) in [(web(80), IpAddr::from(desk)), (web6(80), desk6.into())] {
-        let page = house.desk.inside(|| fetch(server, "/address")).expect("a page by anna");
-        let seen = page.parse::<SocketAddr>().map(|seen| seen.ip());
-        assert_eq!(seen, Ok(from), "the far host sees whoever comes by anna as they are");
-    }
-    transfers(&house.desk, web(80));
-    assert_eq!(endpoint(&gateway, anna), Ok(anna.endpoint()), "the way to anna is not through anna");
-
-    // Nobody has invited friends into the LAN.
-    unreachable(&anna.host, desk);
-    reach(&anna.host, INNER);
-    gateway.end();
-
-    // Ben sends everything to the gateway but what is for the gateway.
-    let gateway = friends.start(&ben.table(""));
-    let device = ben.go.device.clone();
-    ben.go.meet(
-        lab,
-        Peer {
-            public: &keys.public,
-            preshared: None,
-            endpoint: Some((OUTER, PORT).into()),
-            allowed: "0.0.0.0/0,::/0",
-            keepalive: 0,
-        },
-    );
-    let router = ben.endpoint_at(1, 0).ip().to_string();
-    ben.host.ip(&["route", "add", &format!("{OUTER}/32"), "via", &router]);
-    ben.host.ip(&["route", "add", "0.0.0.0/1", "dev", &device]);
-    ben.host.ip(&["route", "add", "128.0.0.0/1", "dev", &device]);
-    let page = ben.host.inside(|| fetch(web(80), "/address")).expect("a page by the gateway");
-    let seen = page.parse::<SocketAddr>().map(|seen| seen.ip());
-    assert_eq!(seen, Ok(OUTER.into()), "the far host sees the gateway");
-    transfers(&ben.host, web(80));
-    unreachable(&ben.host, desk);
     gateway.end();
 }
 
@@ -464,7 +369,7 @@ fn a_friend_with_a_name_is_found_where_the_name_points_to() {
     anna.meet(lab, keys, None, None);
     names.change(anna.endpoint_at(3, PORT).ip());
     let gone = Instant::now();
-    wait_for("the gateway to find anna", Duration::from_secs(40), || pinged(&house.desk, anna.inner()));
+    wait_for("the gateway to find anna", Duration::from_secs(40), || house.desk.pings(anna.inner()));
     println!("found after {} s", gone.elapsed().as_secs());
     wait_endpoint(&gateway, anna, anna.endpoint_at(3, PORT));
     gateway.end();

@@ -4,11 +4,11 @@
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV6, UdpSocket};
 use std::time::{Duration, Instant};
 
-use genkan_tests::client::{datagrams, download, upload};
+use genkan_tests::client::{datagrams, transfers};
 use genkan_tests::client6::Client6;
 use genkan_tests::friends::{Friend, Friends, INNER, LAN6, OUTER, PORT};
 use genkan_tests::gateway::Genkan;
-use genkan_tests::internet::{Blob, Internet};
+use genkan_tests::internet::Internet;
 use genkan_tests::lab::{GATEWAY, WEB};
 use genkan_tests::netns::{Namespace, text, veth};
 use genkan_tests::peers::{Delegation, Dhcp4, Radvd};
@@ -25,7 +25,7 @@ fn bridged(friends: &Friends, options: &str) -> Genkan {
     let gateway = friends.run(&bridge, &(anna.table("") + &ben.table("")), WEB);
     for friend in [anna, ben] {
         friend.meet(lab, keys, None, Some((OUTER, PORT).into()));
-        wait_for("the tunnel", PATIENCE, || pinged(&friend.host, INNER));
+        wait_for("the tunnel", PATIENCE, || friend.host.pings(INNER));
     }
     gateway
 }
@@ -46,11 +46,6 @@ fn island_of(friend: &Friend, role: &str, mtu: u16) -> Namespace {
     friend.host.ip(&["link", "set", "br0", "up"]);
     island.ip(&["link", "set", "eth0", "mtu", &mtu]);
     island
-}
-
-fn pinged(host: &Namespace, to: impl Into<IpAddr>) -> Result<(), String> {
-    let output = host.try_run(&format!("ping -c 1 -W 1 {}", to.into()));
-    if output.status.success() { Ok(()) } else { Err(text(&output)) }
 }
 
 /// Both on one Ethernet: a question by ARP is answered by the one that is asked, with its own address.
@@ -123,14 +118,8 @@ fn a_friends_island_is_on_the_lan() {
         house.desk.run(&format!("ping -c 2 -i 0.2 -W 2 -M do -s {size} {}", lease.address));
     }
     let internet = Internet::start(&island, lease.address);
-    let expected = Blob::default().hash(LENGTH);
     for server in [IpAddr::from(lease.address), six.into()] {
-        let server = SocketAddr::from((server, 80));
-        for transfer in [download as fn(_, _) -> _, upload] {
-            let done = house.desk.inside(|| transfer(server, LENGTH)).expect("a transfer");
-            assert_eq!((done.length, &done.hash), (LENGTH, &expected), "{server}");
-            println!("{server}: {:.0} Mb/s", done.megabits());
-        }
+        transfers(&house.desk, (server, 80).into(), LENGTH);
     }
     // A datagram in pieces on the LAN, each of which is in pieces in the tunnel.
     let whole =
@@ -271,7 +260,7 @@ fn a_loop_made_on_purpose_is_stopped_and_named() {
         let more = count() - before;
         if more < 200 { Ok(()) } else { Err(format!("{more} frames in a second")) }
     });
-    wait_for("the gateway to answer", PATIENCE, || pinged(&house.desk, GATEWAY));
+    wait_for("the gateway to answer", PATIENCE, || house.desk.pings(GATEWAY));
     println!("{desk}");
     gateway.end();
 }

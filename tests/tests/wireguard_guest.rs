@@ -8,12 +8,12 @@
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
-use genkan_tests::client::{download, upload};
+use genkan_tests::client::transfers;
 use genkan_tests::client6::Client6;
 use genkan_tests::friends::{BEHIND, INNER, INNER6, INVITED, LAN6, OUTER, OUTER6, PORT, peer_status, vpn};
 use genkan_tests::gateway::Genkan;
 use genkan_tests::guest::Guest;
-use genkan_tests::internet::{Blob, Internet};
+use genkan_tests::internet::Internet;
 use genkan_tests::lab::Lab;
 use genkan_tests::netns::{Namespace, text};
 use genkan_tests::peers::{Keys, Peer, WireGuardGo};
@@ -70,11 +70,6 @@ impl Line {
     }
 }
 
-fn pinged(host: &Namespace, to: IpAddr) -> Result<(), String> {
-    let output = host.try_run(&format!("ping -c 1 -W 2 {to}"));
-    if output.status.success() { Ok(()) } else { Err(text(&output)) }
-}
-
 /// Makes the guest a friend: addresses on its first card, and the kernel's WireGuard.
 #[track_caller]
 fn equip(guest: &mut Guest, keys: &Keys, gateway: &Keys) {
@@ -103,16 +98,6 @@ fn carry(guest: &mut Guest) {
     ));
 }
 
-#[track_caller]
-fn transfers(from: &Namespace, server: SocketAddr) {
-    let expected = Blob::default().hash(LENGTH);
-    for transfer in [download as fn(_, _) -> _, upload] {
-        let done = from.inside(|| transfer(server, LENGTH)).expect("a transfer");
-        assert_eq!((done.length, &done.hash), (LENGTH, &expected), "{server}");
-        println!("{server}: {:.1} Mb/s", done.megabits());
-    }
-}
-
 /// The friends among themselves: what fails here is no fault of genkan's.
 #[test]
 fn the_kernel_and_wireguard_go_reach_each_other() {
@@ -133,14 +118,14 @@ fn the_kernel_and_wireguard_go_reach_each_other() {
         &lab,
         Peer { public: &theirs.public, preshared: None, endpoint, allowed: &allowed, keepalive: 0 },
     );
-    wait_for("the kernel to answer", PATIENCE, || pinged(&host, FAR.into()));
+    wait_for("the kernel to answer", PATIENCE, || host.pings(FAR));
     // Frames of 1,500 octets in packets of 1,440.
     carry(&mut guest);
     let vxlan = format!("link add vx0 type vxlan id 42 local {INNER} remote {FAR} dstport 4789");
     host.ip(&vxlan.split(' ').collect::<Vec<_>>());
     host.ip(&["address", "add", "192.168.9.1/24", "dev", "vx0"]);
     host.ip(&["link", "set", "vx0", "mtu", "1500", "up"]);
-    wait_for("the island to answer", PATIENCE, || pinged(&host, Ipv4Addr::new(192, 168, 9, 2).into()));
+    wait_for("the island to answer", PATIENCE, || host.pings("192.168.9.2"));
     host.run("ping -c 2 -i 0.3 -W 3 -M do -s 1472 192.168.9.2");
 }
 
@@ -150,7 +135,7 @@ fn the_kernels_wireguard_is_a_friend_like_any_other() {
     let desk = line.desk();
     let inner: [IpAddr; 2] = [FAR.into(), "2001:db8:77::2".parse().expect("an address")];
     for to in inner {
-        wait_for("the kernel to answer", PATIENCE, || pinged(&line.house.desk, to));
+        wait_for("the kernel to answer", PATIENCE, || line.house.desk.pings(to));
         let own = if to.is_ipv4() { 28 } else { 48 };
         line.house.desk.run(&format!("ping -c 2 -i 0.3 -W 3 -M do -s {} {to}", 1440 - own));
     }
@@ -168,7 +153,7 @@ fn the_kernels_wireguard_is_a_friend_like_any_other() {
         let peer = peer_status(&line.gateway, "kernel")?;
         if peer["endpoint"] == "198.51.100.1:40001" { Ok(()) } else { Err(peer.to_string()) }
     });
-    wait_for("the kernel to answer", PATIENCE, || pinged(&line.house.desk, FAR.into()));
+    wait_for("the kernel to answer", PATIENCE, || line.house.desk.pings(FAR));
     line.gateway.end();
 }
 
@@ -189,7 +174,7 @@ fn the_kernels_vxlan_carries_a_lan() {
     }
     let _internet = Internet::start(&line.island, lease.address);
     for to in [IpAddr::from(lease.address), six.into()] {
-        transfers(&line.house.desk, (to, 80).into());
+        transfers(&line.house.desk, (to, 80).into(), LENGTH);
     }
     line.gateway.end();
 }

@@ -11,14 +11,14 @@
 //! | west | 192.168.1.10 | 198.51.100.2:51820, a port forward | 10.77.0.1 | 192.168.10.0/24 |
 //! | east | 100.64.0.2 | whatever the NAT gives it | 10.77.0.2 | 192.168.20.0/24 |
 
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr};
 use std::time::Duration;
 
-use genkan_tests::client::{download, upload};
+use genkan_tests::client::transfers;
 use genkan_tests::ethernet_isp::{EthernetIsp, ROUTER};
-use genkan_tests::friends::{OUTER, PORT, peer_status};
+use genkan_tests::friends::{OUTER, PORT, seen_at};
 use genkan_tests::gateway::Genkan;
-use genkan_tests::internet::{Blob, Internet};
+use genkan_tests::internet::Internet;
 use genkan_tests::lab::{Lab, NAS, NAS_MAC, WEB};
 use genkan_tests::netns::{Namespace, text, veth};
 use genkan_tests::peers::Keys;
@@ -179,49 +179,30 @@ fn masquerade(cgn: &Namespace, ports: &str) {
     assert!(output.status.success(), "{rules}: {}", text(&output));
 }
 
-fn pinged(host: &Namespace, to: Ipv4Addr) -> Result<(), String> {
-    let output = host.try_run(&format!("ping -c 1 -W 1 {to}"));
-    if output.status.success() { Ok(()) } else { Err(text(&output)) }
-}
-
-#[track_caller]
-fn transfers(from: &Namespace, server: SocketAddr) {
-    let expected = Blob::default().hash(LENGTH);
-    for transfer in [download as fn(_, _) -> _, upload] {
-        let done = from.inside(|| transfer(server, LENGTH)).expect("a transfer");
-        assert_eq!((done.length, &done.hash), (LENGTH, &expected), "{server}");
-        println!("{server}: {:.0} Mb/s", done.megabits());
-    }
-}
-
-/// Where west sees east.
-fn seen(pair: &Pair) -> Result<SocketAddr, String> {
-    let peer = peer_status(&pair.west.gateway, "other")?;
-    peer["endpoint"].as_str().and_then(|text| text.parse().ok()).ok_or_else(|| peer.to_string())
-}
-
 #[test]
 fn two_gateways_behind_nat_join_their_lans() {
     let pair = Pair::new("wireguard-pair", ["192.168.10", "192.168.20"], true, "");
     let [west, east] = [&pair.west, &pair.east].map(|site| pair.lab.lease(&site.desk, "eth0").address);
     // East's keepalives open the way, so that west can begin.
-    wait_for("east to answer west", PATIENCE, || pinged(&pair.west.desk, east));
-    wait_for("west to answer east", PATIENCE, || pinged(&pair.east.desk, west));
-    assert_eq!(seen(&pair).map(|seen| seen.ip()), Ok(IpAddr::from(CGN)));
+    wait_for("east to answer west", PATIENCE, || pair.west.desk.pings(east));
+    wait_for("west to answer east", PATIENCE, || pair.east.desk.pings(west));
+    assert_eq!(seen_at(&pair.west.gateway, "other").map(|seen| seen.ip()), Ok(IpAddr::from(CGN)));
     let _servers = [Internet::start(&pair.west.desk, west), Internet::start(&pair.east.desk, east)];
-    transfers(&pair.west.desk, (east, 80).into());
-    transfers(&pair.east.desk, (west, 80).into());
+    transfers(&pair.west.desk, (east, 80).into(), LENGTH);
+    transfers(&pair.east.desk, (west, 80).into(), LENGTH);
 
     // The NAT forgets east, and gives it another port: west follows with the next keepalive.
     masquerade(&pair.cgn, ":40000-40009");
     pair.cgn.ip(&["link", "set", "eth0", "down"]);
     pair.cgn.ip(&["link", "set", "eth0", "up"]);
     pair.cgn.ip(&["route", "replace", "default", "via", "192.0.2.1"]);
-    wait_for("west to see east at its new port", Duration::from_secs(5), || match seen(&pair)?.port() {
-        40_000..=40_009 => Ok(()),
-        other => Err(format!("at port {other}")),
+    wait_for("west to see east at its new port", Duration::from_secs(5), || {
+        match seen_at(&pair.west.gateway, "other")?.port() {
+            40_000..=40_009 => Ok(()),
+            other => Err(format!("at port {other}")),
+        }
     });
-    wait_for("east to answer west", Duration::from_secs(5), || pinged(&pair.west.desk, east));
+    wait_for("east to answer west", Duration::from_secs(5), || pair.west.desk.pings(east));
     pair.end();
 }
 
@@ -232,11 +213,11 @@ fn two_gateways_behind_nat_carry_one_lan() {
     let pair = Pair::new("wireguard-pair-lan", ["192.168.30", "192.168.30"], false, bridge);
     let [west, east] = [&pair.west, &pair.east].map(|site| pair.lab.lease(&site.desk, "eth0").address);
     assert_ne!(west, east);
-    wait_for("east to answer west", PATIENCE, || pinged(&pair.west.desk, east));
+    wait_for("east to answer west", PATIENCE, || pair.west.desk.pings(east));
     pair.west.desk.run(&format!("ping -c 2 -i 0.2 -W 2 -M do -s 1472 {east}"));
     let said = text(&pair.east.desk.try_run(&format!("busybox arping -f -c 5 -w 5 -I eth0 {west}")));
     assert!(said.to_lowercase().contains(&pair.west.desk.fact("eth0", "address")), "{said}");
     let _server = Internet::start(&pair.east.desk, east);
-    transfers(&pair.west.desk, (east, 80).into());
+    transfers(&pair.west.desk, (east, 80).into(), LENGTH);
     pair.end();
 }

@@ -2,11 +2,10 @@
 
 use std::time::{Duration, Instant};
 
-use genkan_tests::client::{download, echo, upload};
+use genkan_tests::client::{echo, transfers};
 use genkan_tests::friends::{BEHIND, INNER, PORT, peer_status, vpn};
-use genkan_tests::internet::Blob;
 use genkan_tests::lab::WEB;
-use genkan_tests::netns::{Namespace, text};
+use genkan_tests::netns::text;
 use genkan_tests::packets::offers;
 use genkan_tests::peers::{Keys, Peer, WireGuardGo};
 use genkan_tests::street::Street;
@@ -17,11 +16,6 @@ use genkan_tests::wire::Wire;
 const FAR: &str = "10.77.0.2";
 const LENGTH: u64 = 5_000_000;
 const KEEPALIVE: u64 = 3;
-
-fn pinged(host: &Namespace, to: &str) -> Result<(), String> {
-    let output = host.try_run(&format!("ping -c 1 -W 1 {to}"));
-    if output.status.success() { Ok(()) } else { Err(text(&output)) }
-}
 
 #[test]
 fn a_tunnel_over_pppoe_has_60_octets_less_and_outlives_a_redial() {
@@ -51,7 +45,7 @@ fn a_tunnel_over_pppoe_has_60_octets_less_and_outlives_a_redial() {
     let before = street.wait_up();
     street.lab.lease(&street.house.desk, "eth0");
     let desk = &street.house.desk;
-    wait_for("the far host to answer", Duration::from_secs(20), || pinged(desk, FAR));
+    wait_for("the far host to answer", Duration::from_secs(20), || desk.pings(FAR));
     assert_eq!(
         go.shown(&keys.public).endpoint.map(|from| from.ip().to_string()),
         Some(before.address.clone())
@@ -64,12 +58,7 @@ fn a_tunnel_over_pppoe_has_60_octets_less_and_outlives_a_redial() {
     let said = text(&desk.try_run(&format!("ping -c 1 -W 2 -M do -s {} {FAR}", 1433 - 28)));
     assert!(said.contains("mtu = 1432") || said.contains("mtu=1432"), "{said}");
     desk.run(&format!("ping -c 2 -i 0.2 -W 2 -M do -s {} {FAR}", 1432 - 28));
-    let expected = Blob::default().hash(LENGTH);
-    for transfer in [download as fn(_, _) -> _, upload] {
-        let done = desk.inside(|| transfer(server(80), LENGTH)).expect("a transfer");
-        assert_eq!((done.length, &done.hash), (LENGTH, &expected));
-        println!("{:.0} Mb/s", done.megabits());
-    }
+    transfers(desk, server(80), LENGTH);
 
     // The ISP goes without a word and comes back with other addresses. Only the far host has something to say: it learns by
     // the gateway's keepalive where that is now.
@@ -83,7 +72,7 @@ fn a_tunnel_over_pppoe_has_60_octets_less_and_outlives_a_redial() {
     });
     let up = Instant::now();
     wait_for("the far host to reach the gateway", Duration::from_secs(KEEPALIVE + 2), || {
-        pinged(&street.provider.far.host, &INNER.to_string())
+        street.provider.far.host.pings(INNER)
     });
     println!(
         "another address after {:.1} s, traffic {:.1} s later",
