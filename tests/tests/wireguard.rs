@@ -1,6 +1,6 @@
 //! A VPN with friends who have wireguard-go, as a story: they meet, move, change keys, cheat, and are found again.
 
-use std::net::{IpAddr, SocketAddr, TcpStream, UdpSocket};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpStream, UdpSocket};
 use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
@@ -372,5 +372,128 @@ fn a_friend_with_a_name_is_found_where_the_name_points_to() {
     wait_for("the gateway to find anna", Duration::from_secs(40), || house.desk.pings(anna.inner()));
     println!("found after {} s", gone.elapsed().as_secs());
     wait_endpoint(&gateway, anna, anna.endpoint_at(3, PORT));
+    gateway.end();
+}
+
+/// Strangers, so many that the gateway answers none of them but with a cookie.
+struct Flood<'a> {
+    isp: &'a Namespace,
+    message: Vec<u8>,
+}
+
+impl Flood<'_> {
+    /// How many addresses it comes from.
+    const SOURCES: u32 = 10_000;
+
+    /// A network of the ISP's, whose every address is its router's own.
+    fn open<'a>(isp: &'a Namespace, message: Vec<u8>) -> Flood<'a> {
+        isp.ip(&["route", "add", "local", "100.100.0.0/16", "dev", "lo"]);
+        Flood { isp, message }
+    }
+
+    /// Goes on while `going`; returns how many messages that were.
+    fn run(&self, going: &AtomicBool) -> u64 {
+        self.isp.inside(|| {
+            let mut sent = 0;
+            for number in (0..Self::SOURCES).cycle() {
+                if !going.load(Ordering::Relaxed) {
+                    break;
+                }
+                let source = Ipv4Addr::from(u32::from(Ipv4Addr::new(100, 100, 0, 1)) + number);
+                let socket = UdpSocket::bind((source, 0)).expect("a socket");
+                sent += u64::from(socket.send_to(&self.message, (OUTER, PORT)).is_ok());
+                if number % 20 == 0 {
+                    std::thread::sleep(Duration::from_millis(5));
+                }
+            }
+            sent
+        })
+    }
+}
+
+/// The UDP payloads of frames without VLAN tags and IPv4 options, with where they came from.
+fn payloads(frames: Vec<Vec<u8>>) -> Vec<(Ipv4Addr, Vec<u8>)> {
+    let parts = frames.iter().filter_map(|frame| {
+        let source = <[u8; 4]>::try_from(frame.get(26..30)?).ok()?;
+        Some((source.into(), frame.get(42..)?.to_vec()))
+    });
+    parts.collect()
+}
+
+/// Strangers who know the gateway's public key ask for keys from ten thousand addresses. Who has a session keeps it, and who
+/// comes to a new place meanwhile gets a cookie there, and with that a session.
+#[test]
+fn a_flood_of_strangers_keeps_nobody_from_a_new_handshake() {
+    let mut friends = Friends::new("wireguard-flood");
+    let (own, stranger) = (friends.ben.go.keys.clone(), Keys::generate());
+    let gateway = friends.start(&[friends.anna.table(""), friends.ben.table("")].concat());
+    let outside = Some((OUTER, PORT).into());
+    // What a stranger says: ben with another key.
+    friends.ben.go.take(&friends.lab, stranger);
+    let Friends { ben, isp, keys, lab, .. } = &friends;
+    let to_gateway = format!("udp and dst port {PORT} and dst host {OUTER}");
+    let wire = Wire::listen(lab, &isp.namespace, "access0", &to_gateway);
+    ben.meet(lab, keys, None, outside);
+    unreachable(&ben.host, INNER);
+    let said = payloads(wire.end());
+    let (_, message) = said.into_iter().find(|(_, said)| said.first() == Some(&1)).expect("an initiation");
+    friends.ben.go.take(&friends.lab, own);
+    let Friends { anna, ben, isp, house, keys, lab } = &friends;
+    ben.meet(lab, keys, None, outside);
+    reach(&ben.host, INNER);
+    friends.desk();
+
+    let flood = Flood::open(&isp.namespace, message);
+    let stream = house.desk.inside(|| TcpStream::connect((ben.inner(), 7)).expect("a stream"));
+    let cookies =
+        Wire::listen(lab, &isp.namespace, "access0", &format!("udp src port {PORT} and udp[8] = 3"));
+    let hers = Wire::listen(lab, &anna.host, "eth0", &format!("udp port {PORT}"));
+    let (going, rounds) = (AtomicBool::new(true), AtomicU64::new(0));
+    std::thread::scope(|scope| {
+        let _hangs_up = HangUp(&going);
+        let flood = scope.spawn(|| flood.run(&going));
+        let talk = scope.spawn(|| converse(stream, |_| going.load(Ordering::Relaxed), &rounds));
+        let limited = || dropped(&gateway, "wireguard-limited");
+        wait_for("the gateway to be under load", PATIENCE, || match limited() {
+            count if count > 1000 => Ok(()),
+            count => Err(format!("{count} messages without an answer")),
+        });
+        // One in ten is answered at once, by chance, and needs no cookie.
+        let log = lab.logs().join(format!("{}.log", anna.go.device));
+        let is_told = || std::fs::read_to_string(&log).is_ok_and(|log| log.contains("cookie response"));
+        for _ in 0..6 {
+            anna.meet(lab, keys, None, outside);
+            let called = Instant::now();
+            reach(&anna.host, INNER);
+            println!("a session under load after {:.1} s", called.elapsed().as_secs_f32());
+            if is_told() {
+                break;
+            }
+        }
+        let before = rounds.load(Ordering::Relaxed);
+        wait_for("all of the strangers to have called", PATIENCE, || match limited() {
+            count if count > u64::from(Flood::SOURCES) => Ok(()),
+            count => Err(format!("{count} messages without an answer")),
+        });
+        reach(&anna.host, INNER);
+        going.store(false, Ordering::Relaxed);
+        let (sent, back) = talk.join().expect("no panic").expect("ben's stream is whole");
+        assert_eq!(sent, back);
+        assert!(rounds.load(Ordering::Relaxed) > before, "ben's conversation goes on");
+        println!("{} messages of strangers", flood.join().expect("no panic"));
+    });
+    // The octets behind the type: her index; MAC2 is the last 16, zeros without a cookie.
+    let (mut got, mut used) = (0, 0);
+    for (from, said) in payloads(hers.end()) {
+        match said.first() {
+            Some(3) if from == OUTER => got += 1,
+            Some(1) if said.get(132..148).is_some_and(|mac2| mac2 != [0; 16]) => used += 1,
+            _ => {}
+        }
+    }
+    assert!(got > 0 && used > 0, "anna got {got} cookies, and used {used}");
+    let baked = cookies.end().len();
+    println!("{baked} cookies for strangers, {got} for anna");
+    assert!(baked > 1000, "{baked} cookies");
     gateway.end();
 }

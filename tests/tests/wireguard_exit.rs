@@ -1,12 +1,17 @@
 //! A VPN as the way out: friends lend each other theirs, with wireguard-go.
 
 use std::net::{IpAddr, SocketAddr};
+use std::process::Command;
+use std::time::Duration;
 
-use genkan_tests::client::{fetch, transfers};
-use genkan_tests::friends::{Friends, INNER, OUTER, PORT, reach, seen_at, unreachable};
-use genkan_tests::lab::{web, web6};
+use genkan_tests::client::{fetch, resolve, transfers};
+use genkan_tests::friends::{Friends, INNER, INNER6, INVITED, OUTER, PORT, reach, seen_at, unreachable};
+use genkan_tests::gateway::program;
+use genkan_tests::lab::{WEB, web, web6};
+use genkan_tests::netns::text;
 use genkan_tests::peers::Peer;
 
+const PATIENCE: Duration = Duration::from_secs(20);
 const LENGTH: u64 = 5_000_000;
 
 /// Anna is the LAN's way out, though she is reached by that same way; ben's way out is the gateway.
@@ -62,5 +67,79 @@ fn friends_lend_each_other_their_way_out() {
     assert_eq!(seen, Ok(OUTER.into()), "the far host sees the gateway");
     transfers(&ben.host, web(80), LENGTH);
     unreachable(&ben.host, desk);
+    gateway.end();
+}
+
+/// What `genkan vpn peer` prints is all that a new friend needs: `wg` reads what `wg-quick` leaves of it, and the addresses,
+/// networks and name server are those that it names.
+#[test]
+fn what_is_printed_for_a_new_peer_brings_it_into_the_vpn() {
+    let friends = Friends::new("wireguard-printed");
+    let Friends { anna, ben, house, lab, keys, .. } = &friends;
+    let gateway = friends.start(&[ben.table(""), INVITED.into()].concat());
+    let (config, shared) = (gateway.config().to_owned(), lab.folder().join("anna.psk"));
+    let printed = Command::new(program())
+        .args(["vpn", "peer"])
+        .arg(&config)
+        .args(["anna", "--endpoint", &OUTER.to_string(), "--preshared-key-file"])
+        .arg(&shared)
+        .output()
+        .expect("the program can be started");
+    assert!(printed.status.success(), "{}", text(&printed));
+    let (file, said) = (String::from_utf8_lossy(&printed.stdout), String::from_utf8_lossy(&printed.stderr));
+    let lines = &said[said.find("[[vpn.friends.peer]]").expect("there are lines to add")..];
+    let whole = std::fs::read_to_string(&config).expect("the configuration is there") + "\n" + lines;
+    std::fs::write(&config, whole).expect("the configuration can be written");
+    let gateway = gateway.again(lab, &house.router);
+    gateway.wait_up("isp", PATIENCE);
+    let (desk, desk6) = friends.desk();
+
+    let quick = lab.secret("anna.conf", &file);
+    let stripped = Command::new("wg-quick").arg("strip").arg(&quick).output().expect("wg-quick is there");
+    assert!(stripped.status.success(), "{}", text(&stripped));
+    anna.go.read(&lab.secret("stripped.conf", &text(&stripped)));
+    let named = |key: &str| {
+        let value = file.lines().find_map(|line| line.strip_prefix(key)?.strip_prefix(" = "));
+        value
+            .unwrap_or_else(|| panic!("no {key} in {file}"))
+            .split(", ")
+            .map(str::to_owned)
+            .collect::<Vec<_>>()
+    };
+    // As wg-quick does it, but that the way to the gateway itself needs no second routing table here.
+    let (host, device) = (&anna.host, &anna.go.device);
+    host.ip(&["address", "flush", "dev", device, "scope", "global"]);
+    for family in ["-4", "-6"] {
+        host.ip(&[family, "route", "flush", "dev", device]);
+    }
+    host.ip(&["route", "add", &format!("{OUTER}/32"), "via", &anna.endpoint_at(1, 0).ip().to_string()]);
+    let addresses = named("Address");
+    for address in &addresses {
+        host.ip(&["address", "add", address, "dev", device]);
+    }
+    for network in named("AllowedIPs") {
+        let halves = match network.as_str() {
+            "0.0.0.0/0" => ["0.0.0.0/1", "128.0.0.0/1"],
+            "::/0" => ["::/1", "8000::/1"],
+            other => panic!("{other} is not everything"),
+        };
+        halves.iter().for_each(|half| host.ip(&["route", "add", half, "dev", device]));
+    }
+
+    for to in [IpAddr::from(INNER), INNER6.into(), desk.into(), desk6.into()] {
+        reach(host, to);
+    }
+    let own: Vec<IpAddr> =
+        addresses.iter().filter_map(|address| address.split('/').next()?.parse().ok()).collect();
+    assert_eq!(own.len(), 2, "{addresses:?}");
+    own.iter().for_each(|address| reach(&house.desk, *address));
+    let server: IpAddr = named("DNS")[0].parse().expect("an address");
+    let found = host.inside(|| resolve((server, 53).into(), "www.example.test."));
+    assert_eq!(found, Ok(vec![WEB]));
+    // The whole of the Internet is behind the gateway.
+    transfers(host, web(80), LENGTH);
+    let page = host.inside(|| fetch(web(80), "/address")).expect("a page by the gateway");
+    assert_eq!(page.parse::<SocketAddr>().map(|seen| seen.ip()), Ok(OUTER.into()));
+    assert!(anna.go.shown(&keys.public).handshake > 0);
     gateway.end();
 }
