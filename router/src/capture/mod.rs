@@ -4,9 +4,11 @@
 //! costs one comparison. A listener is a [`Tap`], which goes to the data thread, and a [`Listener`], which stays with
 //! whoever wants the frames. Between them is a queue with an end: frames that find it full are counted, never waited
 //! for. What enters the queue is a copy ([`Packet::of`]) whose checksum is complete and whose passwords are overwritten,
-//! so no secret reaches another thread, let alone a file. [`Writer`] makes pcapng of it.
+//! so no secret reaches another thread, let alone a file. [`Writer`] makes pcapng of it. [`reader`] reads capture files, ours and
+//! everybody's.
 
 mod filter;
+pub mod reader;
 mod recorder;
 mod writer;
 
