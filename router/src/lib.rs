@@ -12,6 +12,7 @@ pub mod fastpath;
 mod line;
 mod log;
 pub mod port;
+pub mod replay;
 pub mod settings;
 pub mod state;
 #[allow(unsafe_code)]

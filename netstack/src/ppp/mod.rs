@@ -23,6 +23,7 @@ pub(crate) mod text;
 #[cfg(test)]
 mod tests;
 
+pub use auth::mschapv2_success;
 pub use event::{DownClass, DownReason, Event, NetworkDownReason, Phase};
 pub use ipcp::{Ipv4Agreement, Ipv4Assignment};
 pub use ipv6cp::{InterfaceId, Ipv6Agreement};

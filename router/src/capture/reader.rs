@@ -199,7 +199,10 @@ pub struct Reader {
 
 impl fmt::Debug for Reader {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Reader").field("format", &self.format).field("offset", &self.offset).finish_non_exhaustive()
+        f.debug_struct("Reader")
+            .field("format", &self.format)
+            .field("offset", &self.offset)
+            .finish_non_exhaustive()
     }
 }
 
@@ -290,9 +293,9 @@ impl Reader {
             Err(Halt::Unreadable(error)) => {
                 Some(format!("The file cannot be read beyond octet {}: {error}.", self.offset))
             }
-            Err(Halt::Wrong(what)) => Some(format!(
-                "The file is damaged at octet {start}: {what}. What follows cannot be read.",
-            )),
+            Err(Halt::Wrong(what)) => {
+                Some(format!("The file is damaged at octet {start}: {what}. What follows cannot be read.",))
+            }
         };
         self.account.ended = why;
         self.ended = true;
@@ -352,7 +355,8 @@ impl Reader {
                 0x0a0d_0d0a => self.section(length)?,
                 1 if known < INTERFACES_MAX => {
                     let interface = self.body(length, order).map(|()| interface(order, &self.buffer))?;
-                    let interface = interface.ok_or(Halt::Wrong("an interface's description is too short"))?;
+                    let interface =
+                        interface.ok_or(Halt::Wrong("an interface's description is too short"))?;
                     if let Format::Pcapng { interfaces, .. } = &mut self.format {
                         interfaces.push(interface);
                     }
@@ -449,8 +453,15 @@ impl Reader {
         let bytes = body.get(header..).and_then(|rest| rest.get(..stored));
         let bytes = bytes.ok_or(Halt::Wrong("a frame is longer than its block"))?.to_vec();
         let length = usize::try_from(length).unwrap_or(usize::MAX).max(stored);
-        let mut record =
-            Record { number: 0, source: Arc::clone(&interface.source), direction: None, at, bytes, length, comment: None };
+        let mut record = Record {
+            number: 0,
+            source: Arc::clone(&interface.source),
+            direction: None,
+            at,
+            bytes,
+            length,
+            comment: None,
+        };
         if kind == 2 {
             let lost = order.u16(body, 2).filter(|lost| *lost != u16::MAX);
             self.account.lost += u64::from(lost.unwrap_or_default());
@@ -539,7 +550,8 @@ impl Interface {
         let (seconds, rest) = (time / self.units, time % self.units);
         let nanos = u128::from(rest) * 1_000_000_000 / u128::from(self.units);
         let seconds = seconds.saturating_add_signed(self.offset);
-        Duration::from_secs(seconds).saturating_add(Duration::from_nanos(u64::try_from(nanos).unwrap_or_default()))
+        Duration::from_secs(seconds)
+            .saturating_add(Duration::from_nanos(u64::try_from(nanos).unwrap_or_default()))
     }
 }
 

@@ -3,6 +3,7 @@
 mod capture;
 mod check;
 mod demo;
+mod replay;
 mod run;
 mod status;
 mod stop;
@@ -31,6 +32,7 @@ First steps:
   sudo genkan stop gateway.toml          end the program, not the sessions: the next run takes them up
   sudo genkan vpn peer gateway.toml phone --endpoint home.example    a QR code that brings a telephone home
   sudo genkan capture gateway.toml --at wan0 --filter 'pppoes' --write line.pcapng
+  genkan replay gateway.toml line.pcapng what this router does with that, on any desk
 
 A command that talks to a running gateway finds its control socket in the same FILE.
 Exit status: 0 all is well, 1 it did not work, 2 the command line or the configuration is wrong.";
@@ -73,6 +75,9 @@ enum Command {
     /// Capture frames at the running gateway's ports, secrets redacted
     #[command(long_about = capture::ABOUT)]
     Capture(capture::Arguments),
+    /// Run a capture through the same gateway, offline: what it would have done, beside what was done
+    #[command(long_about = replay::ABOUT)]
+    Replay(replay::Arguments),
     /// Make keys and peers of a WireGuard VPN, or take over what wg-quick has
     #[command(subcommand, long_about = vpn::ABOUT)]
     Vpn(vpn::Command),
@@ -89,6 +94,7 @@ pub fn main() -> ExitCode {
         Command::Status { file, json } => status::status(&file, json),
         Command::Stop { file, flush } => stop::stop(&file, flush),
         Command::Capture(arguments) => capture::capture(&arguments),
+        Command::Replay(arguments) => replay::replay(&arguments),
         Command::Vpn(command) => vpn::vpn(&command),
         Command::Demo(arguments) => demo::demo(&arguments),
     }

@@ -7,6 +7,8 @@ mod chap;
 mod mschapv2;
 mod pap;
 
+pub use mschapv2::success_for as mschapv2_success;
+
 use alloc::string::String;
 use alloc::vec::Vec;
 

@@ -13,6 +13,9 @@ use md4::{Digest, Md4};
 use sha1::Sha1;
 use zeroize::Zeroizing;
 
+use crate::secret::Secret;
+use crate::wire::auth::{ChapValue, MsChapV2Response};
+
 const SERVER_TO_CLIENT: &[u8] = b"Magic server to client signing constant";
 const PADDING: &[u8] = b"Pad to make it do more than one iteration";
 
@@ -74,6 +77,22 @@ impl Exchange<'_> {
             .into();
         digest.first_chunk().copied().unwrap_or_default()
     }
+}
+
+/// The Success message that proves to a client that its server knows the password as well: for who stands in for a server
+/// whose answer is on record, but was to another challenge. `challenge` and `response` are the data of the CHAP packets.
+/// `None` when the response is none of MS-CHAPv2, or its sender is not in `logins`: names and passwords.
+pub fn success_for(logins: &[(Vec<u8>, Secret)], challenge: &[u8], response: &[u8]) -> Option<Vec<u8>> {
+    let (challenge, proof) = (ChapValue::parse(challenge)?, ChapValue::parse(response)?);
+    let response = MsChapV2Response::parse(proof.value)?;
+    let (name, password) = logins.iter().find(|(name, _)| name == proof.name)?;
+    let exchange = Exchange {
+        authenticator_challenge: challenge.value.try_into().ok()?,
+        peer_challenge: &response.peer_challenge,
+        name,
+        password: password.expose(),
+    };
+    Some(success_message(&exchange.authenticator_response(&response.nt_response)))
 }
 
 /// NtPasswordHash (RFC 2759 §8.3): MD4 of the password in UTF-16. A password that is not UTF-8 is taken octet by octet.
@@ -184,6 +203,20 @@ mod tests {
         );
         let message = success_message(&exchange.authenticator_response(&response));
         assert!(message.starts_with(b"S=407A5589115FD0D6209F510FE9C04566932CDA56 "));
+    }
+
+    #[test]
+    fn who_stands_in_for_a_server_proves_the_same() {
+        let response =
+            MsChapV2Response { peer_challenge: PEER, nt_response: exchange(b"User").nt_response() };
+        let challenge = [&[16], &AUTHENTICATOR[..], b"server"].concat();
+        let response = [&[49], &response.to_value()[..], b"User"].concat();
+        let logins = [(b"User".to_vec(), Secret::new("clientPass"))];
+        let message = success_for(&logins, &challenge, &response).unwrap();
+        assert!(message.starts_with(b"S=407A5589115FD0D6209F510FE9C04566932CDA56 "));
+        assert_eq!(success_for(&[], &challenge, &response), None);
+        assert_eq!(success_for(&logins, &challenge[..10], &response), None);
+        assert_eq!(success_for(&logins, &challenge, &challenge), None);
     }
 
     #[test]

@@ -91,7 +91,10 @@ fn pcap_is_read_in_either_order_of_octets_and_either_resolution() {
         let times: Vec<Duration> =
             [5, 7].map(|fraction| Duration::new(SECOND, fraction * unit)).into_iter().collect();
         assert_eq!(records.iter().map(|record| record.at).collect::<Vec<_>>(), times);
-        assert_eq!((records[1].number, records[1].bytes.as_slice(), records[1].length), (2, &[2; 20][..], 1500));
+        assert_eq!(
+            (records[1].number, records[1].bytes.as_slice(), records[1].length),
+            (2, &[2; 20][..], 1500)
+        );
         assert!(records[1].is_cut() && !records[0].is_cut());
         assert_eq!((records[0].source.link, records[0].direction), (LinkType::ETHERNET, None));
         assert_eq!((account.frames, account.cut, account.ended), (2, 1, None));
@@ -131,7 +134,8 @@ fn times_follow_the_resolution_and_the_offset_of_their_interface() {
         packet(1, SECOND * 1_000_000_000 + 6000, &[0; 14], &[]),
         packet(2, 512, &[0; 14], &[]),
     ];
-    let file = [section(), interfaces.concat(), packets.concat(), packet(3, u64::MAX, &[0; 14], &[])].concat();
+    let file =
+        [section(), interfaces.concat(), packets.concat(), packet(3, u64::MAX, &[0; 14], &[])].concat();
     let (records, account) = read(&file);
     let times: Vec<Duration> = records.iter().take(3).map(|record| record.at).collect();
     let second = |nanos| Duration::new(SECOND, nanos);
@@ -160,7 +164,10 @@ fn what_is_missing_is_told_in_sentences() {
     assert_eq!(records[1].at, records[0].at, "time does not go back");
     assert_eq!((account.disordered, account.lost, account.homeless), (1, 10, 1));
     let text = account.sentences().join("\n");
-    assert!(text.contains("1 frame stands behind a later one") && text.contains("10 frames are missing"), "{text}");
+    assert!(
+        text.contains("1 frame stands behind a later one") && text.contains("10 frames are missing"),
+        "{text}"
+    );
 }
 
 /// Whatever is cut off, the frames before it are read, and where it ends is told.
@@ -226,7 +233,9 @@ fn a_file_that_says_what_cannot_be_is_read_up_to_there_without_memory_for_it() {
 
 #[test]
 fn what_is_no_capture_is_refused() {
-    for bytes in [&b""[..], b"a", b"this is no capture", &[0x1f, 0x8b], &gzip(b"text")[..], &[0xd4, 0xc3, 0xb2, 0xa1]] {
+    for bytes in
+        [&b""[..], b"a", b"this is no capture", &[0x1f, 0x8b], &gzip(b"text")[..], &[0xd4, 0xc3, 0xb2, 0xa1]]
+    {
         let error = Reader::new(Box::new(Cursor::new(bytes.to_vec()))).map(drop).unwrap_err();
         assert!(!error.to_string().is_empty(), "{bytes:?}");
     }
@@ -237,7 +246,8 @@ fn what_is_no_capture_is_refused() {
 #[test]
 fn options_that_lie_about_their_length_harm_nothing_else() {
     for lie in [[0, 1, 0xff, 0xff], [0, 2, 0, 0], [0, 4, 0, 3], [0, 0, 0, 9]] {
-        let (records, account) = read(&[section(), described(1, &lie), packet(0, 1, &[1; 14], &lie)].concat());
+        let (records, account) =
+            read(&[section(), described(1, &lie), packet(0, 1, &[1; 14], &lie)].concat());
         assert_eq!((records.len(), account.ended), (1, None), "{lie:?}");
     }
 }
