@@ -14,13 +14,14 @@ use alloc::vec::Vec;
 
 use crate::control::{Control, Event, Exit};
 use crate::forward::offload::{Carried, FlowHandle, Offload, OffloadedFlow};
-use crate::forward::{Forwarder, InnerPacket, Punt, Usage};
+use crate::forward::{Forwarder, Punt, Usage};
 use crate::frame::{Batch, Egress, Frame, Pool};
 use crate::id::{Interface, PortId};
 use crate::ledger::{Balance, Ledger};
 use crate::machine::Cx;
 use crate::rng::SeededRng;
 use crate::settings::Settings;
+use crate::sight::{Fact, Names, Point, Sighting, Watch};
 use crate::state::State;
 use crate::status::Status;
 use crate::time::{Duration, Instant, earliest};
@@ -33,6 +34,7 @@ pub struct Gateway {
     punts: VecDeque<Punt>,
     rng: SeededRng,
     ports: Vec<String>,
+    names: Names,
 }
 
 impl Gateway {
@@ -49,6 +51,7 @@ impl Gateway {
             punts: VecDeque::new(),
             rng,
             ports,
+            names: Names::new(settings),
         };
         gateway.settle(now);
         gateway
@@ -57,6 +60,19 @@ impl Gateway {
     /// Takes in the frames that came by `port`, and leaves `batch` empty.
     pub fn receive(&mut self, now: Instant, port: PortId, batch: &mut Batch) {
         self.egress.received(batch.len());
+        if !self.egress.is_watched() {
+            return self.take_in(now, port, batch);
+        }
+        let mut single = Batch::new();
+        while let Some(frame) = batch.pop_front() {
+            self.egress.begin_journey(Some(&frame));
+            self.egress.show(Point::Port(port), false, &frame);
+            single.push_back(frame);
+            self.take_in(now, port, &mut single);
+        }
+    }
+
+    fn take_in(&mut self, now: Instant, port: PortId, batch: &mut Batch) {
         self.egress.untag(port, batch);
         loop {
             let cx = &mut Cx { now, rng: &mut self.rng };
@@ -70,6 +86,7 @@ impl Gateway {
 
     /// Does what is due. Calling it early or twice does nothing.
     pub fn handle_timeout(&mut self, now: Instant) {
+        self.egress.begin_journey(None);
         let cx = &mut Cx { now, rng: &mut self.rng };
         self.forwarder.handle_timeout(cx, &mut self.egress);
         self.control.note_traffic(cx, |owner| self.forwarder.usage(owner));
@@ -104,6 +121,7 @@ impl Gateway {
 
     /// Ends every session in good order: the peers are told, nothing is dialled again.
     pub fn shut_down(&mut self, now: Instant) {
+        self.egress.begin_journey(None);
         self.control.shut_down(&mut Cx { now, rng: &mut self.rng });
         self.settle(now);
     }
@@ -134,14 +152,14 @@ impl Gateway {
         self.egress.ledger().balance(self.forwarder.held())
     }
 
-    /// Says whether somebody wants to see the packets inside VPNs. They are to be taken out after each call.
-    pub fn show_inner(&mut self, on: bool) {
-        self.forwarder.show_inner(on);
+    /// Says what somebody wants to see from now on. Sightings are to be taken out after each call.
+    pub fn watch(&mut self, watch: Watch) {
+        self.egress.watch(watch, &self.names);
     }
 
-    /// The next packet inside a VPN.
-    pub fn poll_inner(&mut self) -> Option<InnerPacket> {
-        self.forwarder.poll_inner()
+    /// The next frame at a point.
+    pub fn poll_sighting(&mut self) -> Option<Sighting> {
+        self.egress.poll_sighting()
     }
 
     /// Says that there is a kernel half that carries flows, or none. There is none at first.
@@ -194,7 +212,21 @@ impl Gateway {
         let mut any = false;
         loop {
             let mut frame = egress.originate(control.room());
-            match control.poll_transmit(&mut frame) {
+            let exit = control.poll_transmit(&mut frame);
+            match exit {
+                Some(Exit::Port(_) | Exit::Lan(_)) => {
+                    egress.note(|_| Fact::Own);
+                    egress.show(Point::Interface(Interface::Router), true, &frame);
+                }
+                Some(Exit::Link(_) | Exit::Routed) => {
+                    egress.note(|_| Fact::Own);
+                    egress.show_packet(Interface::Router, true, &frame);
+                }
+                // A message without its headers.
+                Some(Exit::Tunnel(_)) => egress.note(|_| Fact::Own),
+                None => {}
+            }
+            match exit {
                 Some(Exit::Port(port)) => egress.transmit(port, frame),
                 Some(Exit::Lan(lan)) => forwarder.send_lan(cx.now, lan, frame, egress),
                 Some(Exit::Link(interface)) => forwarder.send_link(cx, interface, frame, egress),
@@ -215,6 +247,8 @@ impl Gateway {
         loop {
             let mut quiet = !self.forwarder.flush(cx, &mut self.egress, &mut self.punts);
             while let Some(punt) = self.punts.pop_front() {
+                self.egress.note(|_| Fact::HandedUp { what: punt.kind.describe() });
+                self.egress.show_punt(punt.kind.is_packet(), &punt.frame);
                 match self.control.handle(cx, &punt) {
                     Ok(()) => self.egress.consume(punt.frame),
                     Err(reason) => self.egress.drop(punt.frame, reason),

@@ -29,6 +29,7 @@ pub mod pppoe;
 pub mod rng;
 pub mod secret;
 pub mod settings;
+pub mod sight;
 #[cfg(feature = "sim")]
 pub mod sim;
 pub mod state;

@@ -9,18 +9,18 @@ use std::sync::Arc;
 use std::sync::mpsc::{self, Receiver, Sender};
 use std::time::Duration;
 
-use genkan_netstack::forward::InnerPacket;
 use genkan_netstack::frame::Batch;
 use genkan_netstack::gateway::Gateway;
 use genkan_netstack::id::PortId;
 use genkan_netstack::ledger::DropReason;
+use genkan_netstack::sight::{Sighting, Watch};
 use genkan_netstack::status::Status;
 use genkan_netstack::time::{Instant, earliest};
 use serde::Serialize;
 use tokio::sync::oneshot;
 use tracing::error;
 
-use crate::capture::{Direction, Recorder, Tap};
+use crate::capture::{Points, Recorder, Tap};
 use crate::clock::{self, Clock};
 use crate::fastpath::{FastPath, FastPathStatus};
 use crate::line::{Line, PortStatus};
@@ -113,6 +113,8 @@ pub struct Worker {
     wake: Arc<EventFd>,
     commands: Receiver<Command>,
     recorder: Recorder,
+    /// What the gateway has shown in the last call.
+    sightings: Vec<Sighting>,
     log: EventLog,
     state: StateWriter,
     /// Without a kernel path: what is to be said of that.
@@ -124,6 +126,7 @@ impl Worker {
     pub fn new(
         gateway: Gateway,
         ports: Vec<(Spec, Port)>,
+        points: Points,
         clock: Clock,
         state: StateWriter,
         fast_path: Result<FastPath, Box<FastPathStatus>>,
@@ -137,7 +140,7 @@ impl Worker {
         }
         let (sender, commands) = mpsc::channel();
         let handle = Handle { commands: sender, wake: Arc::clone(&wake) };
-        let recorder = Recorder::default();
+        let recorder = Recorder::new(points);
         let look = clock.now();
         let log = EventLog::default();
         let worker = Worker {
@@ -150,6 +153,7 @@ impl Worker {
             wake,
             commands,
             recorder,
+            sightings: Vec::new(),
             log,
             state,
             fast_path,
@@ -195,24 +199,28 @@ impl Worker {
                 self.gateway.handle_timeout(now);
             }
             if let Ok(fast_path) = &mut self.fast_path {
-                fast_path.pause(!self.recorder.is_idle());
-                fast_path.look(now, &mut self.gateway);
+                fast_path.pause(self.recorder.pauses_fast_path());
+                fast_path.look(now, &mut self.gateway, &mut self.recorder);
             }
             self.look_for_taps(now);
             self.transmit();
             self.look_after_ports(now);
-            self.show_inner();
+            self.show();
             self.report();
         }
     }
 
-    /// Shows the packets inside VPNs to whoever captures: each VPN is one more place, after the ports.
-    fn show_inner(&mut self) {
-        self.gateway.show_inner(!self.recorder.is_idle());
-        while let Some(InnerPacket { vpn, sent, frame }) = self.gateway.poll_inner() {
-            let place = u16::try_from(self.lines.len()).unwrap_or(u16::MAX).saturating_add(vpn.0);
-            let direction = if sent { Direction::Sent } else { Direction::Received };
-            self.recorder.show(PortId(place), direction, clock::wall(), &frame);
+    /// Shows what the gateway has seen to whoever captures.
+    #[inline]
+    fn show(&mut self) {
+        if self.recorder.is_idle() {
+            return;
+        }
+        self.sightings.extend(std::iter::from_fn(|| self.gateway.poll_sighting()));
+        self.recorder.show(clock::wall(), &self.sightings);
+        self.sightings.clear();
+        if self.recorder.is_idle() {
+            self.gateway.watch(Watch::Nothing);
         }
     }
 
@@ -268,14 +276,8 @@ impl Worker {
         if !line.ready || line.receive(batch, self.gateway.pool(), BATCH, &self.epoll) == 0 {
             return;
         }
-        if !self.recorder.is_idle() {
-            let at = clock::wall();
-            for frame in batch.iter() {
-                self.recorder.show(PortId(id), Direction::Received, at, frame);
-            }
-        }
         self.gateway.receive(self.clock.now(), PortId(id), batch);
-        self.show_inner();
+        self.show();
         if let Ok(fast_path) = &mut self.fast_path {
             fast_path.follow(&mut self.gateway);
         }
@@ -287,12 +289,6 @@ impl Worker {
             let Some((queue, pool)) = self.gateway.outgoing(id) else { continue };
             if queue.is_empty() {
                 continue;
-            }
-            if !self.recorder.is_idle() {
-                let at = clock::wall();
-                for frame in queue.iter().skip(line.refused) {
-                    self.recorder.show(id, Direction::Sent, at, frame);
-                }
             }
             line.transmit(queue, pool);
         }
@@ -306,7 +302,10 @@ impl Worker {
                 // Whoever asked may have gone.
                 let _ = reply.send(status);
             }
-            Command::Record(tap) => self.recorder.add(tap),
+            Command::Record(tap) => {
+                self.recorder.add(tap);
+                self.gateway.watch(Watch::Everything);
+            }
             Command::Stop(end, done) => return Some((end, done)),
         }
         None

@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
+use genkan::capture::Wanted;
 use genkan::{control, netns};
 use rustix::process::{Pid, Signal, kill_process};
 
@@ -239,7 +240,7 @@ fn clients_that_say_nothing_or_read_nothing_keep_nobody_from_the_gateway() {
     let mut text = String::new();
     let _ = garbage.read_to_string(&mut text);
     // A capture that is never read, of a flood.
-    let capture = control::capture(&socket, Vec::new(), String::new()).unwrap();
+    let capture = control::capture(&socket, &Wanted::default()).unwrap();
     let flood = "ip addr add 192.168.1.2/24 dev tap0; ping -q -f -c 20000 -s 1400 -w 5 192.168.1.1 || true";
     gateway.sh(flood);
     assert!(gateway.count(1, "rx") > 1000, "frames still pass");

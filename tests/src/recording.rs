@@ -17,7 +17,7 @@ use crate::wait_for;
 /// A frame of a capture.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Recorded {
-    /// The name of its interface.
+    /// The name of its point; of a port, the port's own.
     pub port: String,
     /// It left the router.
     pub sent: bool,
@@ -74,7 +74,7 @@ pub fn read(path: &Path) -> Vec<Recorded> {
                     packet.options.iter().any(|option| matches!(option, EnhancedPacketOption::Flags(2)));
                 let name = usize::try_from(packet.interface_id).ok().and_then(|index| names.get(index));
                 frames.push(Recorded {
-                    port: name.cloned().flatten().unwrap_or_default(),
+                    port: name.cloned().flatten().unwrap_or_default().trim_start_matches("port.").to_owned(),
                     sent,
                     bytes: packet.data.into_owned(),
                 });

@@ -3,7 +3,7 @@
 use core::net::Ipv4Addr;
 
 use crate::dns::PORT as DNS;
-use crate::forward::filter::{Candidate, Verdict, judge};
+use crate::forward::filter::{Candidate, Verdict, deciding, judge};
 use crate::forward::flow::{Account, Flow, FlowId, FlowState, MappingId, Pair, Refused, Translated};
 use crate::forward::handover::Handed;
 use crate::forward::icmp::IcmpError;
@@ -17,6 +17,7 @@ use crate::forward::side::Side;
 use crate::forward::{Forwarder, Ingress, Turn};
 use crate::id::{Interface, WanId};
 use crate::ledger::DropReason;
+use crate::sight::Fact;
 use crate::wire::ipv4::{ICMP, TCP, UDP};
 
 /// What the sender of a rejected packet is told.
@@ -54,7 +55,7 @@ impl Forwarder {
             return Err(Refusal::silent(DropReason::FlowTableFull));
         }
         let plan = match ingress.interface {
-            Interface::Wan(wan) => self.plan_inbound(wan, packet)?,
+            Interface::Wan(wan) => self.plan_inbound(turn, wan, packet)?,
             _ => self.plan_from_inside(turn, ingress, packet)?,
         };
         self.install(turn.second, ingress, packet, plan)
@@ -98,7 +99,7 @@ impl Forwarder {
     }
 
     /// A packet from outside, by no flow: to a mapping or port forward that admits it, or to the router.
-    fn plan_inbound(&mut self, wan: WanId, packet: &Packet) -> Result<Plan, Refusal> {
+    fn plan_inbound(&mut self, turn: &mut Turn<'_>, wan: WanId, packet: &Packet) -> Result<Plan, Refusal> {
         let key = packet.key;
         let here = self.links.wan(wan).and_then(|link| link.ipv4);
         let Some(ipv4) = here.filter(|ipv4| ipv4.address == key.destination()) else {
@@ -112,7 +113,7 @@ impl Forwarder {
         let target = mapping.and_then(|id| Some((id, *self.nat.get(id)?)));
         let Some((id, mapping)) = target else {
             let candidate = candidate(Interface::Wan(wan), Interface::Router, packet);
-            self.ask(&candidate, REJECTED)?;
+            self.ask(turn, &candidate, REJECTED)?;
             return Ok(Plan {
                 out: Interface::Router,
                 back: key.reversed(Realm::INSIDE),
@@ -125,6 +126,11 @@ impl Forwarder {
             return Err(Refusal::silent(DropReason::FilterDefault));
         }
         let inside = mapping.inside;
+        turn.egress.note(|_| Fact::Inbound {
+            port: key.destination_port(),
+            to: (inside.address, inside.port),
+            is_forward: mapping.life == Life::Static,
+        });
         let out = match self.networks.route(&self.links, inside.address) {
             Route::To(out @ (Interface::Lan(_) | Interface::Subscriber(_) | Interface::Vpn(_))) => out,
             Route::Uplink(_) => Interface::Router,
@@ -135,7 +141,7 @@ impl Forwarder {
         candidate.port = Some(inside.port);
         // What the router itself has open outside is open to whom it talks to alone, whatever the filtering.
         candidate.forwarded = out != Interface::Router;
-        self.ask(&candidate, REJECTED)?;
+        self.ask(turn, &candidate, REJECTED)?;
         let source = (key.source(), key.source_port());
         Ok(Plan {
             out,
@@ -168,10 +174,10 @@ impl Forwarder {
             Route::To(Interface::Wan(preferred)) => {
                 let (wan, ipv4) = self.uplink_for(ingress, packet, preferred);
                 let ipv4 = ipv4.ok_or(Refusal::error(DropReason::WanDown, IcmpError::NetUnreachable))?;
-                self.ask(&candidate(ingress.interface, Interface::Wan(wan), packet), REJECTED)?;
+                self.ask(turn, &candidate(ingress.interface, Interface::Wan(wan), packet), REJECTED)?;
                 self.plan_outbound(turn, ingress, packet, wan, ipv4)
             }
-            Route::To(out) => self.plan_untranslated(ingress, packet, out),
+            Route::To(out) => self.plan_untranslated(turn, ingress, packet, out),
             Route::Uplink(wan) => {
                 let outside = Outside { wan, protocol: key.protocol(), port: key.destination_port() };
                 let epoch = self.links.epoch(wan);
@@ -181,7 +187,7 @@ impl Forwarder {
                 };
                 match mapping {
                     Some(target) => self.plan_hairpin(turn, ingress, packet, wan, target),
-                    None => self.plan_untranslated(ingress, packet, Interface::Router),
+                    None => self.plan_untranslated(turn, ingress, packet, Interface::Router),
                 }
             }
         }
@@ -201,6 +207,7 @@ impl Forwarder {
 
     fn plan_untranslated(
         &mut self,
+        turn: &mut Turn<'_>,
         ingress: Ingress,
         packet: &Packet,
         out: Interface,
@@ -208,7 +215,7 @@ impl Forwarder {
         if out == Interface::Router && ingress.interface == Interface::Router {
             return Err(Refusal::silent(DropReason::BogonDestination));
         }
-        self.ask(&candidate(ingress.interface, out, packet), REJECTED)?;
+        self.ask(turn, &candidate(ingress.interface, out, packet), REJECTED)?;
         Ok(Plan {
             out,
             back: packet.key.reversed(Realm::INSIDE),
@@ -266,13 +273,13 @@ impl Forwarder {
         let out = match self.networks.route(&self.links, inside.address) {
             Route::To(out @ (Interface::Lan(_) | Interface::Subscriber(_) | Interface::Vpn(_))) => out,
             // The router's own mapping is as the router itself.
-            _ => return self.plan_untranslated(ingress, packet, Interface::Router),
+            _ => return self.plan_untranslated(turn, ingress, packet, Interface::Router),
         };
         let mut candidate = candidate(ingress.interface, out, packet);
         candidate.destination = inside.address.into();
         candidate.port = Some(inside.port);
         candidate.forwarded = mapping.life == Life::Static || self.nat.admits(target, key.destination());
-        self.ask(&candidate, REJECTED)?;
+        self.ask(turn, &candidate, REJECTED)?;
         let account = account_of(ingress, packet);
         self.check_quota(account)?;
         let source = self.map_source(turn, ingress, packet, wan, self.links.epoch(wan))?;
@@ -305,15 +312,21 @@ impl Forwarder {
             return Err(Refusal::silent(DropReason::NatProtocol));
         }
         let inside = Inside { address: key.source(), port: key.source_port(), protocol: key.protocol(), wan };
-        if let Some(id) = self.nat.by_inside(inside, epoch) {
-            return Ok(id);
-        }
+        let known = self.nat.by_inside(inside, epoch);
         let keep = (ingress.interface == Interface::Router).then_some(inside.port);
-        self.nat.map(inside, epoch, keep, turn.rng).ok_or(match packet.carries {
-            // RFC 5508 REQ-8; RFC 7857 §4.
-            Carries::IcmpQuery => Refusal::error(DropReason::NatExhausted, IcmpError::AdminProhibited),
-            _ => Refusal::silent(DropReason::NatExhausted),
-        })
+        let id =
+            known.or_else(|| self.nat.map(inside, epoch, keep, turn.rng)).ok_or(match packet.carries {
+                // RFC 5508 REQ-8; RFC 7857 §4.
+                Carries::IcmpQuery => Refusal::error(DropReason::NatExhausted, IcmpError::AdminProhibited),
+                _ => Refusal::silent(DropReason::NatExhausted),
+            })?;
+        turn.egress.note(|names| Fact::Mapping {
+            is_new: known.is_none(),
+            inside: (inside.address, inside.port),
+            port: self.nat.get(id).map_or(0, |mapping| mapping.port),
+            wan: names.of(Interface::Wan(wan)),
+        });
+        Ok(id)
     }
 
     fn check_quota(&self, account: Option<Account<Ipv4Addr>>) -> Result<(), Refusal> {
@@ -325,8 +338,20 @@ impl Forwarder {
     }
 
     /// What the rules say of a flow. `reject` is what a rejected one's sender is told, where no reset tells it.
-    pub(super) fn ask<E>(&self, candidate: &Candidate, reject: E) -> Result<(), Refusal<E>> {
-        match judge(&self.rules, candidate) {
+    pub(super) fn ask<E>(
+        &self,
+        turn: &mut Turn<'_>,
+        candidate: &Candidate,
+        reject: E,
+    ) -> Result<(), Refusal<E>> {
+        let verdict = judge(&self.rules, candidate);
+        turn.egress.note(|_| match deciding(&self.rules, candidate) {
+            Some((index, action)) => Fact::Rule { number: index.saturating_add(1), action },
+            None => {
+                Fact::BuiltIn { from: candidate.from, to: candidate.to, accepted: verdict == Verdict::Accept }
+            }
+        });
+        match verdict {
             Verdict::Accept => Ok(()),
             Verdict::Drop => Err(Refusal::silent(DropReason::FilterDrop)),
             Verdict::Default => Err(Refusal::silent(DropReason::FilterDefault)),

@@ -11,6 +11,7 @@ use crate::forward::{Forwarder, Turn};
 use crate::frame::{Checksum, Egress, Frame};
 use crate::id::{Interface, LanId, Mac, PortId};
 use crate::ledger::DropReason;
+use crate::sight::Fact;
 use crate::time::Instant;
 use crate::wire::ethernet::{Header, ethertype};
 
@@ -26,13 +27,19 @@ impl Forwarder {
         frame: Frame,
         origin: Origin,
     ) {
+        // What goes to a VPN is shown with the peer that gets it.
+        if !matches!(out, Interface::Vpn(_)) {
+            turn.egress.show_packet(out, true, &frame);
+        }
         match out {
             Interface::Lan(lan) => {
                 let Some(state) = self.lans.get_mut(lan.index()) else {
                     return turn.egress.drop(frame, DropReason::Internal);
                 };
                 let destination = destination.into();
-                match state.neighbours.station(turn.now, destination) {
+                let station = state.neighbours.station(turn.now, destination);
+                turn.egress.note(|_| Fact::NextHop { address: destination, station });
+                match station {
                     Some(mac) => self.transmit_to_station(turn.now, lan, mac, frame, turn.egress),
                     None => state.neighbours.hold(turn.now, destination, frame, origin, turn.egress),
                 }
@@ -47,7 +54,9 @@ impl Forwarder {
                         (IpAddr::V4(_), None) => return turn.egress.drop(frame, DropReason::WanDown),
                         (next_hop, _) => next_hop,
                     };
-                    return match ethernet.neighbours.station(turn.now, next_hop) {
+                    let station = ethernet.neighbours.station(turn.now, next_hop);
+                    turn.egress.note(|_| Fact::NextHop { address: next_hop, station });
+                    return match station {
                         Some(mac) => self.transmit_to_neighbour(out, mac, frame, turn.egress),
                         None => ethernet.neighbours.hold(turn.now, next_hop, frame, origin, turn.egress),
                     };
@@ -78,6 +87,7 @@ impl Forwarder {
         mtu: u16,
         origin: Origin,
     ) {
+        turn.egress.note(|_| Fact::Fragmented { mtu });
         let segments = match pieces(frame, 0, turn.egress) {
             Ok(segments) => segments,
             Err(frame) => return turn.egress.drop(frame, DropReason::GsoMalformed),

@@ -59,9 +59,14 @@ pub(crate) enum Verdict {
     Default,
 }
 
+/// The rule of the user's that decides about a flow: its index and what it says.
+pub(crate) fn deciding(rules: &[Rule], flow: &Candidate) -> Option<(usize, Action)> {
+    rules.iter().enumerate().find(|(_, rule)| matches(rule, flow)).map(|(index, rule)| (index, rule.action))
+}
+
 /// What the rules say of a flow.
 pub(crate) fn judge(rules: &[Rule], flow: &Candidate) -> Verdict {
-    match rules.iter().find(|rule| matches(rule, flow)).map(|rule| rule.action) {
+    match deciding(rules, flow).map(|(_, action)| action) {
         Some(Action::Accept) => Verdict::Accept,
         Some(Action::Drop) => Verdict::Drop,
         Some(Action::Reject) => Verdict::Reject,

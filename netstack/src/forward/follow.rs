@@ -1,12 +1,14 @@
 //! Fragments: the first one decides, the others follow it; those for the router are put together.
 
+use crate::forward::flow::{Direction, Flow};
 use crate::forward::fragment::Passage;
-use crate::forward::key::Key;
+use crate::forward::key::{FlowKey, Key};
 use crate::forward::message::{Punt, PuntKind};
 use crate::forward::parse::{Carries, Packet};
 use crate::forward::{Forwarder, Ingress, Turn};
 use crate::frame::Frame;
 use crate::ledger::DropReason;
+use crate::sight::Fact;
 use crate::wire::ipv4::UDP;
 
 /// What became of a datagram's first fragment: the key by which the others find its flow, or why it was dropped.
@@ -83,4 +85,19 @@ impl Forwarder {
             turn.punts.push_back(Punt { kind: PuntKind::Local { interface }, frame });
         }
     }
+}
+
+/// Tells who looks by which flow a packet goes.
+pub(super) fn note_flow<K: FlowKey>(turn: &mut Turn<'_>, flow: &Flow<K>, direction: Direction, is_new: bool) {
+    let (here, there) = (flow.keys.of(direction), flow.keys.of(direction.opposite()));
+    let (original, reply) = flow.in_kernel();
+    turn.egress.note(|names| Fact::Flow {
+        is_new,
+        protocol: here.number(),
+        before: here.ends(),
+        after: there.ends().reversed(),
+        from: names.of(flow.interface(direction)),
+        to: names.of(flow.interface(direction.opposite())),
+        in_kernel: if direction == Direction::Original { original } else { reply },
+    });
 }

@@ -249,6 +249,28 @@ pub enum PuntKind {
     },
 }
 
+impl PuntKind {
+    /// True for an IP packet, which begins at its header.
+    pub fn is_packet(&self) -> bool {
+        matches!(self, PuntKind::Ndp { .. } | PuntKind::Dhcp6 { .. } | PuntKind::Local { .. })
+    }
+
+    /// What it is, in a few words.
+    pub fn describe(&self) -> &'static str {
+        match self {
+            PuntKind::Discovery { .. } => "PPPoE discovery",
+            PuntKind::Ppp { .. } => "PPP of a session",
+            PuntKind::Stray { .. } => "PPPoE of a session that does not exist",
+            PuntKind::Arp { .. } => "ARP",
+            PuntKind::Ndp { .. } => "Neighbor Discovery or MLD",
+            PuntKind::Dhcp6 { .. } => "DHCPv6",
+            PuntKind::Dhcp4 { .. } => "DHCPv4",
+            PuntKind::WireGuard { .. } => "a WireGuard handshake",
+            PuntKind::Local { .. } => "a packet to an address of its own",
+        }
+    }
+}
+
 /// A frame for Control.
 #[derive(Debug)]
 pub struct Punt {

@@ -36,6 +36,13 @@ pub struct Ends {
     pub destination: (IpAddr, u16),
 }
 
+impl Ends {
+    /// Those of a packet the other way.
+    pub fn reversed(self) -> Ends {
+        Ends { source: self.destination, destination: self.source }
+    }
+}
+
 /// Where the packets of a direction leave, and to whom.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum NextHop {

@@ -3,6 +3,7 @@
 use core::net::{IpAddr, Ipv4Addr};
 
 use crate::forward::flow::{Direction, Flow, FlowId, MappingId, Pair};
+use crate::forward::follow::note_flow;
 use crate::forward::icmp::IcmpError;
 use crate::forward::mtu::{clamp_mss, mss_of};
 use crate::forward::parse::{Carries, Packet};
@@ -13,6 +14,7 @@ use crate::forward::{Forwarder, Ingress, Turn};
 use crate::frame::Frame;
 use crate::id::Interface;
 use crate::ledger::DropReason;
+use crate::sight::Fact;
 
 impl Forwarder {
     /// A packet that begins at its IPv4 header.
@@ -22,6 +24,9 @@ impl Forwarder {
             Err(reason) => return turn.egress.drop(frame, reason),
         };
         frame.truncate(packet.total);
+        if ingress.is_shown_on_arrival() {
+            turn.egress.show_packet(ingress.interface, false, &frame);
+        }
         if !is_usual(frame.offload.checksum, &packet) && !complete_checksum(&mut frame) {
             return turn.egress.drop(frame, DropReason::GsoMalformed);
         }
@@ -67,6 +72,11 @@ impl Forwarder {
                 Err(refusal) => return self.refuse(turn, ingress, packet, frame, refusal),
             },
         };
+        if turn.egress.is_watched()
+            && let Some(flow) = self.flows.get(id)
+        {
+            note_flow(turn, flow, direction, hit.is_none());
+        }
         self.forward(turn, ingress, packet, (id, direction), frame)
     }
 
@@ -126,7 +136,9 @@ impl Forwarder {
         let checksum = frame.offload.checksum;
         if packet.is_syn() {
             let mtu = mtu.min(self.mtu(ingress.interface, packet.key.source().into()).unwrap_or(u16::MAX));
-            clamp_mss(frame.bytes_mut(), mss_of(mtu), checksum);
+            if clamp_mss(frame.bytes_mut(), mss_of(mtu), checksum) {
+                turn.egress.note(|_| Fact::MssClamped { to: mss_of(mtu) });
+            }
         }
         let hop = out != Interface::Router && ingress.interface != Interface::Router;
         rewrite(frame.bytes_mut(), packet, &translation, checksum, hop);

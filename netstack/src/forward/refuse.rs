@@ -10,6 +10,7 @@ use crate::forward::{Forwarder, Ingress, Turn};
 use crate::frame::Frame;
 use crate::id::Interface;
 use crate::ledger::DropReason;
+use crate::sight::Fact;
 use crate::wire::ipv4::Ipv4;
 use core::net::Ipv4Addr;
 
@@ -22,6 +23,17 @@ pub(super) enum Tell<E = IcmpError> {
     Error(E),
     /// A TCP reset.
     Reset,
+}
+
+impl<E> Tell<E> {
+    /// What it is, in a few words.
+    pub fn describe(&self) -> &'static str {
+        match self {
+            Tell::Nothing => "nothing",
+            Tell::Error(_) => "an ICMP error",
+            Tell::Reset => "a TCP reset",
+        }
+    }
 }
 
 impl<E> From<Option<E>> for Tell<E> {
@@ -75,6 +87,7 @@ impl Forwarder {
             && self.limiter.allow(turn.now, source)
             && let Some(answer) = self.answer(turn, ingress.interface, &frame, refusal.tell)
         {
+            turn.egress.note(|_| Fact::SenderTold { what: refusal.tell.describe() });
             self.emit(turn, ingress.interface, source, answer, ingress.origin());
         }
         turn.egress.drop(frame, refusal.reason);

@@ -13,22 +13,22 @@ use alloc::vec;
 use alloc::vec::Vec;
 use core::net::{IpAddr, SocketAddr};
 
-use crate::forward::emit::{ethertype_of, is_plain, pieces};
+use crate::forward::emit::{is_plain, pieces};
 use crate::forward::key::Realm;
 use crate::forward::link::Carrier;
 use crate::forward::merge::merge;
 use crate::forward::{Forwarder, Ingress, Punt, PuntKind, Turn};
 use crate::frame::{Checksum, Egress, Frame, Gso, GsoKind};
-use crate::id::{Interface, Mac, PeerId, PortId, VpnId};
+use crate::id::{Interface, PeerId, PortId, VpnId};
 use crate::ledger::DropReason;
 use crate::machine::Cx;
 use crate::rng::Rng;
 use crate::settings::{Endpoint, Settings};
+use crate::sight::Fact;
 use crate::table::Seed;
 use crate::time::{Instant, earliest};
 use crate::tunnel::wireguard::{self, Keypair, PeerStatus, Seal, Tunnel};
 use crate::wire::checksum::Sum;
-use crate::wire::ethernet::Header;
 use crate::wire::ipv4::{self, UDP};
 use crate::wire::ipv6;
 use crate::wire::octets::{set_u16, u8_at};
@@ -45,8 +45,6 @@ const LEAST_MTU: u16 = 576;
 const MOST_MESSAGES: usize = 64;
 /// Most octets of such a frame, without headers.
 const MOST_JOINED: usize = 65_000;
-/// Most packets that wait to be shown: as many as one call may bring.
-const MOST_SHOWN: usize = 4096;
 /// First octet of a message with data (type 4).
 const DATA: u8 = 4;
 
@@ -76,17 +74,6 @@ pub enum TunnelUpdate {
     },
 }
 
-/// A packet inside a VPN, shown to whoever looks for a fault.
-#[derive(Debug)]
-pub struct InnerPacket {
-    /// The VPN.
-    pub vpn: VpnId,
-    /// It is sent to a peer; otherwise it came from one.
-    pub sent: bool,
-    /// A copy, with an Ethernet header of zeros before it.
-    pub frame: Frame,
-}
-
 /// Where a message of a tunnel goes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum MessageTo {
@@ -108,8 +95,6 @@ pub(super) struct Tunnels {
     outbox: VecDeque<(VpnId, Way, Frame)>,
     /// Messages have come since [`Forwarder::pump`] was last called.
     stirred: bool,
-    /// What is to be shown, while somebody looks.
-    shown: Option<VecDeque<InnerPacket>>,
     /// Identification of the next IPv4 packet (RFC 6864 §4.2: they may be fragmented).
     identification: u16,
 }
@@ -178,7 +163,6 @@ impl Tunnels {
             inbox: VecDeque::new(),
             outbox: VecDeque::new(),
             stirred: false,
-            shown: None,
             identification: 0,
         }
     }
@@ -248,22 +232,6 @@ impl Tunnels {
         }
         large.offload.gso = Some(Gso { kind: GsoKind::Udp, size, ecn: false });
         large
-    }
-
-    /// Notes a packet for whoever looks.
-    #[inline]
-    fn show(&mut self, vpn: VpnId, sent: bool, packet: &Frame) {
-        if let Some(shown) = &mut self.shown
-            && shown.len() < MOST_SHOWN
-        {
-            let ethertype = ethertype_of(packet);
-            let mut frame = Frame::from_bytes(packet.bytes());
-            frame.offload = packet.offload;
-            let header = Header { destination: Mac::default(), source: Mac::default(), ethertype };
-            if header.push(&mut frame) {
-                shown.push_back(InnerPacket { vpn, sent, frame });
-            }
-        }
     }
 
     fn get_mut(&mut self, vpn: VpnId) -> Option<&mut Vpn> {
@@ -373,7 +341,10 @@ impl Forwarder {
         while let Some(&(peer, _)) = self.tunnels.inbox.front() {
             let mut packets = VecDeque::new();
             while let Some((_, packet)) = self.tunnels.inbox.pop_front_if(|(by, _)| *by == peer) {
-                self.tunnels.show(peer.vpn, false, &packet);
+                let vpn = Interface::Vpn(peer.vpn);
+                let number = peer.peer.saturating_add(1);
+                turn.egress.note(|names| Fact::Tunnel { vpn: names.of(vpn), peer: number, sealed: false });
+                turn.egress.show_packet(vpn, false, &packet);
                 packets.push_back(packet);
             }
             if self.tunnels.merges {
@@ -418,13 +389,19 @@ impl Forwarder {
         let Some(way) = self.way_to_peer(turn.now, peer) else {
             return self.undeliverable(turn, frame, DropReason::WireguardNoEndpoint);
         };
-        self.tunnels.show(peer.vpn, true, &frame);
+        let out = Interface::Vpn(peer.vpn);
+        turn.egress.show_packet(out, true, &frame);
         let Some(vpn) = self.tunnels.get_mut(peer.vpn) else {
             return turn.egress.drop(frame, DropReason::Internal);
         };
         match vpn.tunnel.seal(turn.now, peer.peer, &mut frame, usize::from(way.inner_mtu())) {
-            Seal::Ready => self.tunnels.outbox.push_back((peer.vpn, way, frame)),
+            Seal::Ready => {
+                let number = peer.peer.saturating_add(1);
+                turn.egress.note(|names| Fact::Tunnel { vpn: names.of(out), peer: number, sealed: true });
+                self.tunnels.outbox.push_back((peer.vpn, way, frame));
+            }
             Seal::NoKeys => {
+                turn.egress.note(|names| Fact::WaitsForKeys { vpn: names.of(out) });
                 let frame = turn.egress.pool.shrink(frame);
                 if let Some(displaced) = vpn.tunnel.hold(peer.peer, frame) {
                     turn.egress.drop(displaced, DropReason::WireguardQueue);
@@ -586,18 +563,6 @@ impl Forwarder {
                 }
             }
         }
-    }
-
-    /// Says whether somebody wants to see the packets inside VPNs.
-    pub fn show_inner(&mut self, on: bool) {
-        if on != self.tunnels.shown.is_some() {
-            self.tunnels.shown = on.then(VecDeque::new);
-        }
-    }
-
-    /// The next packet to be shown.
-    pub fn poll_inner(&mut self) -> Option<InnerPacket> {
-        self.tunnels.shown.as_mut()?.pop_front()
     }
 
     /// The next peer with which a handshake is wanted.

@@ -6,14 +6,16 @@
 //! On a port with a VLAN, [`Egress::untag`] takes the tags off what has come in and [`Egress::transmit`] puts one on what
 //! leaves.
 
+use alloc::boxed::Box;
 use alloc::collections::VecDeque;
 use alloc::vec::Vec;
 
 use super::buffer::{Frame, LARGE, SMALL};
 use super::vlan;
-use crate::id::PortId;
+use crate::id::{Interface, PortId};
 use crate::ledger::{DropReason, Ledger};
 use crate::settings::{Port, Vlan};
+use crate::sight::{Fact, Names, Point, Sight, Sighting, Watch};
 
 /// Frames on their way in or out of one port, in order.
 pub type Batch = VecDeque<Frame>;
@@ -80,6 +82,8 @@ pub struct Egress {
     pub pool: Pool,
     lines: Vec<Line>,
     ledger: Ledger,
+    /// While somebody looks.
+    sight: Option<Box<Sight>>,
 }
 
 impl Egress {
@@ -89,7 +93,66 @@ impl Egress {
             pool: Pool::default(),
             lines: ports.iter().map(|port| Line { queue: Batch::new(), vlan: port.vlan }).collect(),
             ledger: Ledger::default(),
+            sight: None,
         }
+    }
+
+    /// Shows this from now on. What has been seen and not taken out is lost when that is nothing.
+    pub fn watch(&mut self, watch: Watch, names: &Names) {
+        match (&mut self.sight, watch) {
+            (sight, Watch::Nothing) => *sight = None,
+            (Some(sight), watch) => sight.set(watch),
+            (sight, watch) => *sight = Some(Sight::new(names, watch)),
+        }
+    }
+
+    /// True while every frame is shown at every point.
+    #[inline(always)]
+    pub fn is_watched(&self) -> bool {
+        self.sight.as_ref().is_some_and(|sight| sight.is_everything())
+    }
+
+    /// Begins a journey, of a frame that came in or without one.
+    pub(crate) fn begin_journey(&mut self, arrival: Option<&Frame>) {
+        if let Some(sight) = &mut self.sight {
+            sight.begin(arrival);
+        }
+    }
+
+    /// Notes a fact about the frame that is under way, for who looks.
+    #[inline]
+    pub(crate) fn note(&mut self, fact: impl FnOnce(&Names) -> Fact) {
+        if let Some(sight) = &mut self.sight {
+            sight.note(fact);
+        }
+    }
+
+    /// Shows an IP packet at an interface to who looks.
+    #[inline]
+    pub(crate) fn show_packet(&mut self, interface: Interface, sent: bool, packet: &Frame) {
+        if let Some(sight) = &mut self.sight {
+            sight.see_packet(interface, sent, packet);
+        }
+    }
+
+    /// Shows an Ethernet frame at a point to who looks.
+    #[inline]
+    pub(crate) fn show(&mut self, point: Point, sent: bool, frame: &Frame) {
+        if let Some(sight) = &mut self.sight {
+            sight.see(point, sent, frame);
+        }
+    }
+
+    /// Shows what the router itself is to look at: an IP packet, or else the frame that brought it.
+    pub(crate) fn show_punt(&mut self, is_packet: bool, frame: &Frame) {
+        if let Some(sight) = &mut self.sight {
+            sight.see_punt(is_packet, frame);
+        }
+    }
+
+    /// The next sighting.
+    pub(crate) fn poll_sighting(&mut self) -> Option<Sighting> {
+        self.sight.as_mut()?.poll()
     }
 
     /// Counts `count` frames that came in by a port.
@@ -134,6 +197,9 @@ impl Egress {
         match self.lines.get_mut(port.index()) {
             Some(line) if line.vlan.is_none_or(|vlan| vlan::tag(&mut frame, vlan)) => {
                 self.ledger.transmitted += 1;
+                if let Some(sight) = &mut self.sight {
+                    sight.see(Point::Port(port), true, &frame);
+                }
                 line.queue.push_back(frame);
             }
             Some(_) => self.drop(frame, DropReason::Internal),
@@ -162,6 +228,9 @@ impl Egress {
     /// Ends a frame under a named reason.
     pub fn drop(&mut self, frame: Frame, reason: DropReason) {
         self.ledger.count_drop(reason);
+        if let Some(sight) = &mut self.sight {
+            sight.see_drop(&frame, reason);
+        }
         self.pool.give(frame);
     }
 

@@ -7,14 +7,14 @@ use alloc::vec;
 use alloc::vec::Vec;
 use core::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
-use crate::forward::InnerPacket;
 use crate::gateway::{Gateway, tests};
-use crate::id::{IpCidr, Ipv4Cidr, Ipv6Cidr, Mac, PortId, VpnId, Zone};
+use crate::id::{Interface, IpCidr, Ipv4Cidr, Ipv6Cidr, Mac, PortId, VpnId, Zone};
 use crate::ledger::DropReason;
 use crate::settings::{
     Action, Dhcp6, Endpoint, Lan, Port, Rule, RuleProtocol, Settings, StaticIpv4, StaticIpv6, StaticUplink,
     Uplink, Vpn, VpnPeer, Wan, WanIpv6,
 };
+use crate::sight::{Point, Sighting, Watch};
 use crate::sim::{CableId, End, HostSettings, Impairment, NodeId, World};
 use crate::state::State;
 use crate::status::VpnPeerStatus;
@@ -326,12 +326,14 @@ fn a_clock_that_was_set_back_does_not_keep_a_site_out() {
 fn packets_inside_are_shown_to_who_looks_and_only_then() {
     let mut sites = Sites::new(&site(1, 2, Some(2)), &site(2, 2, None));
     sites.run(5);
-    assert!(sites.gateway(0).poll_inner().is_none());
-    sites.gateway(0).show_inner(true);
+    assert!(sites.gateway(0).poll_sighting().is_none());
+    sites.gateway(0).watch(Watch::Everything);
     sites.run(3);
     let mut shown = [0, 0];
-    while let Some(InnerPacket { vpn, sent, frame }) = sites.gateway(0).poll_inner() {
-        assert_eq!(vpn, VpnId(0));
+    while let Some(Sighting { point, sent, frame, .. }) = sites.gateway(0).poll_sighting() {
+        if point != Point::Interface(Interface::Vpn(VpnId(0))) {
+            continue;
+        }
         let packet = Ipv4::parse(&frame.bytes()[14..]).unwrap();
         let ends = [Ipv4Addr::from([192, 168, 1, 51]), [192, 168, 2, 52].into()];
         assert_eq!([packet.source(), packet.destination()], if sent { ends } else { [ends[1], ends[0]] });
@@ -339,6 +341,26 @@ fn packets_inside_are_shown_to_who_looks_and_only_then() {
         shown[usize::from(sent)] += 1;
     }
     assert_eq!(shown, [3, 3]);
+}
+
+#[test]
+fn looking_changes_nothing() {
+    let story = |watch| {
+        let mut sites = Sites::new(&site(1, 2, Some(2)), &site(2, 2, None));
+        for site in [0, 1] {
+            sites.gateway(site).watch(watch);
+        }
+        for _ in 0..20 {
+            sites.run(1);
+            for site in [0, 1] {
+                while sites.gateway(site).poll_sighting().is_some() {}
+            }
+        }
+        let ledger = |sites: &mut Sites, site| sites.gateway(site).ledger().clone();
+        (sites.replies(), ledger(&mut sites, 0), ledger(&mut sites, 1), sites.world.story())
+    };
+    assert_eq!(story(Watch::Everything), story(Watch::Nothing));
+    assert_eq!(story(Watch::Drops), story(Watch::Nothing));
 }
 
 /// The sites' uplinks have no IPv4 at all.

@@ -1,13 +1,20 @@
-//! Captures: frames at a port, shown to whoever asks, as they look on the wire and without secrets.
+//! Captures: frames at the points of their way, shown to whoever asks, without secrets.
 //!
-//! The data thread owns a [`Recorder`] and hands it every frame that comes in or goes out; while nobody listens that
-//! costs one comparison. A listener is a [`Tap`], which goes to the data thread, and a [`Listener`], which stays with
+//! The data thread owns a [`Recorder`] and hands it what the gateway has shown of each frame ([`Sighting`]); while nobody listens
+//! the gateway shows nothing. A listener is a [`Tap`], which goes to the data thread, and a [`Listener`], which stays with
 //! whoever wants the frames. Between them is a queue with an end: frames that find it full are counted, never waited
-//! for. What enters the queue is a copy ([`Packet::of`]) whose checksum is complete and whose passwords are overwritten,
+//! for. What enters the queue is a copy ([`Packet`]) whose checksum is complete and whose passwords are overwritten,
 //! so no secret reaches another thread, let alone a file. [`Writer`] makes pcapng of it. [`reader`] reads capture files, ours and
 //! everybody's.
+//!
+//! - `points` are the places by name, and what a client asks for ([`Wanted`]).
+//! - `blocks` writes on the client's side, also into files that take turns.
+//! - `filter` and `layers` say whether a frame is one that is wanted, also by what is inside it.
 
+mod blocks;
 mod filter;
+mod layers;
+mod points;
 pub mod reader;
 mod recorder;
 mod writer;
@@ -16,47 +23,63 @@ use std::time::Duration;
 
 use genkan_netstack::forward::segment::complete_checksum;
 use genkan_netstack::frame::{Checksum, Frame};
+use genkan_netstack::sight::Sighting;
 use genkan_netstack::wire::redact::redact;
 
+pub use blocks::{Blocks, Output};
 pub use filter::Filter;
+pub use layers::{Ends, Flow};
+pub use points::{FastPathUse, Points, Wanted};
 pub use recorder::{Listener, Recorder, Selection, Tap};
 pub use writer::{Interface, Writer};
 
 /// Which way a frame went, seen from the router.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Direction {
-    /// It came in by the port.
+    /// It came in.
     Received,
-    /// It left by the port.
+    /// It left.
     Sent,
 }
 
 /// A captured frame.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Packet {
-    /// Which interface of the capture it belongs to: the port's number.
+    /// Which interface of the capture it belongs to.
     pub interface: u16,
     /// Which way it went.
     pub direction: Direction,
     /// Time since the Unix epoch.
     pub at: Duration,
-    /// Its octets.
+    /// Its octets, or the first of them.
     pub bytes: Vec<u8>,
+    /// Number of octets that it had.
+    pub length: usize,
     /// Frames lost between the one before and this one because the listener was too slow.
     pub lost_before: u64,
-    /// Something to say of it.
-    pub comment: Option<String>,
+    /// What is to be said of it.
+    pub comments: Vec<String>,
 }
 
 impl Packet {
-    /// A copy of a frame, its checksum completed and its secrets overwritten.
-    pub fn of(interface: u16, direction: Direction, at: Duration, frame: &Frame) -> Self {
+    /// A copy of a frame, its checksum completed and, with `redacts`, its secrets overwritten.
+    pub fn of(interface: u16, direction: Direction, at: Duration, frame: &Frame, redacts: bool) -> Self {
         let mut bytes = on_the_wire(frame);
-        let redacted = redact(&mut bytes).then(|| "secret overwritten".to_owned());
-        let segments = frame.offload.gso.map(|gso| format!("stands for segments of {} octets", gso.size));
-        let comment = redacted.or(segments);
-        Packet { interface, direction, at, bytes, lost_before: 0, comment }
+        let mut comments = Vec::new();
+        if redacts && redact(&mut bytes) {
+            comments.push("secret overwritten".to_owned());
+        }
+        if let Some(gso) = frame.offload.gso {
+            comments.push(format!("stands for segments of {} octets", gso.size));
+        }
+        let length = bytes.len();
+        Packet { interface, direction, at, bytes, length, lost_before: 0, comments }
     }
+}
+
+/// Which way a sighting's frame went.
+fn direction(sighting: &Sighting) -> Direction {
+    if sighting.sent { Direction::Sent } else { Direction::Received }
 }
 
 /// The frame's octets after the device has done what is left to it.

@@ -6,9 +6,11 @@ use std::time::Duration;
 
 use genkan_netstack::frame::Frame;
 use genkan_netstack::id::PortId;
+use genkan_netstack::sight::{Fact, Point, Sighting};
 use tokio::sync::mpsc::{self, Receiver, Sender};
 
-use super::{Direction, Filter, Packet};
+use super::layers::{self, Flow};
+use super::{Direction, FastPathUse, Filter, Interface, Packet, Points, direction};
 
 /// Frames that may wait for a listener.
 const QUEUE_FRAMES: usize = 8192;
@@ -19,10 +21,20 @@ const QUEUE_OCTETS: usize = 16 << 20;
 /// Which frames a listener wants.
 #[derive(Debug, Default)]
 pub struct Selection {
-    /// Only those of these ports; all when there is none.
-    pub ports: Vec<PortId>,
-    /// Only those that a filter accepts.
+    /// The points' numbers, in order; the place in the list is the interface's number in the capture.
+    pub points: Vec<usize>,
+    /// The same points, for the head of the capture.
+    pub interfaces: Vec<Interface>,
+    /// Only what a filter accepts.
     pub filter: Option<Filter>,
+    /// Only what runs between two ends.
+    pub flow: Option<Flow>,
+    /// Everything that becomes of a frame of which one sighting is wanted.
+    pub journeys: bool,
+    /// Secrets stay as they are.
+    pub unredacted: bool,
+    /// What happens to the kernel path in the meantime.
+    pub fast_path: FastPathUse,
 }
 
 #[derive(Debug, Default)]
@@ -56,17 +68,79 @@ impl Selection {
         (tap, Listener { queue: receiver, shared })
     }
 
-    fn wants(&self, port: PortId, frame: &Frame) -> bool {
-        (self.ports.is_empty() || self.ports.contains(&port))
-            && self.filter.as_ref().is_none_or(|filter| filter.matches(frame.bytes()))
+    /// What is to be said of the capture as a whole.
+    pub fn remarks(&self) -> Vec<String> {
+        let remark = match self.unredacted {
+            true => "NOT REDACTED: passwords and responses to challenges are in this file",
+            false => "secrets overwritten: PAP passwords, responses to challenges, RADIUS passwords and keys",
+        };
+        vec![remark.to_owned()]
+    }
+
+    fn interface(&self, number: usize) -> Option<u16> {
+        u16::try_from(self.points.binary_search(&number).ok()?).ok()
+    }
+
+    /// True when neither flow nor filter has anything against a frame.
+    fn accepts(&self, frame: &[u8]) -> bool {
+        self.filter.as_ref().is_none_or(|filter| filter.matches(frame))
+    }
+
+    fn is_of_flow(&self, journey: &[Sighting]) -> bool {
+        let Some(flow) = &self.flow else { return true };
+        let told = |fact: &Fact| matches!(fact, Fact::Flow { before, after, .. } if flow.is_between(before) || flow.is_between(after));
+        journey.iter().any(|sighting| {
+            let ends = layers::packets(sighting.frame.bytes()).into_iter().filter_map(layers::Inner::ends);
+            sighting.facts.iter().any(told) || ends.into_iter().any(|ends| flow.is_between(&ends))
+        })
     }
 }
 
 impl Tap {
-    fn offer(&mut self, port: PortId, direction: Direction, at: Duration, frame: &Frame) {
-        if !self.selection.wants(port, frame) {
+    /// Takes what it wants of a journey's sightings, or of a part of them.
+    fn offer_journey(&mut self, points: &Points, at: Duration, journey: &[Sighting]) {
+        let wants = |sighting: &Sighting| {
+            let interface = self.selection.interface(points.number(sighting.point));
+            interface.filter(|_| self.selection.accepts(sighting.frame.bytes()))
+        };
+        if self.selection.journeys && !journey.iter().any(|sighting| wants(sighting).is_some()) {
             return;
         }
+        let chosen: Vec<Option<u16>> = match self.selection.journeys {
+            true => journey.iter().map(|s| self.selection.interface(points.number(s.point))).collect(),
+            false => journey.iter().map(wants).collect(),
+        };
+        if chosen.iter().all(Option::is_none) || !self.selection.is_of_flow(journey) {
+            return;
+        }
+        // Facts of sightings that are passed over are told with the next one that is not.
+        let mut told = 0;
+        for (index, sighting) in journey.iter().enumerate() {
+            let Some(interface) = chosen.get(index).copied().flatten() else { continue };
+            // What has come in is told with all that becomes of it, unless each stage is there to tell its own.
+            let until = match sighting.point {
+                Point::Port(_) if !sighting.sent && !self.selection.journeys => journey.len(),
+                _ => index + 1,
+            };
+            let facts = journey.get(told..until).unwrap_or_default().iter().flat_map(|s| &s.facts);
+            let comments = std::iter::once(format!("frame {}", sighting.journey))
+                .chain(facts.map(Fact::to_string))
+                .collect();
+            told = if sighting.sent || self.selection.journeys { index + 1 } else { told };
+            self.lost += sighting.lost_before;
+            self.shared.lost.fetch_add(sighting.lost_before, Ordering::Relaxed);
+            self.offer(interface, direction(sighting), at, &sighting.frame, comments);
+        }
+    }
+
+    fn offer(
+        &mut self,
+        interface: u16,
+        direction: Direction,
+        at: Duration,
+        frame: &Frame,
+        comments: Vec<String>,
+    ) {
         let len = frame.len();
         let waiting = self.shared.octets.load(Ordering::Relaxed);
         let Some(place) = self.queue.try_reserve().ok().filter(|_| waiting + len <= QUEUE_OCTETS) else {
@@ -74,8 +148,9 @@ impl Tap {
             self.shared.lost.fetch_add(1, Ordering::Relaxed);
             return;
         };
-        let mut packet = Packet::of(port.0, direction, at, frame);
+        let mut packet = Packet::of(interface, direction, at, frame, !self.selection.unredacted);
         packet.lost_before = std::mem::take(&mut self.lost);
+        packet.comments.extend(comments);
         self.shared.octets.fetch_add(len, Ordering::Relaxed);
         place.send(packet);
     }
@@ -114,12 +189,18 @@ impl Listener {
 }
 
 /// Every listener of a gateway. The data thread owns it.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Recorder {
+    points: Points,
     taps: Vec<Tap>,
 }
 
 impl Recorder {
+    /// One without listeners, for a gateway with these points.
+    pub fn new(points: Points) -> Self {
+        Recorder { points, taps: Vec::new() }
+    }
+
     /// Adds a listener.
     pub fn add(&mut self, tap: Tap) {
         self.taps.push(tap);
@@ -131,115 +212,33 @@ impl Recorder {
         self.taps.is_empty()
     }
 
-    /// Shows a frame that came in by or is about to leave by `port`, at the time `at` since the Unix epoch.
-    #[inline]
-    pub fn show(&mut self, port: PortId, direction: Direction, at: Duration, frame: &Frame) {
-        if !self.taps.is_empty() {
-            self.offer(port, direction, at, frame);
-        }
+    /// True while somebody wants the kernel path to pause.
+    pub fn pauses_fast_path(&self) -> bool {
+        self.taps.iter().any(|tap| tap.selection.fast_path == FastPathUse::Pause)
     }
 
-    #[cold]
-    fn offer(&mut self, port: PortId, direction: Direction, at: Duration, frame: &Frame) {
-        self.taps.retain_mut(|tap| {
-            tap.offer(port, direction, at, frame);
-            !tap.queue.is_closed()
-        });
+    /// Shows sightings, those of a journey one after the other, at the time `at` since the Unix epoch.
+    pub fn show(&mut self, at: Duration, sightings: &[Sighting]) {
+        for journey in sightings.chunk_by(|one, next| one.journey == next.journey) {
+            self.taps.iter_mut().for_each(|tap| tap.offer_journey(&self.points, at, journey));
+        }
+        self.taps.retain(|tap| !tap.queue.is_closed());
+    }
+
+    /// Shows a frame that the kernel path has carried, before or after, to those who want samples.
+    pub fn show_sample(&mut self, at: Duration, port: PortId, direction: Direction, frame: &[u8]) {
+        let number = self.points.number(Point::Port(port));
+        for tap in &mut self.taps {
+            if tap.selection.fast_path != FastPathUse::Sample || !tap.selection.accepts(frame) {
+                continue;
+            }
+            if let Some(interface) = tap.selection.interface(number) {
+                let comment = "carried by the kernel path, one packet in 4,096".to_owned();
+                tap.offer(interface, direction, at, &Frame::from_bytes(frame), vec![comment]);
+            }
+        }
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use genkan_netstack::frame::{Checksum, Gso, GsoKind, Offload};
-
-    use super::*;
-
-    const AT: Duration = Duration::from_nanos(1_700_000_000_123_456_789);
-
-    #[test]
-    fn a_listener_gets_what_it_selected_and_leaves_when_dropped() {
-        let mut recorder = Recorder::default();
-        let arp = Frame::from_bytes(&[&[0xff; 12][..], &[8, 6], &[0; 46]].concat());
-        recorder.show(PortId(0), Direction::Received, AT, &arp);
-        let filter = Some(Filter::compile("arp").unwrap());
-        let (tap, mut listener) = Selection { ports: vec![PortId(1)], filter }.listen();
-        recorder.add(tap);
-        recorder.show(PortId(0), Direction::Received, AT, &arp);
-        recorder.show(PortId(1), Direction::Sent, AT, &Frame::from_bytes(&[0; 60]));
-        recorder.show(PortId(1), Direction::Sent, AT, &arp);
-        let packet = listener.try_next().unwrap();
-        assert_eq!((packet.interface, packet.direction, packet.at), (1, Direction::Sent, AT));
-        assert_eq!(packet.bytes, arp.bytes());
-        assert_eq!(listener.try_next(), None);
-        drop(listener);
-        recorder.show(PortId(0), Direction::Received, AT, &arp);
-        assert!(recorder.is_idle());
-    }
-
-    #[test]
-    fn frames_that_find_the_queue_full_are_counted_and_told_with_the_next_one() {
-        let mut recorder = Recorder::default();
-        let (tap, mut listener) = Selection::default().listen();
-        recorder.add(tap);
-        let frame = Frame::from_bytes(&[0; 60]);
-        for _ in 0..QUEUE_FRAMES + 3 {
-            recorder.show(PortId(0), Direction::Received, AT, &frame);
-        }
-        assert_eq!(listener.lost(), 3);
-        assert_eq!(listener.try_next().unwrap().lost_before, 0);
-        recorder.show(PortId(0), Direction::Received, AT, &frame);
-        let last = std::iter::from_fn(|| listener.try_next()).last().unwrap();
-        assert_eq!(last.lost_before, 3);
-    }
-
-    #[test]
-    fn large_frames_fill_the_queue_by_their_octets() {
-        let mut recorder = Recorder::default();
-        let (tap, mut listener) = Selection::default().listen();
-        recorder.add(tap);
-        let frame = Frame::from_bytes(&[0; 65_000]);
-        for _ in 0..QUEUE_OCTETS / 65_000 + 2 {
-            recorder.show(PortId(0), Direction::Received, AT, &frame);
-        }
-        assert_eq!(listener.lost(), 2);
-        while listener.try_next().is_some() {}
-        assert_eq!(listener.shared.octets.load(Ordering::Relaxed), 0);
-    }
-
-    /// TR-124 WAN.PPP.6: passwords are never displayed.
-    #[test]
-    fn tr124_wan_ppp_6_a_password_never_enters_the_queue() {
-        let pap = [
-            &[2; 12][..],
-            &[0x88, 0x64, 0x11, 0, 0, 1, 0, 20, 0xc0, 0x23],
-            &[1, 1, 0, 18, 4],
-            b"user",
-            &[8],
-            b"s3cret!!",
-        ]
-        .concat();
-        let packet = Packet::of(0, Direction::Sent, AT, &Frame::from_bytes(&pap));
-        assert_eq!(packet.bytes.len(), pap.len());
-        assert!(!packet.bytes.windows(8).any(|window| window == b"s3cret!!"));
-        assert!(packet.bytes.windows(4).any(|window| window == b"user"));
-        assert!(packet.comment.is_some());
-    }
-
-    #[test]
-    fn the_copy_has_the_checksum_that_the_device_would_complete() {
-        // Pseudo-header sum 0x1234 in the field; the octets to sum are 0x1234 and 0x0001.
-        let mut frame = Frame::from_bytes(&[0; 14]);
-        frame.extend(&[0x12, 0x34, 0x00, 0x01]);
-        let gso = Some(Gso { kind: GsoKind::TcpV4, size: 1448, ecn: false });
-        frame.offload = Offload { checksum: Checksum::Partial { start: 14, offset: 0 }, gso };
-        let packet = Packet::of(0, Direction::Sent, AT, &frame);
-        assert_eq!(packet.bytes.get(14..16), Some(&(!0x1235u16).to_be_bytes()[..]));
-        assert!(packet.comment.unwrap().contains("1448"));
-        frame.offload.checksum = Checksum::Partial { start: 4000, offset: 16 };
-        assert_eq!(
-            Packet::of(0, Direction::Sent, AT, &frame).bytes,
-            frame.bytes(),
-            "offsets outside change nothing"
-        );
-    }
-}
+mod tests;

@@ -1,4 +1,4 @@
-//! pcapng files (draft-ietf-opsawg-pcapng): an interface for each port, time stamps in nanoseconds, directions.
+//! pcapng files (draft-ietf-opsawg-pcapng): an interface for each point, time stamps in nanoseconds, directions.
 
 use std::borrow::Cow;
 use std::io::{self, Write};
@@ -23,7 +23,7 @@ const OUTBOUND: u32 = 2;
 /// An interface of a capture.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Interface {
-    /// The port's name.
+    /// The point's name.
     pub name: String,
     /// What it is, for a reader.
     pub description: String,
@@ -35,15 +35,17 @@ pub struct Writer<W: Write> {
 }
 
 impl<W: Write> Writer<W> {
-    /// Begins a capture of `interfaces`, in the order of the ports' numbers.
-    pub fn new(to: W, interfaces: &[Interface]) -> io::Result<Self> {
+    /// Begins a capture of `interfaces`, in the order of their numbers, of which as a whole the `remarks` are to be said.
+    pub fn new(to: W, interfaces: &[Interface], remarks: &[String]) -> io::Result<Self> {
         let program = concat!("genkan ", env!("CARGO_PKG_VERSION"));
+        let mut options = vec![SectionHeaderOption::UserApplication(Cow::Borrowed(program))];
+        options.extend(remarks.iter().map(|remark| SectionHeaderOption::Comment(Cow::Owned(remark.clone()))));
         let section = SectionHeaderBlock {
             endianness: Endianness::native(),
             major_version: 1,
             minor_version: 0,
             section_length: -1,
-            options: vec![SectionHeaderOption::UserApplication(Cow::Borrowed(program))],
+            options,
         };
         let mut inner = PcapNgWriter::with_section_header(to, section).map_err(into_io)?;
         for interface in interfaces {
@@ -71,13 +73,12 @@ impl<W: Write> Writer<W> {
         if packet.lost_before > 0 {
             options.push(EnhancedPacketOption::DropCount(packet.lost_before));
         }
-        if let Some(comment) = &packet.comment {
-            options.push(EnhancedPacketOption::Comment(Cow::Borrowed(comment)));
-        }
+        let comments = packet.comments.iter();
+        options.extend(comments.map(|comment| EnhancedPacketOption::Comment(Cow::Borrowed(comment))));
         let block = EnhancedPacketBlock {
             interface_id: u32::from(packet.interface),
             timestamp: packet.at,
-            original_len: u32::try_from(packet.bytes.len()).unwrap_or(u32::MAX),
+            original_len: u32::try_from(packet.length).unwrap_or(u32::MAX),
             data: Cow::Borrowed(&packet.bytes),
             options,
         };
@@ -111,8 +112,9 @@ mod tests {
             direction: Direction::Sent,
             at: Duration::from_nanos(1_700_000_000_123_456_789),
             bytes: vec![7; 61],
+            length: 80,
             lost_before: 5,
-            comment: Some("said".into()),
+            comments: vec!["said".into(), "and more".into()],
         }
     }
 
@@ -120,7 +122,7 @@ mod tests {
     fn a_capture_reads_back_with_times_directions_and_losses() {
         let interfaces =
             ["wan0", "lan0"].map(|name| Interface { name: name.into(), description: "a port".into() });
-        let mut writer = Writer::new(Vec::new(), &interfaces).unwrap();
+        let mut writer = Writer::new(Vec::new(), &interfaces, &["of the whole".into()]).unwrap();
         writer.write(&packet(1)).unwrap();
         let bytes = std::mem::take(writer.get_mut());
         let mut reader = PcapNgReader::new(&bytes[..]).unwrap();
@@ -137,6 +139,9 @@ mod tests {
                     assert_eq!(*read.data, packet(1).bytes);
                     assert!(read.options.contains(&EnhancedPacketOption::Flags(OUTBOUND)));
                     assert!(read.options.contains(&EnhancedPacketOption::DropCount(5)));
+                    assert_eq!(read.original_len, 80);
+                    let is_comment = |option: &&_| matches!(option, EnhancedPacketOption::Comment(_));
+                    assert_eq!(read.options.iter().filter(is_comment).count(), 2);
                 }
                 _ => {}
             }
@@ -146,7 +151,7 @@ mod tests {
 
     #[test]
     fn a_frame_of_an_interface_that_is_not_there_is_an_error() {
-        let mut writer = Writer::new(Vec::new(), &[]).unwrap();
+        let mut writer = Writer::new(Vec::new(), &[], &[]).unwrap();
         assert!(writer.write(&packet(0)).is_err());
     }
 }

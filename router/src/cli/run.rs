@@ -18,7 +18,7 @@ use tracing::{error, info, warn};
 use tracing_subscriber::EnvFilter;
 
 use super::{failed, load};
-use crate::capture::Interface;
+use crate::capture::Points;
 use crate::clock::{self, Clock};
 use crate::control::Server;
 use crate::fastpath::entry::Entry;
@@ -158,7 +158,7 @@ fn start(loaded: &Loaded) -> Result<Running, String> {
     let mut gateway = Gateway::new(&settings, &remembered, seed, now);
     gateway.set_clock(now, clock::wall());
     let fast_path = fast_path(&config, &settings, (&plan, pins), &mut ports, &mut gateway, now);
-    let (worker, handle) = Worker::new(gateway, ports, clock, state, fast_path)
+    let (worker, handle) = Worker::new(gateway, ports, Points::new(&config), clock, state, fast_path)
         .map_err(|error| format!("cannot wait for the ports: {error}"))?;
     Ok(Running { worker, handle, server, config })
 }
@@ -192,19 +192,6 @@ fn fast_path(
 const LAST_WORDS: Duration = Duration::from_secs(1);
 
 /// Starts the data thread and serves the control socket until a signal comes or the data thread ends.
-/// Where captures look: the ports, and then inside the VPNs.
-fn capture_points(config: &Config) -> Vec<Interface> {
-    let ports = config.ports.iter().map(|port| Interface {
-        name: port.name.clone(),
-        description: format!("port {} of the gateway", port.name),
-    });
-    let vpns = config.vpns.iter().map(|vpn| Interface {
-        name: format!("vpn.{}", vpn.name),
-        description: format!("packets inside the VPN {}; their Ethernet header is empty", vpn.name),
-    });
-    ports.chain(vpns).collect()
-}
-
 fn serve(runtime: &Runtime, signals: Signals, file: &Path, running: Running) -> Result<(), String> {
     let Running { worker, handle, server, config } = running;
     let (ended, mut end) = oneshot::channel();
@@ -215,7 +202,7 @@ fn serve(runtime: &Runtime, signals: Signals, file: &Path, running: Running) -> 
             let _ = ended.send(worker.run());
         })
         .map_err(|error| format!("cannot start the data thread: {error}"))?;
-    let points = capture_points(&config);
+    let points = Points::new(&config);
     let Signals { mut interrupt, mut terminate, mut hang_up } = signals;
     let clients = LocalSet::new();
     // The data thread's result, when it ended first.

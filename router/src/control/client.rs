@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::{Reply, Request};
+use crate::capture::Wanted;
 
 /// Longest wait for a gateway's answer.
 const PATIENCE: Duration = Duration::from_secs(15);
@@ -120,12 +121,8 @@ pub fn stop(path: &Path, flush: bool) -> Result<(), ClientError> {
 }
 
 /// Asks the gateway at `path` for a capture; what can be read from the result is a pcapng file.
-pub fn capture(
-    path: &Path,
-    ports: Vec<String>,
-    filter: String,
-) -> Result<BufReader<UnixStream>, ClientError> {
-    match ask(path, &Request::Capture { ports, filter })? {
+pub fn capture(path: &Path, wanted: &Wanted) -> Result<BufReader<UnixStream>, ClientError> {
+    match ask(path, &Request::Capture(wanted.clone()))? {
         (Reply::Capture, stream) => Ok(stream),
         _ => Err(ClientError::Refused("the gateway answered something else".into())),
     }

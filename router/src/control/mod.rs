@@ -11,6 +11,8 @@ pub use server::Server;
 
 use serde::{Deserialize, Serialize};
 
+use crate::capture::Wanted;
+
 /// What a client asks for.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -18,12 +20,7 @@ pub enum Request {
     /// The gateway's status.
     Status,
     /// Frames as they pass.
-    Capture {
-        /// Names of the ports and VPNs to capture at; empty means all.
-        ports: Vec<String>,
-        /// A libpcap expression; empty means every frame.
-        filter: String,
-    },
+    Capture(Wanted),
     /// End.
     Stop {
         /// End every session in good order and take everything away; otherwise leave it for the next run to go on with.

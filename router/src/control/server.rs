@@ -6,7 +6,6 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use genkan_netstack::id::PortId;
 use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _, BufReader};
 use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::{Semaphore, oneshot};
@@ -14,7 +13,7 @@ use tokio::time::timeout;
 use tracing::warn;
 
 use super::{Reply, Request};
-use crate::capture::{Filter, Interface, Listener, Selection, Writer};
+use crate::capture::{Interface, Listener, Points, Writer};
 use crate::worker::{Command, End, Handle};
 
 /// Longest request line, in octets.
@@ -60,8 +59,8 @@ impl Server {
         Ok(Server { listener, path: path.to_owned() })
     }
 
-    /// Serves clients until the program ends. `points` are where captures look, in the order of their numbers.
-    pub async fn serve(&self, handle: &Handle, points: &[Interface]) {
+    /// Serves clients until the program ends. `points` are where captures look.
+    pub async fn serve(&self, handle: &Handle, points: &Points) {
         let places = Arc::new(Semaphore::new(CLIENTS));
         loop {
             match self.listener.accept().await {
@@ -73,7 +72,7 @@ impl Server {
                         let _ = timeout(Duration::ZERO, say(&mut stream, &Reply::Error(text))).await;
                         continue;
                     };
-                    let (handle, points) = (handle.clone(), points.to_vec());
+                    let (handle, points) = (handle.clone(), points.clone());
                     tokio::task::spawn_local(async move {
                         // A client that goes away in the middle is no fault of ours.
                         let _ = answer(stream, &handle, &points).await;
@@ -95,7 +94,7 @@ impl Drop for Server {
     }
 }
 
-async fn answer(stream: UnixStream, handle: &Handle, points: &[Interface]) -> io::Result<()> {
+async fn answer(stream: UnixStream, handle: &Handle, points: &Points) -> io::Result<()> {
     let (read, mut write) = stream.into_split();
     let mut read = BufReader::new(read.take(LONGEST_REQUEST));
     let mut line = String::new();
@@ -120,11 +119,12 @@ async fn answer(stream: UnixStream, handle: &Handle, points: &[Interface]) -> io
             };
             say(&mut write, &reply).await
         }
-        Ok(Request::Capture { ports: wanted, filter }) => {
-            let selection = match select(points, &wanted, &filter) {
+        Ok(Request::Capture(wanted)) => {
+            let selection = match points.select(&wanted) {
                 Ok(selection) => selection,
                 Err(why) => return say(&mut write, &Reply::Error(why)).await,
             };
+            let (interfaces, remarks) = (selection.interfaces.clone(), selection.remarks());
             let (tap, listener) = selection.listen();
             if handle.send(Command::Record(tap)).is_err() {
                 return say(&mut write, &Reply::Error("the gateway is stopping".into())).await;
@@ -132,7 +132,7 @@ async fn answer(stream: UnixStream, handle: &Handle, points: &[Interface]) -> io
             say(&mut write, &Reply::Capture).await?;
             let mut end = [0; 1];
             tokio::select! {
-                done = send_capture(listener, points, &mut write) => done,
+                done = send_capture(listener, &interfaces, &remarks, &mut write) => done,
                 // The client says nothing more; what comes is the end of the connection.
                 _ = read.read(&mut end) => Ok(()),
             }
@@ -147,30 +147,14 @@ async fn say(write: &mut (impl AsyncWrite + Unpin), reply: &Reply) -> io::Result
     timeout(PATIENCE, write.write_all(&line)).await?
 }
 
-/// What a client wants to see; the error names what it asked for in vain.
-fn select(points: &[Interface], wanted: &[String], filter: &str) -> Result<Selection, String> {
-    let mut selection = Selection::default();
-    for name in wanted {
-        let index = points.iter().position(|point| point.name == *name);
-        let index = index.and_then(|index| u16::try_from(index).ok()).ok_or_else(|| {
-            let names: Vec<&str> = points.iter().map(|point| point.name.as_str()).collect();
-            format!("there is no port or VPN `{name}`; there are: {}", names.join(", "))
-        })?;
-        selection.ports.push(PortId(index));
-    }
-    if !filter.is_empty() {
-        selection.filter = Some(Filter::compile(filter).map_err(|error| error.to_string())?);
-    }
-    Ok(selection)
-}
-
 /// Writes every frame that comes as pcapng, until the gateway stops or the client goes.
 async fn send_capture(
     mut listener: Listener,
-    points: &[Interface],
+    interfaces: &[Interface],
+    remarks: &[String],
     write: &mut (impl AsyncWrite + Unpin),
 ) -> io::Result<()> {
-    let mut file = Writer::new(Vec::new(), points)?;
+    let mut file = Writer::new(Vec::new(), interfaces, remarks)?;
     loop {
         let written = std::mem::take(file.get_mut());
         write.write_all(&written).await?;

@@ -37,6 +37,7 @@ use self::pins::Pins;
 use self::plan::Planned;
 use self::sampler::{Sample, Samples};
 use self::table::Table;
+use crate::capture::Recorder;
 use crate::port::{Miss, Port, Spec};
 use crate::sys::random;
 
@@ -314,12 +315,15 @@ impl FastPath {
         self.next_sweep
     }
 
-    /// Tells the gateway what was carried, when it is time, and compares samples.
-    pub fn look(&mut self, now: Instant, gateway: &mut Gateway) {
+    /// Tells the gateway what was carried, when it is time, compares samples, and shows them to whoever captures.
+    pub fn look(&mut self, now: Instant, gateway: &mut Gateway, recorder: &mut Recorder) {
         let (samples, devices) = (&mut self.samples, &self.devices);
         self.mirror.maps().samples(SAMPLES, |record| {
             if let Some(sample) = Sample::read(record) {
                 samples.compare(&sample, gateway, now, devices);
+                if !recorder.is_idle() {
+                    sample.show(devices, recorder);
+                }
             }
         });
         if now >= self.next_sweep {

@@ -15,6 +15,8 @@ use serde::Serialize;
 use tracing::error;
 
 use super::layout::{IPV4, SAMPLE, SampleHead};
+use crate::capture::{Direction, Recorder};
+use crate::clock;
 
 /// Octets before the IP packet: of Ethernet, and with PPPoE.
 const ETHERNET: usize = 14;
@@ -58,6 +60,20 @@ impl<'a> Sample<'a> {
             frame.offload.checksum = Checksum::Partial { start: start as u16, offset: (at - start) as u16 };
         }
         frame
+    }
+
+    /// Shows the frame before and after to whoever captures samples.
+    pub fn show(&self, ports: &HashMap<u32, PortId>, recorder: &mut Recorder) {
+        let at = clock::wall();
+        let ends = [
+            (self.head.ingress_ifindex, Direction::Received, self.before),
+            (self.head.egress_ifindex, Direction::Sent, self.after),
+        ];
+        for (device, direction, bytes) in ends {
+            if let Some(&port) = ports.get(&device) {
+                recorder.show_sample(at, port, direction, bytes);
+            }
+        }
     }
 
     /// True when the sample shows the whole frames.

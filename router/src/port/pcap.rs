@@ -69,7 +69,7 @@ impl Pcap {
                 })?;
                 let interface =
                     Interface { name: spec.name.clone(), description: format!("replay of {name}") };
-                Some(Writer::new(BufWriter::new(file), &[interface])?)
+                Some(Writer::new(BufWriter::new(file), &[interface], &[])?)
             }
             None => None,
         };
@@ -172,7 +172,7 @@ impl Pcap {
     pub(super) fn transmit(&mut self, queue: &mut Batch, pool: &mut Pool) -> io::Result<()> {
         while let Some(frame) = queue.pop_front() {
             if let Some(output) = &mut self.output {
-                output.write(&capture::Packet::of(0, Direction::Sent, self.now, &frame))?;
+                output.write(&capture::Packet::of(0, Direction::Sent, self.now, &frame, true))?;
             }
             self.stats.sent(&frame);
             pool.give(frame);

@@ -31,7 +31,7 @@ impl<W: Write> Both<W> {
             })
             .map(|(name, description)| Interface { name, description })
             .collect();
-        Ok(Both { writer: Writer::new(to, &interfaces)? })
+        Ok(Both { writer: Writer::new(to, &interfaces, &[])? })
     }
 
     /// Adds the frames of an outcome.
@@ -80,11 +80,8 @@ impl<W: Write> Both<W> {
         comment: Option<String>,
     ) -> io::Result<()> {
         let interface = port.0.saturating_mul(2).saturating_add(u16::from(captured));
-        let mut packet = Packet::of(interface, direction, at, &Frame::from_bytes(bytes));
-        packet.comment = match (packet.comment, comment) {
-            (Some(said), Some(more)) => Some(format!("{said}; {more}")),
-            (said, more) => said.or(more),
-        };
+        let mut packet = Packet::of(interface, direction, at, &Frame::from_bytes(bytes), true);
+        packet.comments.extend(comment);
         self.writer.write(&packet)
     }
 }

@@ -32,7 +32,7 @@ impl Forwarder {
             return Err(Refusal::silent(DropReason::FlowTableFull));
         }
         let out = self.route6(ingress, packet)?;
-        self.ask(&candidate(ingress.interface, out, packet), Icmp6Error::PortUnreachable)?;
+        self.ask(turn, &candidate(ingress.interface, out, packet), Icmp6Error::PortUnreachable)?;
         self.install6(turn.second, ingress, packet, out)
     }
 

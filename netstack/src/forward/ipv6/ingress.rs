@@ -50,6 +50,9 @@ impl Forwarder {
         if !is_usual(frame.offload.checksum, &packet) && !complete_checksum(&mut frame) {
             return turn.egress.drop(frame, DropReason::GsoMalformed);
         }
+        if ingress.is_shown_on_arrival() {
+            turn.egress.show_packet(ingress.interface, false, &frame);
+        }
         let destination = packet.key.destination();
         let is_own = self.v6.networks.is_router_at(ingress.interface, destination);
         if ingress.interface != Interface::Router {

@@ -3,6 +3,7 @@
 use core::net::IpAddr;
 
 use crate::forward::flow::{Direction, FlowId};
+use crate::forward::follow::note_flow;
 use crate::forward::ipv6::icmp::Icmp6Error;
 use crate::forward::ipv6::parse::{Packet6, is_link_local, take_out};
 use crate::forward::mtu::{clamp_segment, mss6_of};
@@ -12,6 +13,7 @@ use crate::forward::{Forwarder, Ingress, Turn};
 use crate::frame::Frame;
 use crate::id::Interface;
 use crate::ledger::DropReason;
+use crate::sight::Fact;
 use crate::wire::octets::{set_u8, u8_at};
 
 impl Forwarder {
@@ -27,28 +29,35 @@ impl Forwarder {
         frame: Frame,
     ) -> Result<(), DropReason> {
         match self.flow6(turn, ingress, packet) {
-            Ok(found) => self.forward6(turn, ingress, packet, found, frame),
+            Ok((found, is_new)) => {
+                if turn.egress.is_watched()
+                    && let Some(flow) = self.v6.flows.get(found.0)
+                {
+                    note_flow(turn, flow, found.1, is_new);
+                }
+                self.forward6(turn, ingress, packet, found, frame)
+            }
             Err(refusal) => self.refuse6(turn, ingress, packet, frame, refusal),
         }
     }
 
-    /// The flow of a packet, an old one or a new one. One that is current no longer, because the interface is another or
+    /// The flow of a packet, and whether it is a new one. One that is current no longer, because the interface is another or
     /// an address lost, gives way.
     fn flow6(
         &mut self,
         turn: &mut Turn<'_>,
         ingress: Ingress,
         packet: &Packet6,
-    ) -> Result<(FlowId, Direction), Refusal<Icmp6Error>> {
+    ) -> Result<((FlowId, Direction), bool), Refusal<Icmp6Error>> {
         if let Some((id, direction)) = self.v6.flows.find(packet.key) {
             let interface = self.v6.flows.get(id).map(|flow| flow.interface(direction));
             if interface == Some(ingress.interface) && self.v6.renew(id) {
-                return Ok((id, direction));
+                return Ok(((id, direction), false));
             }
             self.check_source6(ingress, packet)?;
             self.v6.end(id, &mut self.offloads);
         }
-        Ok((self.begin6(turn, ingress, packet)?, Direction::Original))
+        Ok(((self.begin6(turn, ingress, packet)?, Direction::Original), true))
     }
 
     /// A packet of a flow that is current.
@@ -83,7 +92,9 @@ impl Forwarder {
             && let Some(segment) = frame.bytes_mut().get_mut(packet.transport..)
         {
             let mtu = mtu.min(self.mtu6(ingress.interface, packet.key.source().into()).unwrap_or(u16::MAX));
-            clamp_segment(segment, mss6_of(mtu), checksum);
+            if clamp_segment(segment, mss6_of(mtu), checksum) {
+                turn.egress.note(|_| Fact::MssClamped { to: mss6_of(mtu) });
+            }
         }
         self.depart6(turn, ingress, packet, out, frame);
         Ok(())

@@ -13,6 +13,7 @@ use crate::frame::{Egress, Frame};
 use crate::id::Interface;
 use crate::ledger::DropReason;
 use crate::machine::Cx;
+use crate::sight::Fact;
 use crate::time::{Duration, Instant};
 use crate::wire::ipv6::ICMPV6;
 
@@ -87,6 +88,7 @@ impl Forwarder {
             && self.limiter.allow(turn.now, source)
             && let Some(answer) = self.answer6(turn, ingress.interface, packet, frame, tell)
         {
+            turn.egress.note(|_| Fact::SenderTold { what: tell.describe() });
             match self.v6.networks.next_hop(ingress.interface, source) {
                 Some(next_hop) => self.emit(turn, ingress.interface, next_hop, answer, ingress.origin()),
                 None => turn.egress.drop(answer, DropReason::NoRoute),

@@ -14,6 +14,7 @@ mod lan;
 mod offload;
 mod policy;
 mod random;
+mod sight;
 mod tcp;
 mod udp;
 mod uplink;

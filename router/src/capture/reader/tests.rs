@@ -61,18 +61,19 @@ fn packet(interface: u32, time: u64, frame: &[u8], options: &[u8]) -> Vec<u8> {
 /// One of ours: two frames, one of them with all that can be said of a frame.
 fn ours() -> Vec<u8> {
     let points = ["wan0", "lan0"].map(|name| Point { name: name.into(), description: "a port".into() });
-    let mut writer = Writer::new(Vec::new(), &points).unwrap();
+    let mut writer = Writer::new(Vec::new(), &points, &[]).unwrap();
     let first = Packet {
         interface: 1,
         direction: Direction::Sent,
         at: Duration::from_nanos(SECOND * 1_000_000_000 + 123_456_789),
         bytes: vec![7; 61],
         lost_before: 5,
-        comment: Some("said".into()),
+        comments: vec!["said".into()],
+        length: 61,
     };
     writer.write(&first).unwrap();
     let second =
-        Packet { interface: 0, direction: Direction::Received, lost_before: 0, comment: None, ..first };
+        Packet { interface: 0, direction: Direction::Received, lost_before: 0, comments: vec![], ..first };
     writer.write(&second).unwrap();
     std::mem::take(writer.get_mut())
 }
