@@ -13,10 +13,11 @@ use alloc::string::String;
 use alloc::vec::Vec;
 
 use crate::control::{Control, Event, Exit};
+use crate::explain::Diagnosis;
 use crate::forward::offload::{Carried, FlowHandle, Offload, OffloadedFlow};
 use crate::forward::{Forwarder, Punt, Usage};
 use crate::frame::{Batch, Egress, Frame, Pool};
-use crate::id::{Interface, PortId};
+use crate::id::{Interface, PortId, WanId};
 use crate::ledger::{Balance, Ledger};
 use crate::machine::Cx;
 use crate::rng::SeededRng;
@@ -35,6 +36,8 @@ pub struct Gateway {
     rng: SeededRng,
     ports: Vec<String>,
     names: Names,
+    /// What is wrong with each port, as its driver says.
+    troubles: Vec<Option<String>>,
 }
 
 impl Gateway {
@@ -50,6 +53,7 @@ impl Gateway {
             egress: Egress::new(&settings.ports),
             punts: VecDeque::new(),
             rng,
+            troubles: ports.iter().map(|_| None).collect(),
             ports,
             names: Names::new(settings),
         };
@@ -142,6 +146,20 @@ impl Gateway {
         self.control.status(now, &self.forwarder, self.egress.ledger(), &self.ports)
     }
 
+    /// What is wrong with a port, as its driver says: no carrier, no device. `None` when nothing is.
+    pub fn set_trouble(&mut self, port: PortId, trouble: Option<String>) {
+        if let Some(known) = self.troubles.get_mut(port.index()) {
+            *known = trouble;
+        }
+    }
+
+    /// What is wrong with an uplink, step by step, and why that usually is. `None` when there is no such uplink.
+    pub fn explain_wan(&self, now: Instant, wan: WanId) -> Option<Diagnosis> {
+        let trouble = |port: PortId| self.troubles.get(port.index()).cloned().flatten();
+        let status = self.status(now);
+        self.control.memory().diagnose(now, wan, &status, trouble, |port| self.egress.foreign_vlan(port))
+    }
+
     /// The account of every frame.
     pub fn ledger(&self) -> &Ledger {
         self.egress.ledger()
@@ -227,17 +245,26 @@ impl Gateway {
                 None => {}
             }
             match exit {
-                Some(Exit::Port(port)) => egress.transmit(port, frame),
-                Some(Exit::Lan(lan)) => forwarder.send_lan(cx.now, lan, frame, egress),
-                Some(Exit::Link(interface)) => forwarder.send_link(cx, interface, frame, egress),
-                Some(Exit::Routed) => forwarder.send_ip(cx, frame, egress),
-                Some(Exit::Tunnel(to)) => forwarder.send_message(cx, to, frame, egress),
+                Some(exit) => {
+                    control.note_sent(cx.now, exit, frame.bytes());
+                    Self::send(forwarder, cx, egress, exit, frame);
+                }
                 None => {
                     egress.unused(frame);
                     return any;
                 }
             }
             any = true;
+        }
+    }
+
+    fn send(forwarder: &mut Forwarder, cx: &mut Cx<'_>, egress: &mut Egress, exit: Exit, frame: Frame) {
+        match exit {
+            Exit::Port(port) => egress.transmit(port, frame),
+            Exit::Lan(lan) => forwarder.send_lan(cx.now, lan, frame, egress),
+            Exit::Link(interface) => forwarder.send_link(cx, interface, frame, egress),
+            Exit::Routed => forwarder.send_ip(cx, frame, egress),
+            Exit::Tunnel(to) => forwarder.send_message(cx, to, frame, egress),
         }
     }
 

@@ -16,6 +16,7 @@ pub mod control;
 pub mod dhcp4;
 pub mod dhcp6;
 pub mod dns;
+pub mod explain;
 pub mod forward;
 pub mod frame;
 pub mod gateway;

@@ -29,6 +29,7 @@ use uplink::Uplink;
 use vpn::Vpns;
 
 use crate::dns::Upstream;
+use crate::explain::memory::Memory;
 use crate::forward::bridge::Notice;
 use crate::forward::{
     Forwarder, MessageTo, Punt, PuntKind, Resolve, SessionOwner, TunnelUpdate, Update, Usage,
@@ -84,6 +85,7 @@ pub struct Control {
     services: Services,
     vpns: Vpns,
     bridges: Names,
+    memory: Memory,
     outbox: Outbox,
 }
 
@@ -118,6 +120,7 @@ impl Control {
             services: Services::new(settings, state, cx),
             vpns: Vpns::new(settings, state, cx),
             bridges: Names::new(settings),
+            memory: Memory::new(settings),
             outbox: Outbox::default(),
         };
         control.drain(cx);
@@ -126,6 +129,7 @@ impl Control {
 
     /// Acts upon a frame that is not plain traffic. An error says why it came to nothing.
     pub fn handle(&mut self, cx: &mut Cx<'_>, punt: &Punt) -> Result<(), DropReason> {
+        self.memory.note_punt(cx.now, punt);
         let bytes = punt.frame.bytes();
         let handled = match punt.kind {
             PuntKind::Discovery { port } => self.handle_discovery(cx, port, bytes),
@@ -320,6 +324,19 @@ impl Control {
         self.vpns.poll_transmit(frame).or_else(|| self.services.poll_transmit(frame))
     }
 
+    /// A frame of [`Control::poll_transmit`] goes out.
+    pub fn note_sent(&mut self, now: Instant, exit: Exit, bytes: &[u8]) {
+        let (uplinks, ipv6) = (&self.uplinks, &self.ipv6);
+        self.memory.note_sent(now, exit, bytes, |source| {
+            let mut ids = uplinks.iter().map(|uplink| (uplink.id(), uplink));
+            let found = ids.find(|(id, uplink)| match source {
+                IpAddr::V4(source) => uplink.ipv4().is_some_and(|ipv4| ipv4.address == source),
+                IpAddr::V6(source) => ipv6.source(*id) == Some(source),
+            });
+            found.map(|(id, _)| id)
+        });
+    }
+
     /// Ends every session.
     pub fn shut_down(&mut self, cx: &mut Cx<'_>) {
         for uplink in &mut self.uplinks {
@@ -404,8 +421,21 @@ impl Control {
         }
     }
 
+    /// What was said and heard on the uplinks.
+    pub(crate) fn memory(&self) -> &Memory {
+        &self.memory
+    }
+
     /// Takes what the machines report, until none has anything left.
     fn drain(&mut self, cx: &mut Cx<'_>) {
+        let told = self.outbox.events.len();
+        self.drain_machines(cx);
+        for event in self.outbox.events.iter().skip(told) {
+            self.memory.note_event(cx.now, event);
+        }
+    }
+
+    fn drain_machines(&mut self, cx: &mut Cx<'_>) {
         let mut addresses_changed = false;
         for uplink in &mut self.uplinks {
             addresses_changed |= uplink.drain(&mut self.outbox);

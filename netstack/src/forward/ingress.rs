@@ -136,6 +136,10 @@ impl Forwarder {
             }
             (ethertype::IPV6, Some(_)) => turn.egress.drop(frame, DropReason::OtherStation),
             (ethertype::IPV6, None) => turn.egress.drop(frame, DropReason::Ipv6Off),
+            (ethertype::VLAN, _) => {
+                turn.egress.note_foreign(port, &frame);
+                turn.egress.drop(frame, DropReason::UnknownEthertype);
+            }
             _ => turn.egress.drop(frame, DropReason::UnknownEthertype),
         }
     }

@@ -73,6 +73,8 @@ impl Pool {
 struct Line {
     queue: Batch,
     vlan: Option<Vlan>,
+    /// The VLAN of the last frame that was of another one than ours; `None` inside for a frame without a tag.
+    foreign: Option<Option<u16>>,
 }
 
 /// The gateway's way out: transmit queues, the pool, and the ledger of every frame's end.
@@ -91,7 +93,10 @@ impl Egress {
     pub fn new(ports: &[Port]) -> Self {
         Egress {
             pool: Pool::default(),
-            lines: ports.iter().map(|port| Line { queue: Batch::new(), vlan: port.vlan }).collect(),
+            lines: ports
+                .iter()
+                .map(|port| Line { queue: Batch::new(), vlan: port.vlan, foreign: None })
+                .collect(),
             ledger: Ledger::default(),
             sight: None,
         }
@@ -168,9 +173,24 @@ impl Egress {
             let Some(mut frame) = batch.pop_front() else { return };
             match vlan::untag(&mut frame, vlan) {
                 Ok(()) => batch.push_back(frame),
-                Err(reason) => self.drop(frame, reason),
+                Err(reason) => {
+                    self.note_foreign(port, &frame);
+                    self.drop(frame, reason);
+                }
             }
         }
+    }
+
+    /// A frame came in by `port` that is not of its VLAN.
+    pub fn note_foreign(&mut self, port: PortId, frame: &Frame) {
+        if let Some(line) = self.lines.get_mut(port.index()) {
+            line.foreign = Some(vlan::id(frame.bytes()));
+        }
+    }
+
+    /// The VLAN of the last frame by `port` that was of another one than the port's; `None` inside for one without a tag.
+    pub fn foreign_vlan(&self, port: PortId) -> Option<Option<u16>> {
+        self.lines.get(port.index())?.foreign
     }
 
     /// A fresh frame, of the router's own, with room for `len` octets.

@@ -48,6 +48,12 @@ pub(super) fn tag(frame: &mut Frame, vlan: Vlan) -> bool {
     put_on(frame, ethertype::VLAN, u16::from(priority) << 13 | vlan.id & ID)
 }
 
+/// The identifier in a frame's tag, when it has one.
+pub(super) fn id(bytes: &[u8]) -> Option<u16> {
+    let tagged = u16_at(bytes, ADDRESSES) == Some(ethertype::VLAN);
+    u16_at(bytes, Header::LEN).filter(|_| tagged).map(|control| control & ID)
+}
+
 /// Takes the tag off a frame that came in, which must be of `vlan`, with any priority.
 ///
 /// # Errors

@@ -1,0 +1,3 @@
+//! The table of faults: each is produced by a peer, and `explain` names the step and the cause.
+
+mod line;
