@@ -11,9 +11,10 @@
 use alloc::collections::VecDeque;
 use alloc::string::String;
 use alloc::vec::Vec;
+use core::net::SocketAddr;
 
 use crate::control::{Control, Event, Exit};
-use crate::explain::Diagnosis;
+use crate::explain::{self, Diagnosis, FlowDiagnosis};
 use crate::forward::offload::{Carried, FlowHandle, Offload, OffloadedFlow};
 use crate::forward::{Forwarder, Punt, Usage};
 use crate::frame::{Batch, Egress, Frame, Pool};
@@ -21,10 +22,10 @@ use crate::id::{Interface, PortId, WanId};
 use crate::ledger::{Balance, Ledger};
 use crate::machine::Cx;
 use crate::rng::SeededRng;
-use crate::settings::Settings;
+use crate::settings::{Settings, Transport};
 use crate::sight::{Fact, Names, Point, Sighting, Watch};
 use crate::state::State;
-use crate::status::Status;
+use crate::status::{Status, WanStatus};
 use crate::time::{Duration, Instant, earliest};
 
 /// A whole router without I/O.
@@ -143,6 +144,17 @@ impl Gateway {
 
     /// What `genkan status` shows.
     pub fn status(&self, now: Instant) -> Status {
+        let mut status = self.bare_status(now);
+        let wans = (0u16..).map(WanId).zip(&status.wans);
+        let problem = |(id, wan): (WanId, &WanStatus)| {
+            self.diagnose(now, id, &status).map(|told| told.sentence).filter(|_| !wan.up)
+        };
+        let problems: Vec<Option<String>> = wans.map(problem).collect();
+        status.wans.iter_mut().zip(problems).for_each(|(wan, problem)| wan.problem = problem);
+        status
+    }
+
+    fn bare_status(&self, now: Instant) -> Status {
         self.control.status(now, &self.forwarder, self.egress.ledger(), &self.ports)
     }
 
@@ -155,9 +167,36 @@ impl Gateway {
 
     /// What is wrong with an uplink, step by step, and why that usually is. `None` when there is no such uplink.
     pub fn explain_wan(&self, now: Instant, wan: WanId) -> Option<Diagnosis> {
+        self.diagnose(now, wan, &self.bare_status(now))
+    }
+
+    fn diagnose(&self, now: Instant, wan: WanId, status: &Status) -> Option<Diagnosis> {
         let trouble = |port: PortId| self.troubles.get(port.index()).cloned().flatten();
-        let status = self.status(now);
-        self.control.memory().diagnose(now, wan, &status, trouble, |port| self.egress.foreign_vlan(port))
+        self.control.memory().diagnose(now, wan, status, trouble, |port| self.egress.foreign_vlan(port))
+    }
+
+    /// What becomes of packets from one address and port to another: by the flow that is there, or as a first packet would
+    /// fare. Nothing is changed by asking. Without a protocol, it is that which has a flow, or TCP.
+    pub fn explain_flow(
+        &mut self,
+        now: Instant,
+        protocol: Option<Transport>,
+        source: SocketAddr,
+        destination: SocketAddr,
+    ) -> FlowDiagnosis {
+        let ends = (source, destination);
+        let mut told = explain::flow::diagnose(&mut self.forwarder, now, &self.names, protocol, ends);
+        if !told.passes {
+            // A line that is down explains a connection that is none.
+            let status = self.status(now);
+            told.facts.extend(status.wans.into_iter().filter_map(|wan| wan.problem));
+        }
+        told
+    }
+
+    /// What is wrong with the peers of a VPN, or with the one that is named. Empty when there are none of that name.
+    pub fn explain_vpn(&self, now: Instant, vpn: &str, peer: Option<&str>) -> Vec<Diagnosis> {
+        self.control.explain_vpn(now, (vpn, peer), &self.forwarder)
     }
 
     /// The account of every frame.

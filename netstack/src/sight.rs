@@ -358,6 +358,11 @@ impl Sight {
         }
     }
 
+    /// What was noted since the last sighting.
+    pub fn take_facts(&mut self) -> Vec<Fact> {
+        core::mem::take(&mut self.facts)
+    }
+
     /// Sees an Ethernet frame at a point.
     pub fn see(&mut self, point: Point, sent: bool, frame: &Frame) {
         if self.is_everything() {

@@ -57,6 +57,8 @@ pub struct WanStatus {
     pub retry_in_s: Option<u64>,
     /// Why the last attempt or session ended.
     pub last_failure: Option<String>,
+    /// What is wrong with it, in one sentence, while it is down.
+    pub problem: Option<String>,
     /// The concentrator's name.
     pub ac_name: Option<String>,
     /// The PPPoE session's id.

@@ -8,6 +8,7 @@ pub mod capture;
 pub mod cli;
 pub mod clock;
 pub mod control;
+pub mod explain;
 pub mod fastpath;
 mod line;
 mod log;

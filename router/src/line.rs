@@ -191,6 +191,15 @@ impl Line {
         }
     }
 
+    /// Why it carries nothing at this moment: its device is in trouble, or has no carrier.
+    pub fn trouble(&self) -> Option<String> {
+        let device = self.spec.device.name();
+        // Whatever cannot be read there is no device of the kernel's.
+        let carrier = || std::fs::read_to_string(format!("/sys/class/net/{device}/carrier")).ok();
+        let lost = || carrier().filter(|carrier| carrier.trim() == "0");
+        self.trouble.clone().or_else(|| lost().map(|_| format!("{device} has no carrier")))
+    }
+
     /// What it is and what it has carried.
     pub fn status(&mut self) -> PortStatus {
         let mut stats = self.before;

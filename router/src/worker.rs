@@ -22,6 +22,7 @@ use tracing::error;
 
 use crate::capture::{Points, Recorder, Tap};
 use crate::clock::{self, Clock};
+use crate::explain::{Answer, Question, answer};
 use crate::fastpath::{FastPath, FastPathStatus};
 use crate::line::{Line, PortStatus};
 use crate::log::EventLog;
@@ -51,6 +52,8 @@ const WAKE: u64 = u64::MAX;
 pub enum Command {
     /// Tell the status.
     Status(oneshot::Sender<RunningStatus>),
+    /// Tell what is wrong, or that there is nothing of that name.
+    Explain(Question, oneshot::Sender<Result<Answer, String>>),
     /// Show every frame to one more listener.
     Record(Tap),
     /// Return, and say so when everything is done.
@@ -302,6 +305,14 @@ impl Worker {
                 // Whoever asked may have gone.
                 let _ = reply.send(status);
             }
+            Command::Explain(question, reply) => {
+                let now = self.clock.now();
+                for (line, port) in self.lines.iter().zip(self.gateway.ports()) {
+                    self.gateway.set_trouble(port, line.trouble());
+                }
+                // Whoever asked may have gone.
+                let _ = reply.send(answer(&mut self.gateway, now, &question));
+            }
             Command::Record(tap) => {
                 self.recorder.add(tap);
                 self.gateway.watch(Watch::Everything);
@@ -313,6 +324,9 @@ impl Worker {
 
     fn status(&mut self) -> RunningStatus {
         let now = self.clock.now();
+        for (line, port) in self.lines.iter().zip(self.gateway.ports()) {
+            self.gateway.set_trouble(port, line.trouble());
+        }
         let fast_path = match &mut self.fast_path {
             Ok(fast_path) => fast_path.status(now, &mut self.gateway),
             Err(status) => (**status).clone(),

@@ -29,6 +29,7 @@ use uplink::Uplink;
 use vpn::Vpns;
 
 use crate::dns::Upstream;
+use crate::explain::Diagnosis;
 use crate::explain::memory::Memory;
 use crate::forward::bridge::Notice;
 use crate::forward::{
@@ -419,6 +420,16 @@ impl Control {
             frames: ledger.clone(),
             frames_held: forwarder.held(),
         }
+    }
+
+    /// What is wrong with the peers of a VPN, or with the one that is named.
+    pub fn explain_vpn(
+        &self,
+        now: Instant,
+        name: (&str, Option<&str>),
+        forwarder: &Forwarder,
+    ) -> Vec<Diagnosis> {
+        self.vpns.explain(now, name, forwarder)
     }
 
     /// What was said and heard on the uplinks.

@@ -12,6 +12,8 @@ use core::fmt;
 use core::net::{IpAddr, SocketAddr};
 
 use super::Exit;
+use crate::explain::Diagnosis;
+use crate::explain::vpn::Patient;
 use crate::forward::{Forwarder, MessageTo, TunnelUpdate};
 use crate::frame::Frame;
 use crate::id::{PeerId, VpnId};
@@ -100,6 +102,8 @@ pub(super) struct Vpns {
     vpns: Vec<Vpn>,
     /// Families that the uplinks carry: IPv4, IPv6.
     families: (bool, bool),
+    /// The time since 1970 at an instant, as it was told.
+    wall: Option<(Instant, Duration)>,
     updates: VecDeque<TunnelUpdate>,
     questions: VecDeque<Question>,
     events: VecDeque<(Arc<str>, Event)>,
@@ -156,6 +160,7 @@ impl Vpns {
         Vpns {
             vpns: vpns.collect(),
             families: (false, false),
+            wall: None,
             updates: VecDeque::new(),
             questions: VecDeque::new(),
             events: VecDeque::new(),
@@ -164,6 +169,7 @@ impl Vpns {
 
     /// What the wall clock says at `now`: the time since 1970.
     pub(super) fn set_clock(&mut self, now: Instant, unix: Duration) {
+        self.wall = Some((now, unix));
         for vpn in &mut self.vpns {
             vpn.negotiator.set_clock(now, unix);
         }
@@ -343,6 +349,36 @@ impl Vpns {
     pub(super) fn stamps(&self) -> Vec<VpnStamp> {
         let stamp = |vpn: &Vpn| VpnStamp { vpn: vpn.name.to_string(), ceiling: vpn.ceiling };
         self.vpns.iter().map(stamp).collect()
+    }
+
+    /// What is wrong with the peers of the VPN `name`, or with the one that is named.
+    pub(super) fn explain(
+        &self,
+        now: Instant,
+        (name, peer): (&str, Option<&str>),
+        forwarder: &Forwarder,
+    ) -> Vec<Diagnosis> {
+        let mut all = (0u16..).map(VpnId).zip(&self.vpns);
+        let Some((id, vpn)) = all.find(|(_, vpn)| *vpn.name == *name) else { return Vec::new() };
+        let peers = (0u16..).zip(&vpn.peers).zip(&vpn.settings.peers);
+        let wanted = peers.filter(|((_, known), _)| peer.is_none_or(|peer| *known.name == *peer));
+        wanted
+            .map(|((index, known), settings)| {
+                let id = PeerId { vpn: id, peer: index };
+                let patient = Patient {
+                    now,
+                    vpn: &vpn.name,
+                    peer: &known.name,
+                    configured: settings.endpoint.as_ref(),
+                    endpoint: forwarder.peer_status(now, id).unwrap_or_default().endpoint,
+                    handshake: vpn.negotiator.status(index).unwrap_or_default(),
+                    stranger: vpn.negotiator.stranger(),
+                    online: self.families != (false, false),
+                    wall: self.wall.map(|(at, unix)| unix.saturating_add(now.since(at))),
+                };
+                patient.diagnose()
+            })
+            .collect()
     }
 
     pub(super) fn status(&self, now: Instant, forwarder: &Forwarder) -> Vec<VpnStatus> {

@@ -7,14 +7,18 @@
 //!    responses and keys are never among the words. It hears Control's facts, too.
 //! 2. [`wan`] walks the line in order, from the port to the DNS server. The first step that fails is a [`Symptom`].
 //! 3. [`symptom`] is the one table of what a symptom means, what usually causes it, and what to try.
+//! 4. [`flow`] tells what becomes of a connection, by the tables that decide it. Nothing is changed by asking.
+//! 5. `vpn` tells why a peer of a VPN does not answer.
 //!
 //! All of it is bounded: a few strings for each uplink.
 
+pub mod flow;
 pub(crate) mod memory;
 pub mod symptom;
 #[cfg(test)]
 #[cfg(feature = "sim")]
 mod tests;
+pub(crate) mod vpn;
 pub(crate) mod wan;
 mod words;
 
@@ -24,6 +28,7 @@ use core::fmt;
 
 use serde::Serialize;
 
+pub use flow::FlowDiagnosis;
 pub use symptom::Symptom;
 
 use crate::time::Duration;

@@ -66,6 +66,16 @@ pub enum Symptom {
     DnsSilent,
     NoGatewayAnswer,
     NothingReceived,
+    FilterRule,
+    FilterDefault,
+    DeadHost,
+    HostQuota,
+    NatFull,
+    FlowTableFull,
+    UplinkDown,
+    SourceWrong,
+    NoWay,
+    StaleFlow,
     VpnNoAnswer,
     VpnStranger,
     VpnNotOurs,
@@ -646,6 +656,90 @@ impl Symptom {
                     "the line has just been interrupted, and the keepalive has not found out yet",
                 ],
                 &["wait for the keepalive", ASK_ISP],
+            ),
+            Symptom::FilterRule => known(
+                "a rule of the configuration forbids it",
+                "The rules are asked once, for the first packet; the first one that matches decides.",
+                [
+                    "the rule is meant to",
+                    "a rule before it was to let this pass, and does not match: zone, protocol, port or network",
+                ],
+                &["put a `[[filter]]` with action = \"accept\" before the one that decides"],
+            ),
+            Symptom::FilterDefault => known(
+                "no rule and no port forward lets it in",
+                "What is not asked for from inside comes in only by a port forward or a rule.",
+                [
+                    "there is no `[[port-forward]]` or `[[filter]]` for this port and protocol",
+                    "the one that there is names another uplink, protocol or port",
+                ],
+                &["add a `[[port-forward]]` (IPv4), or a `[[filter]]` from wan to lan (IPv6)"],
+            ),
+            Symptom::DeadHost => known(
+                "the rules let it pass, but the host that it goes to does not answer",
+                "The router has asked for the host's Ethernet address in vain, so packets end here.",
+                [
+                    "the host is off or unplugged",
+                    "the host has another address than the port forward or the sender believes (dead host)",
+                ],
+                &[
+                    "ping the host from the LAN",
+                    "give the host a fixed lease: `[[lan.NAME.host]]` with mac and ipv4",
+                ],
+            ),
+            Symptom::HostQuota => known(
+                "the inside host has as many flows as it may have",
+                "One host cannot fill the table for all others.",
+                [
+                    "the host runs a program with very many connections (a torrent, a scan, malware)",
+                    "flows-per-host is too small for what the host is",
+                ],
+                &["look at what the host does", "raise `flows-per-host` in [nat]"],
+            ),
+            Symptom::NatFull => known(
+                "no external port is free on the uplink (NAT)",
+                "Each flow to outside needs a port of the uplink's address.",
+                ["very many hosts or connections share one address", "one host has opened very many"],
+                &["shorten the times in [nat.timeouts]", "lower `flows-per-host` in [nat]"],
+            ),
+            Symptom::FlowTableFull => known(
+                "the table of flows is full",
+                "The router carries as many connections at once as `flows` in [nat] says.",
+                ["a flood or a scan fills it", "`flows` is too small for this network"],
+                &["raise `flows` in [nat]", "lower `flows-per-host`"],
+            ),
+            Symptom::UplinkDown => known(
+                "no uplink that leads there is up",
+                "The rules may let it pass; there is no line to carry it.",
+                ["the uplink is down: see below why", "the uplink carries only the other version of IP"],
+                &["`genkan explain FILE wan` tells what is wrong with the line"],
+            ),
+            Symptom::SourceWrong => known(
+                "the source is no address that may send from there",
+                "Packets with another's address are dropped (BCP 38).",
+                [
+                    "the host has an address of another network, or an old one",
+                    "there is a second router behind the host's port",
+                ],
+                &["have the host ask for an address again"],
+            ),
+            Symptom::NoWay => known(
+                "there is no way to the destination",
+                "No LAN, VPN or uplink leads there, or it is an address that cannot be reached.",
+                [
+                    "the address has a typing error, or is reserved",
+                    "the network is behind a VPN peer that is not there",
+                ],
+                &["compare the address with the networks in `genkan status`"],
+            ),
+            Symptom::StaleFlow => known(
+                "the flow belongs to an address that the uplink no longer has",
+                "It was translated in an earlier epoch; the uplink has another address since, so the connection cannot go on.",
+                [
+                    "the uplink was dialled again and got another address",
+                    "the program in the host has not noticed yet",
+                ],
+                &["open the connection anew"],
             ),
             Symptom::VpnNoAnswer => known(
                 "the peer does not answer our handshakes",

@@ -225,6 +225,11 @@ impl Links {
         }
     }
 
+    /// Number of uplinks.
+    pub fn wans(&self) -> usize {
+        self.wans.len()
+    }
+
     /// A session exists. An older one of the same owner is gone.
     pub fn open(&mut self, owner: SessionOwner, session: Session) {
         self.close(owner);

@@ -30,6 +30,7 @@ mod handover;
 mod hit;
 pub mod icmp;
 mod ingress;
+pub(crate) mod inquiry;
 pub(crate) mod ipv6;
 mod key;
 pub mod limit;
@@ -462,6 +463,7 @@ impl Forwarder {
                 let Some(neighbours) = self.neighbours(segment) else { return };
                 let was_known = neighbours.known(address).is_some();
                 let waiting = neighbours.failed(address);
+                neighbours.note_silent(cx.now, address);
                 if was_known {
                     self.offloads.tell_changed(segment, address, None);
                 }

@@ -31,6 +31,9 @@ pub const ADDRESSES: usize = 8192;
 /// Most addresses in the table before one is refused for which no packet waits.
 pub const ADDRESSES_UNASKED: usize = 4096;
 
+/// Addresses that are remembered as silent.
+const SILENT: usize = 64;
+
 /// Time after which waiting packets end even if nothing was said.
 pub const PATIENCE: Duration = Duration::from_secs(10);
 /// Age of an answer at which an address in use is asked for again (RFC 1122 §2.3.2.1).
@@ -292,12 +295,29 @@ pub struct Neighbourhood {
     pub v4: Neighbours<Ipv4Addr>,
     /// By their IPv6 addresses.
     pub v6: Neighbours<Ipv6Addr>,
+    /// Those that were asked for in vain lately, and when. The last ones alone.
+    silent: VecDeque<(IpAddr, Instant)>,
 }
 
 impl Neighbourhood {
     /// Nobody yet. Hash seeds are drawn from `rng`.
     pub fn new(rng: &mut dyn Rng) -> Neighbourhood {
-        Neighbourhood { v4: Neighbours::new(Seed::draw(rng)), v6: Neighbours::new(Seed::draw(rng)) }
+        let (v4, v6) = (Neighbours::new(Seed::draw(rng)), Neighbours::new(Seed::draw(rng)));
+        Neighbourhood { v4, v6, silent: VecDeque::new() }
+    }
+
+    /// Nobody has answered for `address`.
+    pub fn note_silent(&mut self, now: Instant, address: IpAddr) {
+        self.silent.retain(|(known, _)| *known != address);
+        if self.silent.len() >= SILENT {
+            self.silent.pop_front();
+        }
+        self.silent.push_back((address, now));
+    }
+
+    /// When `address` was last asked for in vain, if it has not answered since.
+    pub fn silent(&self, address: IpAddr) -> Option<Instant> {
+        self.silent.iter().find(|(known, _)| *known == address).map(|(_, at)| *at)
     }
 
     /// As [`Neighbours::station`].
@@ -327,6 +347,7 @@ impl Neighbourhood {
     /// As [`Neighbours::found`].
     #[must_use]
     pub fn found(&mut self, now: Instant, address: IpAddr, mac: Mac) -> VecDeque<Frame> {
+        self.silent.retain(|(known, _)| *known != address);
         match address {
             IpAddr::V4(address) => self.v4.found(now, address, mac),
             IpAddr::V6(address) => self.v6.found(now, address, mac),

@@ -132,6 +132,11 @@ impl Egress {
         }
     }
 
+    /// What was noted of a frame that does not go anywhere.
+    pub(crate) fn facts(&mut self) -> Vec<Fact> {
+        self.sight.as_mut().map(|sight| sight.take_facts()).unwrap_or_default()
+    }
+
     /// Shows an IP packet at an interface to who looks.
     #[inline]
     pub(crate) fn show_packet(&mut self, interface: Interface, sent: bool, packet: &Frame) {

@@ -3,6 +3,7 @@
 mod capture;
 mod check;
 mod demo;
+mod explain;
 mod replay;
 mod run;
 mod status;
@@ -29,6 +30,7 @@ First steps:
   genkan check gateway.toml              every error of a configuration at once, with line and suggestion
   sudo genkan run gateway.toml           put the LAN online; Ctrl-C ends the sessions in good order
   sudo genkan status gateway.toml        is the line up, with which address, who has a lease
+  sudo genkan explain gateway.toml       what is wrong with the line, and what to try
   sudo genkan stop gateway.toml          end the program, not the sessions: the next run takes them up
   sudo genkan vpn peer gateway.toml phone --endpoint home.example    a QR code that brings a telephone home
   sudo genkan capture gateway.toml --at wan0 --filter 'pppoes' --write line.pcapng
@@ -78,6 +80,9 @@ enum Command {
     /// Run a capture through the same gateway, offline: what it would have done, beside what was done
     #[command(long_about = replay::ABOUT)]
     Replay(replay::Arguments),
+    /// Say which step of a line fails, or which rule decides about a connection, and why that usually is
+    #[command(long_about = explain::ABOUT)]
+    Explain(explain::Arguments),
     /// Make keys and peers of a WireGuard VPN, or take over what wg-quick has
     #[command(subcommand, long_about = vpn::ABOUT)]
     Vpn(vpn::Command),
@@ -95,6 +100,7 @@ pub fn main() -> ExitCode {
         Command::Stop { file, flush } => stop::stop(&file, flush),
         Command::Capture(arguments) => capture::capture(&arguments),
         Command::Replay(arguments) => replay::replay(&arguments),
+        Command::Explain(arguments) => explain::explain(&arguments),
         Command::Vpn(command) => vpn::vpn(&command),
         Command::Demo(arguments) => demo::demo(&arguments),
     }

@@ -176,6 +176,9 @@ fn render_wan(out: &mut String, wan: &Value) {
         octets(&usage["tx_octets"]),
         usage["tx_packets"]
     );
+    if let Some(problem) = wan["problem"].as_str() {
+        let _ = writeln!(out, "  {problem}");
+    }
     if let Some(failure) = wan["last_failure"].as_str() {
         let _ = writeln!(out, "  last failure: {failure}");
     }

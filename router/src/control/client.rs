@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use super::{Reply, Request};
 use crate::capture::Wanted;
+use crate::explain::Question;
 
 /// Longest wait for a gateway's answer.
 const PATIENCE: Duration = Duration::from_secs(15);
@@ -103,6 +104,14 @@ fn converse(
 pub fn status(path: &Path) -> Result<serde_json::Value, ClientError> {
     match ask(path, &Request::Status)? {
         (Reply::Status(status), _) => Ok(status),
+        _ => Err(ClientError::Refused("the gateway answered something else".into())),
+    }
+}
+
+/// Asks the gateway at `path` what is wrong: for a person, and for a script.
+pub fn explain(path: &Path, question: &Question) -> Result<(String, serde_json::Value), ClientError> {
+    match ask(path, &Request::Explain(question.clone()))? {
+        (Reply::Explained(text, value), _) => Ok((text, value)),
         _ => Err(ClientError::Refused("the gateway answered something else".into())),
     }
 }

@@ -6,12 +6,13 @@
 mod client;
 mod server;
 
-pub use client::{ClientError, capture, status, stop};
+pub use client::{ClientError, capture, explain, status, stop};
 pub use server::Server;
 
 use serde::{Deserialize, Serialize};
 
 use crate::capture::Wanted;
+use crate::explain::Question;
 
 /// What a client asks for.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -21,6 +22,8 @@ pub enum Request {
     Status,
     /// Frames as they pass.
     Capture(Wanted),
+    /// What is wrong.
+    Explain(Question),
     /// End.
     Stop {
         /// End every session in good order and take everything away; otherwise leave it for the next run to go on with.
@@ -34,6 +37,8 @@ pub enum Request {
 pub enum Reply {
     /// What was asked for.
     Status(serde_json::Value),
+    /// What is wrong, for a person to read and for a script.
+    Explained(String, serde_json::Value),
     /// The capture file follows.
     Capture,
     /// It has ended.

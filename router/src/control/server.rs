@@ -109,6 +109,18 @@ async fn answer(stream: UnixStream, handle: &Handle, points: &Points) -> io::Res
             };
             say(&mut write, &reply).await
         }
+        Ok(Request::Explain(question)) => {
+            let (sender, receiver) = oneshot::channel();
+            let sent = handle.send(Command::Explain(question, sender));
+            let reply = match (sent, receiver.await) {
+                (Ok(()), Ok(Ok(answer))) => {
+                    Reply::Explained(answer.to_string(), serde_json::to_value(answer)?)
+                }
+                (Ok(()), Ok(Err(text))) => Reply::Error(text),
+                _ => Reply::Error("the gateway is stopping".into()),
+            };
+            say(&mut write, &reply).await
+        }
         Ok(Request::Stop { flush }) => {
             let (sender, receiver) = oneshot::channel();
             let end = if flush { End::Flush } else { End::Leave };
