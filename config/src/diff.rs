@@ -329,6 +329,7 @@ mod tests {
                 ipv4: Some(network([10, 77, 0, 1])),
                 ipv6: None,
                 mtu: None,
+                masquerade: false,
                 bridge: None,
                 peers: vec![peer(1), peer(2)],
             }],

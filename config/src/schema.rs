@@ -221,6 +221,8 @@ pub struct Vpn {
     pub ipv6: Option<Ipv6Cidr>,
     /// Largest packet inside in octets, 576 to 9000. Default: what the way to the peers leaves room for.
     pub mtu: Option<u16>,
+    /// The peers know our IPv4 address inside alone: whoever is behind us bears it towards them. Default false.
+    pub masquerade: bool,
     /// A LAN to carry over it.
     pub bridge: Option<Bridge>,
     /// `[[vpn.NAME.peer]]`. One without a name is called by how its public key begins.

@@ -254,6 +254,12 @@ pub(crate) struct PeerFacts {
 }
 
 impl Facts {
+    /// True for an address of a network that is a peer's. Everything is nobody's in particular.
+    pub(crate) fn is_behind_a_peer(&self, address: IpAddr) -> bool {
+        let networks = self.peers.iter().flat_map(|peer| &peer.allowed);
+        networks.into_iter().any(|(network, _)| network.prefix() > 0 && network.contains(address))
+    }
+
     /// Complains of peers that cannot be told apart, or from us.
     pub(crate) fn check(&self, sink: &Sink) {
         for (index, peer) in self.peers.iter().enumerate() {

@@ -56,6 +56,8 @@ pub struct Vpn {
     pub ipv6: Option<Ipv6Cidr>,
     /// Largest IP packet inside, in octets. `None`: what the way to the peers leaves room for.
     pub mtu: Option<u16>,
+    /// What goes to the peers bears the router's IPv4 address inside, and nothing begins from there.
+    pub masquerade: bool,
     /// A LAN that is carried over it.
     pub bridge: Option<VpnBridge>,
     /// Its peers.

@@ -175,6 +175,7 @@ fn tunnel(config: &Config, from: &schema::Vpn) -> Vpn {
         ipv4: from.ipv4,
         ipv6: from.ipv6,
         mtu: from.mtu,
+        masquerade: from.masquerade,
         bridge,
         peers: from.peers.clone(),
     }

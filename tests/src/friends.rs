@@ -218,12 +218,18 @@ impl Friends {
     /// `tables` are those of the peers and whatever else.
     #[track_caller]
     pub fn run(&self, more: &str, tables: &str, dns: Ipv4Addr) -> Genkan {
+        self.open(&(vpn(&self.lab, &self.keys, more) + tables), dns)
+    }
+
+    /// The same with another VPN, or none: `tables` are all that there is besides the uplink and the LAN.
+    #[track_caller]
+    pub fn open(&self, tables: &str, dns: Ipv4Addr) -> Genkan {
         let uplink = format!(
             "[wan.isp]\nport = \"wan0\"\nipv6 = true\nstatic = {{ address = \"{OUTER}/24\", gateway = \"{ROUTER}\", \
              address6 = \"{OUTER6}/64\", gateway6 = \"2001:db8:fffe::1\", prefix6 = \"2001:db8:100::/56\", dns = [\"{dns}\"] }}\n"
         );
         let lan = "prefix = { from = \"isp\", subnet = 1 }\n";
-        let gateway = self.house.run(&self.lab, &uplink, lan, &(vpn(&self.lab, &self.keys, more) + tables));
+        let gateway = self.house.run(&self.lab, &uplink, lan, tables);
         gateway.wait_up("isp", Duration::from_secs(10));
         gateway
     }

@@ -2,13 +2,13 @@
 
 use std::net::{IpAddr, SocketAddr};
 use std::process::Command;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use genkan_tests::client::{fetch, resolve, transfers};
+use genkan_tests::client::{datagrams, fetch, resolve, transfers};
 use genkan_tests::friends::{Friends, INNER, INNER6, INVITED, OUTER, PORT, reach, seen_at, unreachable};
 use genkan_tests::gateway::program;
 use genkan_tests::lab::{WEB, web, web6};
-use genkan_tests::netns::text;
+use genkan_tests::netns::{Namespace, text};
 use genkan_tests::peers::Peer;
 
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -67,6 +67,67 @@ fn friends_lend_each_other_their_way_out() {
     assert_eq!(seen, Ok(OUTER.into()), "the far host sees the gateway");
     transfers(&ben.host, web(80), LENGTH);
     unreachable(&ben.host, desk);
+    gateway.end();
+}
+
+/// A provider of the kind that sends a file for wg-quick and knows no address but the one in it.
+#[test]
+fn a_provider_that_knows_one_address_is_the_lans_way_out() {
+    let friends = Friends::new("wireguard-provider");
+    let Friends { anna, isp, house, keys, lab, .. } = &friends;
+    let file = format!(
+        "[Interface]\nPrivateKey = {}\nAddress = {INNER}/32, {INNER6}/128\nDNS = {}\n\n\
+         [Peer]\nPublicKey = {}\nAllowedIPs = 0.0.0.0/0, ::/0, {}/32\nEndpoint = {}\n",
+        keys.private,
+        anna.inner(),
+        anna.go.keys.public,
+        anna.inner(),
+        anna.endpoint()
+    );
+    let (file, out) = (lab.secret("provider.conf", &file), lab.folder().join("vpn.toml"));
+    let imported = Command::new(program()).args(["vpn", "import"]).arg(&file).arg("--out").arg(&out).output();
+    let imported = imported.expect("the program can be started");
+    assert!(imported.status.success(), "{}", text(&imported));
+    let lines = std::fs::read_to_string(&out).expect("the lines are there");
+    let forward = format!(
+        "\n[[port-forward]]\nwan = \"isp\"\nprotocol = \"tcp\"\nport = 8080\nto = \"{}:80\"\n",
+        anna.inner()
+    );
+    let gateway = friends.open(&(lines + &forward), WEB);
+    let (desk, _) = friends.desk();
+    anna.go.meet(
+        lab,
+        Peer {
+            public: &keys.public,
+            preshared: None,
+            endpoint: None,
+            allowed: &format!("{INNER}/32,{INNER6}/128"),
+            keepalive: 0,
+        },
+    );
+    // She is a router, and the ISP finds her customer by her.
+    anna.host.sysctl("net.ipv4.ip_forward", "1");
+    isp.namespace.ip(&["route", "add", &format!("{INNER}/32"), "via", &anna.endpoint().ip().to_string()]);
+    reach(&house.desk, anna.inner());
+    let seen = |host: &Namespace, server| {
+        let page = host.inside(|| fetch(server, "/address")).expect("a page");
+        page.parse::<SocketAddr>().map(|seen| seen.ip())
+    };
+    assert_eq!(seen(&house.desk, web(80)), Ok(INNER.into()), "the far host sees the provider's customer");
+    transfers(&house.desk, web(80), LENGTH);
+    let whole = house.desk.inside(|| datagrams(web(7), 64, 1000)).expect("UDP can be sent");
+    assert_eq!(whole, 64);
+    house.desk.run(&format!("ping -c 2 -i 0.2 -W 2 {WEB}"));
+    // IPv6 is not translated. The desk is told at once, and would use IPv4.
+    let begun = Instant::now();
+    let refused = house.desk.inside(|| fetch(web6(80), "/address"));
+    assert!(refused.is_err() && begun.elapsed() < Duration::from_secs(2), "{refused:?}");
+
+    // Nothing begins from the provider; but it has a server that the house opens to the world.
+    for to in [INNER, desk] {
+        unreachable(&anna.host, to);
+    }
+    assert_eq!(seen(&isp.far.host, (OUTER, 8080).into()), Ok(INNER.into()), "the server sees its customer");
     gateway.end();
 }
 

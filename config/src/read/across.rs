@@ -246,7 +246,8 @@ fn forwards(facts: &Facts, sink: &Sink) {
     }
     for (to, span) in &facts.targets {
         // A LAN that could not be read might be the one.
-        let inside = facts.lans.iter().any(|lan| lan.is_none_or(|lan| lan.contains(*to)));
+        let inside = facts.lans.iter().any(|lan| lan.is_none_or(|lan| lan.contains(*to)))
+            || facts.vpns.iter().any(|vpn| vpn.is_behind_a_peer((*to).into()));
         let router = facts.lans.iter().flatten().any(|lan| lan.address == *to);
         if router {
             sink.error(
@@ -262,7 +263,7 @@ fn forwards(facts: &Facts, sink: &Sink) {
             } else {
                 format!("LANs are: {}", nets.join(", "))
             };
-            sink.absence(span, format!("`to`: {to} is in no LAN"), help);
+            sink.absence(span, format!("`to`: {to} is in no LAN, and behind no peer of a VPN"), help);
         }
     }
     for (wan, span) in &facts.ipv4_users {

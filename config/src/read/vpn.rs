@@ -36,6 +36,14 @@ pub(super) fn read(name: &str, table: &Table, cx: &Cx) -> Option<Vpn> {
         }
         Some(mtu)
     });
+    let masquerade = table.or("masquerade", false, |node| {
+        let masquerade = value::boolean(node)?;
+        if masquerade && addresses.is_some() && ipv4.is_none() {
+            let help = "add an IPv4 address to `address`, or delete the line: IPv6 is not translated";
+            return node.fail("`masquerade`: there is no IPv4 address to put on".to_owned(), help);
+        }
+        Some(masquerade)
+    });
     let mut vni = None;
     let bridge = table.sub("bridge", |t| bridge(t, &mut vni, cx)).flatten();
     let mut facts = Facts {
@@ -69,6 +77,7 @@ pub(super) fn read(name: &str, table: &Table, cx: &Cx) -> Option<Vpn> {
         ipv4,
         ipv6,
         mtu,
+        masquerade,
         bridge,
         peers: peers?,
     })

@@ -103,6 +103,20 @@ pub struct LeftOut {
 }
 
 impl Import {
+    /// True for the file of somebody to whom we are one address and nothing else: the interface has no network of its own, and
+    /// everything goes there.
+    pub fn masquerades(&self) -> bool {
+        let is_alone =
+            self.file.addresses.iter().any(|cidr| matches!(cidr, IpCidr::V4(own) if own.prefix == 32));
+        is_alone && self.goes_everywhere(true)
+    }
+
+    /// True when some peer is the way to everywhere, of IPv4 or of IPv6.
+    fn goes_everywhere(&self, ipv4: bool) -> bool {
+        let networks = self.file.peers.iter().flat_map(|peer| &peer.allowed_ips);
+        networks.into_iter().any(|network| network.prefix() == 0 && matches!(network, IpCidr::V4(_)) == ipv4)
+    }
+
     /// Reads a file. The VPN is called `name`, or as the file is.
     ///
     /// # Errors

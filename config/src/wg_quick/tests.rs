@@ -157,6 +157,9 @@ fn lines_without_key_files_say_what_belongs_into_them() {
              private-key-file = \"wg0.key\"\n\
              listen-port = 51820   # the wg-quick file names none\n\
              address = \"10.77.0.2/32\"\n\
+             # The peer knows this address alone, so hosts of the LANs go by it, and nothing begins from the peer.\n\
+             # Delete the line if the peer knows your LANs.\n\
+             masquerade = true\n\
              \n\
              [[vpn.wg0.peer]]\n\
              public-key = \"{PUBLIC}\"\n\
@@ -166,7 +169,32 @@ fn lines_without_key_files_say_what_belongs_into_them() {
              allowed-ips = [\"0.0.0.0/0\"]\n"
         )
     );
-    checked(&import).unwrap();
+    assert!(checked(&import).unwrap().vpns[0].masquerade);
+}
+
+/// Who has a network of its own inside, or does not send everything there, is known by more than one address.
+#[test]
+fn only_the_file_of_a_provider_is_taken_for_one() {
+    for (address, allowed, masquerades) in [
+        ("10.77.0.2/32, fd00:77::2/128", "0.0.0.0/0, ::/0", true),
+        ("10.77.0.2", "0.0.0.0/0", true),
+        ("10.77.0.2/24", "0.0.0.0/0", false),
+        ("10.77.0.2/32", "10.0.0.0/8, ::/0", false),
+        ("fd00:77::2/128", "0.0.0.0/0, ::/0", false),
+    ] {
+        let text = format!(
+            "[Interface]\nPrivateKey = {PRIVATE}\nAddress = {address}\n[Peer]\nPublicKey = {PUBLIC}\nAllowedIPs = {allowed}\n"
+        );
+        let import = read(&text).unwrap();
+        let lines = import.toml(true);
+        assert_eq!(lines.contains("masquerade = true"), masquerades, "{lines}");
+        assert_eq!(
+            lines.contains("IPv6 is not translated"),
+            masquerades && allowed.contains("::/0"),
+            "{lines}"
+        );
+        assert_eq!(checked(&import).unwrap().vpns[0].masquerade, masquerades);
+    }
 }
 
 #[test]

@@ -40,6 +40,18 @@ impl Import {
         if let Some(mtu) = file.mtu {
             let _ = writeln!(out, "mtu = {mtu}");
         }
+        if self.masquerades() {
+            out.push_str(
+                "# The peer knows this address alone, so hosts of the LANs go by it, and nothing begins from the peer.\n\
+                 # Delete the line if the peer knows your LANs.\n",
+            );
+            if self.goes_everywhere(false) {
+                out.push_str(
+                    "# IPv6 is not translated: where the peer knows a /128 alone, hosts are told so and use IPv4.\n",
+                );
+            }
+            out.push_str("masquerade = true\n");
+        }
         for (index, peer) in file.peers.iter().enumerate() {
             let _ = writeln!(out, "\n[[vpn.{name}.peer]]");
             if is_name(&peer.name) {

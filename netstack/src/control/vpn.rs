@@ -505,6 +505,7 @@ mod tests {
                 ipv4: None,
                 ipv6: None,
                 mtu: None,
+                masquerade: false,
                 bridge: None,
                 peers: vec![peer],
             };

@@ -91,7 +91,8 @@ impl Forwarder {
         let ingress = self.ingress_of(course.from, Family::Ipv4)?;
         let mapping = match course.to {
             Interface::Wan(wan) => {
-                let inside = Inside { address: before.0.0, port: before.0.1, protocol: course.protocol, wan };
+                let at = Interface::Wan(wan);
+                let inside = Inside { address: before.0.0, port: before.0.1, protocol: course.protocol, at };
                 Some(self.nat.claim(inside, self.links.epoch(wan), after.0.1)?)
             }
             _ => None,

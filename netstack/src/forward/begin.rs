@@ -23,6 +23,16 @@ use crate::wire::ipv4::{ICMP, TCP, UDP};
 /// What the sender of a rejected packet is told.
 const REJECTED: IcmpError = IcmpError::PortUnreachable;
 
+/// An address that stands for those behind it.
+#[derive(Clone, Copy)]
+struct Mask {
+    /// The uplink or VPN that it is on.
+    at: Interface,
+    address: Ipv4Addr,
+    /// That interface's epoch.
+    epoch: u32,
+}
+
 /// What a flow will be.
 struct Plan {
     /// What the answers come in by.
@@ -100,27 +110,46 @@ impl Forwarder {
 
     /// A packet from outside, by no flow: to a mapping or port forward that admits it, or to the router.
     fn plan_inbound(&mut self, turn: &mut Turn<'_>, wan: WanId, packet: &Packet) -> Result<Plan, Refusal> {
-        let key = packet.key;
+        let (key, from) = (packet.key, Interface::Wan(wan));
         let here = self.links.wan(wan).and_then(|link| link.ipv4);
         let Some(ipv4) = here.filter(|ipv4| ipv4.address == key.destination()) else {
             return Err(Refusal::silent(DropReason::FilterDefault));
         };
-        let outside = Outside { wan, protocol: key.protocol(), port: key.destination_port() };
-        let mapping = match packet.carries {
-            Carries::Tcp(_) | Carries::Udp => self.nat.by_outside(outside, ipv4.epoch),
+        if let Some(id) = self.mapping_at(from, ipv4.epoch, packet) {
+            return self.plan_to_mapping(turn, from, id, packet);
+        }
+        self.ask(turn, &self.candidate(from, Interface::Router, packet), REJECTED)?;
+        Ok(Plan {
+            out: Interface::Router,
+            back: key.reversed(Realm::INSIDE),
+            mappings: Pair(None, None),
+            refreshes: Pair(false, true),
+            account: account_inbound(key.destination()),
+        })
+    }
+
+    /// The mapping of the external port that a packet is for.
+    fn mapping_at(&mut self, at: Interface, epoch: u32, packet: &Packet) -> Option<MappingId> {
+        let key = packet.key;
+        match packet.carries {
+            Carries::Tcp(_) | Carries::Udp => self
+                .nat
+                .by_outside(Outside { at, protocol: key.protocol(), port: key.destination_port() }, epoch),
             _ => None,
-        };
-        let target = mapping.and_then(|id| Some((id, *self.nat.get(id)?)));
-        let Some((id, mapping)) = target else {
-            let candidate = candidate(Interface::Wan(wan), Interface::Router, packet);
-            self.ask(turn, &candidate, REJECTED)?;
-            return Ok(Plan {
-                out: Interface::Router,
-                back: key.reversed(Realm::INSIDE),
-                mappings: Pair(None, None),
-                refreshes: Pair(false, true),
-                account: account_inbound(key.destination()),
-            });
+        }
+    }
+
+    /// A packet from outside, by no flow, to the external port of a mapping.
+    fn plan_to_mapping(
+        &mut self,
+        turn: &mut Turn<'_>,
+        from: Interface,
+        id: MappingId,
+        packet: &Packet,
+    ) -> Result<Plan, Refusal> {
+        let key = packet.key;
+        let Some(mapping) = self.nat.get(id).copied() else {
+            return Err(Refusal::silent(DropReason::Internal));
         };
         if !self.nat.admits(id, key.source()) {
             return Err(Refusal::silent(DropReason::FilterDefault));
@@ -133,27 +162,34 @@ impl Forwarder {
         });
         let out = match self.networks.route(&self.links, inside.address) {
             Route::To(out @ (Interface::Lan(_) | Interface::Subscriber(_) | Interface::Vpn(_))) => out,
-            Route::Uplink(_) => Interface::Router,
+            Route::Uplink(_) | Route::To(Interface::Router) => Interface::Router,
             _ => return Err(Refusal::silent(DropReason::NoRoute)),
         };
-        let mut candidate = candidate(Interface::Wan(wan), out, packet);
+        let mut candidate = self.candidate(from, out, packet);
         candidate.destination = inside.address.into();
         candidate.port = Some(inside.port);
         // What the router itself has open outside is open to whom it talks to alone, whatever the filtering.
         candidate.forwarded = out != Interface::Router;
         self.ask(turn, &candidate, REJECTED)?;
-        let source = (key.source(), key.source_port());
+        // Whoever knows the router alone sees the router.
+        let (source, mapped) = match self.mask(from, out) {
+            Some(mask) => {
+                let mapped = self.map_source(turn, from, packet, mask)?;
+                ((mask.address, self.nat.get(mapped).map_or(0, |mapping| mapping.port)), Some(mapped))
+            }
+            None => ((key.source(), key.source_port()), None),
+        };
         Ok(Plan {
             out,
             back: Key::of(Realm::INSIDE, key.protocol(), (inside.address, inside.port), source),
-            mappings: Pair(None, Some(id)),
+            mappings: Pair(mapped, Some(id)),
             refreshes: Pair(false, true),
             account: account_inbound(inside.address),
         })
     }
 
-    /// A packet from a LAN, a subscriber or the router: to another of them as it is, beyond an uplink translated, to an
-    /// uplink's address by the mapping there or to the router.
+    /// A packet from a LAN, a subscriber, a VPN or the router: to another of them as it is, beyond an uplink or to a VPN that
+    /// masquerades translated, to an uplink's address by the mapping there or to the router.
     fn plan_from_inside(
         &mut self,
         turn: &mut Turn<'_>,
@@ -174,18 +210,25 @@ impl Forwarder {
             Route::To(Interface::Wan(preferred)) => {
                 let (wan, ipv4) = self.uplink_for(ingress, packet, preferred);
                 let ipv4 = ipv4.ok_or(Refusal::error(DropReason::WanDown, IcmpError::NetUnreachable))?;
-                self.ask(turn, &candidate(ingress.interface, Interface::Wan(wan), packet), REJECTED)?;
-                self.plan_outbound(turn, ingress, packet, wan, ipv4)
+                let mask = Mask { at: Interface::Wan(wan), address: ipv4.address, epoch: ipv4.epoch };
+                self.plan_outbound(turn, ingress, packet, mask, Realm::outside(wan))
             }
-            Route::To(out) => self.plan_untranslated(turn, ingress, packet, out),
+            Route::To(Interface::Router) => {
+                // A VPN that masquerades has mappings at the router's address there.
+                let mask = self.mask(Interface::Router, ingress.interface);
+                let mask = mask.filter(|mask| mask.address == key.destination());
+                match mask.and_then(|mask| self.mapping_at(mask.at, mask.epoch, packet)) {
+                    Some(id) => self.plan_to_mapping(turn, ingress.interface, id, packet),
+                    None => self.plan_untranslated(turn, ingress, packet, Interface::Router),
+                }
+            }
+            Route::To(out) => match self.mask(ingress.interface, out) {
+                Some(mask) => self.plan_outbound(turn, ingress, packet, mask, Realm::INSIDE),
+                None => self.plan_untranslated(turn, ingress, packet, out),
+            },
             Route::Uplink(wan) => {
-                let outside = Outside { wan, protocol: key.protocol(), port: key.destination_port() };
-                let epoch = self.links.epoch(wan);
-                let mapping = match packet.carries {
-                    Carries::Tcp(_) | Carries::Udp => self.nat.by_outside(outside, epoch),
-                    _ => None,
-                };
-                match mapping {
+                let at = Interface::Wan(wan);
+                match self.mapping_at(at, self.links.epoch(wan), packet) {
                     Some(target) => self.plan_hairpin(turn, ingress, packet, wan, target),
                     None => self.plan_untranslated(turn, ingress, packet, Interface::Router),
                 }
@@ -215,7 +258,7 @@ impl Forwarder {
         if out == Interface::Router && ingress.interface == Interface::Router {
             return Err(Refusal::silent(DropReason::BogonDestination));
         }
-        self.ask(turn, &candidate(ingress.interface, out, packet), REJECTED)?;
+        self.ask(turn, &self.candidate(ingress.interface, out, packet), REJECTED)?;
         Ok(Plan {
             out,
             back: packet.key.reversed(Realm::INSIDE),
@@ -225,21 +268,22 @@ impl Forwarder {
         })
     }
 
-    /// Source translation towards an uplink.
+    /// Source translation. Answers come in by side `realm`.
     fn plan_outbound(
         &mut self,
         turn: &mut Turn<'_>,
         ingress: Ingress,
         packet: &Packet,
-        wan: WanId,
-        ipv4: LinkIpv4,
+        mask: Mask,
+        realm: Realm,
     ) -> Result<Plan, Refusal> {
         let key = packet.key;
+        self.ask(turn, &self.candidate(ingress.interface, mask.at, packet), REJECTED)?;
         let account = account_of(ingress, packet);
         self.check_quota(account)?;
         let (mapping, port) = match key.protocol() {
             TCP | UDP | ICMP => {
-                let id = self.map_source(turn, ingress, packet, wan, ipv4.epoch)?;
+                let id = self.map_source(turn, ingress.interface, packet, mask)?;
                 (Some(id), self.nat.get(id).map_or(0, |mapping| mapping.port))
             }
             // Without ports one inside host at a time talks to a peer: the next one's key collides.
@@ -247,8 +291,8 @@ impl Forwarder {
         };
         let peer = (key.destination(), key.destination_port());
         Ok(Plan {
-            out: Interface::Wan(wan),
-            back: Key::of(Realm::outside(wan), key.protocol(), peer, (ipv4.address, port)),
+            out: mask.at,
+            back: Key::of(realm, key.protocol(), peer, (mask.address, port)),
             mappings: Pair(mapping, None),
             refreshes: Pair(true, false),
             account,
@@ -275,45 +319,49 @@ impl Forwarder {
             // The router's own mapping is as the router itself.
             _ => return self.plan_untranslated(turn, ingress, packet, Interface::Router),
         };
-        let mut candidate = candidate(ingress.interface, out, packet);
+        let mut candidate = self.candidate(ingress.interface, out, packet);
         candidate.destination = inside.address.into();
         candidate.port = Some(inside.port);
         candidate.forwarded = mapping.life == Life::Static || self.nat.admits(target, key.destination());
         self.ask(turn, &candidate, REJECTED)?;
         let account = account_of(ingress, packet);
         self.check_quota(account)?;
-        let source = self.map_source(turn, ingress, packet, wan, self.links.epoch(wan))?;
+        let external =
+            Mask { at: Interface::Wan(wan), address: key.destination(), epoch: self.links.epoch(wan) };
+        let mask = self.mask(ingress.interface, out).unwrap_or(external);
+        let source = self.map_source(turn, ingress.interface, packet, mask)?;
         let port = self.nat.get(source).map_or(0, |mapping| mapping.port);
         Ok(Plan {
             out,
-            back: Key::of(
-                Realm::INSIDE,
-                key.protocol(),
-                (inside.address, inside.port),
-                (key.destination(), port),
-            ),
+            back: Key::of(Realm::INSIDE, key.protocol(), (inside.address, inside.port), (mask.address, port)),
             mappings: Pair(Some(source), Some(target)),
             refreshes: Pair(true, true),
             account,
         })
     }
 
-    /// The mapping of a packet's source on an uplink, a new one if need be.
+    /// What packets from `from` put on when they leave by `out`, if that is a VPN that masquerades. Its peers know each other.
+    fn mask(&self, from: Interface, out: Interface) -> Option<Mask> {
+        let Interface::Vpn(vpn) = out else { return None };
+        let address = self.networks.peers().masquerade(vpn).filter(|_| from != out)?;
+        Some(Mask { at: out, address, epoch: 0 })
+    }
+
+    /// The mapping of a packet's source, a new one if need be.
     fn map_source(
         &mut self,
         turn: &mut Turn<'_>,
-        ingress: Ingress,
+        from: Interface,
         packet: &Packet,
-        wan: WanId,
-        epoch: u32,
+        Mask { at, epoch, .. }: Mask,
     ) -> Result<MappingId, Refusal> {
         let key = packet.key;
         if matches!(packet.carries, Carries::IcmpOther) {
             return Err(Refusal::silent(DropReason::NatProtocol));
         }
-        let inside = Inside { address: key.source(), port: key.source_port(), protocol: key.protocol(), wan };
+        let inside = Inside { address: key.source(), port: key.source_port(), protocol: key.protocol(), at };
         let known = self.nat.by_inside(inside, epoch);
-        let keep = (ingress.interface == Interface::Router).then_some(inside.port);
+        let keep = (from == Interface::Router).then_some(inside.port);
         let id =
             known.or_else(|| self.nat.map(inside, epoch, keep, turn.rng)).ok_or(match packet.carries {
                 // RFC 5508 REQ-8; RFC 7857 §4.
@@ -324,9 +372,24 @@ impl Forwarder {
             is_new: known.is_none(),
             inside: (inside.address, inside.port),
             port: self.nat.get(id).map_or(0, |mapping| mapping.port),
-            wan: names.of(Interface::Wan(wan)),
+            wan: names.of(at),
         });
         Ok(id)
+    }
+
+    fn candidate(&self, from: Interface, to: Interface, packet: &Packet) -> Candidate {
+        let key = packet.key;
+        Candidate {
+            from: from.zone(),
+            to: to.zone(),
+            protocol: key.protocol(),
+            source: key.source().into(),
+            destination: key.destination().into(),
+            port: matches!(packet.carries, Carries::Tcp(_) | Carries::Udp).then_some(key.destination_port()),
+            echo: packet.carries == Carries::IcmpQuery && key.destination_port() == 8,
+            forwarded: false,
+            outside: self.networks.peers().is_outside(from),
+        }
     }
 
     fn check_quota(&self, account: Option<Account<Ipv4Addr>>) -> Result<(), Refusal> {
@@ -457,18 +520,4 @@ fn account_of(ingress: Ingress, packet: &Packet) -> Option<Account<Ipv4Addr>> {
 
 fn account_inbound(host: Ipv4Addr) -> Option<Account<Ipv4Addr>> {
     Some(Account { host, inbound: true })
-}
-
-fn candidate(from: Interface, to: Interface, packet: &Packet) -> Candidate {
-    let key = packet.key;
-    Candidate {
-        from: from.zone(),
-        to: to.zone(),
-        protocol: key.protocol(),
-        source: key.source().into(),
-        destination: key.destination().into(),
-        port: matches!(packet.carries, Carries::Tcp(_) | Carries::Udp).then_some(key.destination_port()),
-        echo: packet.carries == Carries::IcmpQuery && key.destination_port() == 8,
-        forwarded: false,
-    }
 }

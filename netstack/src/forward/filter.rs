@@ -6,7 +6,7 @@
 //! | lan, router | anywhere | accept |
 //! | concentrator | wan, concentrator | accept: subscribers are hosts of the Internet, to each other too |
 //! | concentrator | router | accept echo requests, drop the rest |
-//! | vpn | router, wan, vpn | accept: peers are known |
+//! | vpn | router, wan, vpn | accept: peers are known; drop when the VPN masquerades |
 //! | wan | router | drop |
 //! | wan | lan, IPv6 | accept AH, ESP, HIP and UDP to port 500 (RFC 6092 REC-21, 22, 24, 26), drop the rest |
 //! | anywhere else | lan, concentrator | drop |
@@ -44,6 +44,8 @@ pub(crate) struct Candidate {
     pub echo: bool,
     /// It comes by a port forward.
     pub forwarded: bool,
+    /// Those where it comes from know the router alone, and ask nothing of it.
+    pub outside: bool,
 }
 
 /// The verdict, and whose it is.
@@ -82,7 +84,7 @@ fn built_in(flow: &Candidate) -> bool {
         (Zone::Concentrator, Zone::Wan | Zone::Concentrator) => true,
         (Zone::Concentrator, Zone::Router) => flow.echo,
         (Zone::Wan, Zone::Lan) => flow.destination.is_ipv6() && is_for_endpoints(flow),
-        (Zone::Vpn, Zone::Router | Zone::Wan | Zone::Vpn) => true,
+        (Zone::Vpn, Zone::Router | Zone::Wan | Zone::Vpn) => !flow.outside,
         (Zone::Vpn | Zone::Concentrator, _) | (Zone::Wan, _) => false,
     }
 }
@@ -144,6 +146,7 @@ mod tests {
             port: Some(443),
             echo: false,
             forwarded: false,
+            outside: false,
         }
     }
 

@@ -145,6 +145,7 @@ impl Forwarder {
             port: Some(back.source_port()),
             echo: false,
             forwarded,
+            outside: self.networks.peers().is_outside(from),
         };
         let quota = flow.account().map(|account| self.quota(account));
         Found {
@@ -170,6 +171,7 @@ impl Forwarder {
             port: Some(there.destination_port()),
             echo: false,
             forwarded: false,
+            outside: self.v6.networks.peers().is_outside(from),
         };
         let epoch = |at| self.v6.networks.epoch_of(at);
         let sides = flow.sides;

@@ -88,13 +88,14 @@ use crate::forward::side::Side;
 use crate::forward::tunnel::Tunnels;
 use crate::forward::way::WayIn;
 use crate::frame::{Batch, Egress, Frame};
-use crate::id::{Family, Interface, LanId, Mac, PeerId, PortId, Segment, WanId};
+use crate::id::{Family, Interface, LanId, Mac, PeerId, PortId, Segment, VpnId, WanId};
 use crate::ledger::DropReason;
 use crate::machine::Cx;
 use crate::rng::Rng;
 use crate::settings::{Rule, Settings, Transport};
 use crate::table::{Map, Seed};
 use crate::time::{Instant, earliest};
+use crate::tunnel::vxlan;
 use crate::wire::ipv4::{TCP, UDP};
 
 /// Slab records that one call looks at when flows of a lost address are swept out.
@@ -257,21 +258,25 @@ pub struct FlowSummary {
 impl Forwarder {
     /// A forwarder without sessions. Hash seeds are drawn from `rng`.
     pub fn new(settings: &Settings, rng: &mut dyn Rng) -> Forwarder {
-        let mut nat = Nat::new(settings.wans.len(), settings.nat.filtering, rng);
+        let mut nat = Nat::new(settings.wans.len(), settings.vpns.len(), settings.nat.filtering, rng);
         for forward in &settings.port_forwards {
             let protocol = match forward.protocol {
                 Transport::Tcp => TCP,
                 Transport::Udp => UDP,
             };
-            let inside = Inside { address: forward.to, port: forward.to_port, protocol, wan: forward.wan };
+            let at = Interface::Wan(forward.wan);
+            let inside = Inside { address: forward.to, port: forward.to_port, protocol, at };
             nat.forward(inside, forward.port);
         }
-        // What comes to a VPN's port is the tunnel's: no host's mapping gets it.
-        for wan in (0u16..).map(WanId).take(settings.wans.len()) {
-            for port in settings.vpns.iter().map(|vpn| vpn.listen_port) {
-                nat.forward(Inside { address: Ipv4Addr::UNSPECIFIED, port, protocol: UDP, wan }, port);
-            }
-        }
+        // What comes to a VPN's port is the tunnel's, and inside it VXLAN is the bridge's: no host's mapping gets it.
+        let reserved = |at, port| (Inside { address: Ipv4Addr::UNSPECIFIED, port, protocol: UDP, at }, port);
+        let wans = (0u16..).map(WanId).take(settings.wans.len());
+        let tunnels = wans.flat_map(|wan| {
+            settings.vpns.iter().map(move |vpn| reserved(Interface::Wan(wan), vpn.listen_port))
+        });
+        let bridges = (0u16..).zip(&settings.vpns).filter(|(_, vpn)| vpn.bridge.is_some());
+        let bridges = bridges.map(|(vpn, _)| reserved(Interface::Vpn(VpnId(vpn)), vxlan::PORT));
+        tunnels.chain(bridges).for_each(|(inside, port)| nat.forward(inside, port));
         let ports: Vec<Port> = (0u16..)
             .zip(&settings.ports)
             .map(|(index, port)| Port {

@@ -1,4 +1,5 @@
-//! NAT44: which inside address and port stands behind which external port of an uplink (RFC 4787, 5382, 5508, 7857).
+//! NAT44: which inside address and port stands behind which external port of an uplink, or of a VPN that masquerades
+//! (RFC 4787, 5382, 5508, 7857).
 //!
 //! Mapping is endpoint-independent: an inside address and port keeps one external port towards everyone, for as long as
 //! one of its flows lives. External ports are drawn at random (RFC 7857 §9), keep the parity of the inside port where
@@ -12,13 +13,13 @@ use core::net::Ipv4Addr;
 use core::ops::RangeInclusive;
 
 use crate::forward::flow::MappingId;
-use crate::id::WanId;
+use crate::id::Interface;
 use crate::rng::Rng;
 use crate::settings::Filtering;
 use crate::table::{Map, Seed};
 use crate::wire::ipv4::{ICMP, TCP};
 
-/// An inside address and port (or ICMP identifier), as one uplink translates it.
+/// An inside address and port (or ICMP identifier), as one uplink or VPN translates it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) struct Inside {
     /// Address of the host.
@@ -27,15 +28,15 @@ pub(crate) struct Inside {
     pub port: u16,
     /// TCP, UDP or ICMP.
     pub protocol: u8,
-    /// The uplink.
-    pub wan: WanId,
+    /// The uplink or VPN.
+    pub at: Interface,
 }
 
-/// An external port (or ICMP identifier) of an uplink.
+/// An external port (or ICMP identifier) of an uplink or VPN.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) struct Outside {
-    /// The uplink.
-    pub wan: WanId,
+    /// The uplink or VPN.
+    pub at: Interface,
     /// TCP, UDP or ICMP.
     pub protocol: u8,
     /// The external port.
@@ -82,7 +83,7 @@ pub(crate) struct Mapping {
 impl Mapping {
     /// The external port and its uplink.
     pub fn outside(&self) -> Outside {
-        Outside { wan: self.inside.wan, protocol: self.inside.protocol, port: self.port }
+        Outside { at: self.inside.at, protocol: self.inside.protocol, port: self.port }
     }
 }
 
@@ -134,8 +135,10 @@ pub(crate) struct Nat {
     free: Vec<MappingId>,
     inside: Map<Inside, MappingId>,
     outside: Map<Outside, MappingId>,
-    /// For each uplink: ports of TCP, UDP, ICMP.
+    /// For each uplink, then for each VPN: ports of TCP, UDP, ICMP.
     ports: Vec<[Ports; 3]>,
+    /// Number of uplinks.
+    wans: usize,
     /// The disjoint ranges that external ports are drawn from.
     ranges: Vec<RangeInclusive<u16>>,
     filtering: Filtering,
@@ -145,14 +148,17 @@ pub(crate) struct Nat {
 }
 
 impl Nat {
-    /// An empty table for `wans` uplinks.
-    pub fn new(wans: usize, filtering: Filtering, rng: &mut dyn Rng) -> Nat {
+    /// An empty table for `wans` uplinks and `vpns` VPNs.
+    pub fn new(wans: usize, vpns: usize, filtering: Filtering, rng: &mut dyn Rng) -> Nat {
         Nat {
             mappings: Vec::new(),
             free: Vec::new(),
             inside: Map::with_hasher(Seed::draw(rng)),
             outside: Map::with_hasher(Seed::draw(rng)),
-            ports: (0..wans).map(|_| [Ports::new(), Ports::new(), Ports::new()]).collect(),
+            ports: (0..wans.saturating_add(vpns))
+                .map(|_| [Ports::new(), Ports::new(), Ports::new()])
+                .collect(),
+            wans,
             ranges: vec![1024..=u16::MAX],
             filtering,
             peers: Map::with_hasher(Seed::draw(rng)),
@@ -209,7 +215,7 @@ impl Nat {
         keep: Option<u16>,
         rng: &mut dyn Rng,
     ) -> Option<MappingId> {
-        let ports = self.ports.get(inside.wan.index())?.get(class(inside.protocol))?;
+        let ports = self.ports.get(self.place(inside.at)?)?.get(class(inside.protocol))?;
         let port = match keep.filter(|&port| ports.is_free(port)) {
             Some(port) => port,
             None => {
@@ -227,7 +233,7 @@ impl Nat {
         if let Some(id) = self.by_inside(inside, epoch) {
             return self.get(id).is_some_and(|mapping| mapping.port == port).then_some(id);
         }
-        let outside = Outside { wan: inside.wan, protocol: inside.protocol, port };
+        let outside = Outside { at: inside.at, protocol: inside.protocol, port };
         if port == 0 || self.by_outside(outside, epoch).is_some() {
             return None;
         }
@@ -236,7 +242,7 @@ impl Nat {
 
     fn install(&mut self, inside: Inside, epoch: u32, port: u16) -> MappingId {
         let id = self.store(Mapping { inside, port, life: Life::Dynamic { epoch }, flows: 0, confirmed: 0 });
-        let outside = Outside { wan: inside.wan, protocol: inside.protocol, port };
+        let outside = Outside { at: inside.at, protocol: inside.protocol, port };
         self.mark(outside, true);
         self.outside.insert(outside, id);
         self.inside.insert(inside, id);
@@ -359,10 +365,18 @@ impl Nat {
     }
 
     fn mark(&mut self, outside: Outside, used: bool) {
-        if let Some(ports) =
-            self.ports.get_mut(outside.wan.index()).and_then(|ports| ports.get_mut(class(outside.protocol)))
-        {
+        let place = self.place(outside.at).and_then(|place| self.ports.get_mut(place));
+        if let Some(ports) = place.and_then(|ports| ports.get_mut(class(outside.protocol))) {
             ports.set(outside.port, used);
+        }
+    }
+
+    /// Where the ports of an interface are.
+    fn place(&self, at: Interface) -> Option<usize> {
+        match at {
+            Interface::Wan(wan) => Some(wan.index()),
+            Interface::Vpn(vpn) => self.wans.checked_add(vpn.index()),
+            _ => None,
         }
     }
 
@@ -372,7 +386,7 @@ impl Nat {
         let listed = |id: MappingId, mapping: &Mapping| self.outside.get(&mapping.outside()) == Some(&id);
         self.outside.iter().all(|(outside, &id)| {
             self.get(id).is_some_and(|mapping| mapping.outside() == *outside)
-                && !self.ports[outside.wan.index()][class(outside.protocol)].is_free(outside.port)
+                && !self.ports[self.place(outside.at).unwrap()][class(outside.protocol)].is_free(outside.port)
         }) && self.inside.iter().all(|(inside, &id)| {
             self.get(id).is_some_and(|mapping| mapping.inside == *inside && listed(id, mapping))
         }) && self

@@ -6,6 +6,7 @@ use crate::forward::flow::{Direction, Flow, FlowId, MappingId, Pair};
 use crate::forward::follow::note_flow;
 use crate::forward::icmp::IcmpError;
 use crate::forward::mtu::{clamp_mss, mss_of};
+use crate::forward::nat::Life;
 use crate::forward::parse::{Carries, Packet};
 use crate::forward::refuse::Refusal;
 use crate::forward::rewrite::{is_usual, rewrite};
@@ -209,20 +210,23 @@ impl Forwarder {
             && self.epoch_of(to) == Some(flow.sides.1.epoch())
             && match flow.translated.mappings {
                 // Both ends are inside, so that neither tells the epoch of the uplink between them.
-                Pair(Some(source), Some(_)) => self.is_current_hairpin(source, flow),
+                Pair(Some(source), Some(target)) => self.is_current_hairpin(source, target, flow),
                 Pair(None, None) if to == Interface::Router => self.is_own(flow.keys.0.destination()),
                 _ => true,
             }
     }
 
-    /// True while a hairpinned flow's mapping is of the uplink's epoch, and the address that it goes through the
-    /// uplink's: a port forward is of every epoch.
-    fn is_current_hairpin(&self, source: MappingId, flow: &Flow) -> bool {
-        self.nat.get(source).is_some_and(|mapping| {
-            let wan = mapping.inside.wan;
-            mapping.life.is_of(self.links.epoch(wan))
-                && self.links.last_address(wan) == Some(flow.keys.0.destination())
-        })
+    /// True while both mappings of a flow are of their uplinks' epochs, and the address that it goes through the uplink's: a
+    /// port forward is of every epoch.
+    fn is_current_hairpin(&self, source: MappingId, target: MappingId, flow: &Flow) -> bool {
+        let place = |id| self.nat.get(id).map(|mapping| (mapping.inside.at, mapping.life));
+        let is_of_epoch =
+            |(at, life): (Interface, Life)| self.epoch_of(at).is_some_and(|epoch| life.is_of(epoch));
+        place(source).is_some_and(is_of_epoch)
+            && place(target).is_some_and(|(at, life)| {
+                let is_same = |wan| self.links.last_address(wan) == Some(flow.keys.0.destination());
+                is_of_epoch((at, life)) && !matches!(at, Interface::Wan(wan) if !is_same(wan))
+            })
     }
 
     /// True for an address of the router, or the last one of an uplink that is down.

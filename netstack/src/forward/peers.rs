@@ -4,8 +4,8 @@
 use alloc::vec::Vec;
 use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-use crate::id::{IpCidr, Ipv4Cidr, Ipv6Cidr, VpnId};
-use crate::settings::Settings;
+use crate::id::{Interface, IpCidr, Ipv4Cidr, Ipv6Cidr, VpnId};
+use crate::settings::{Settings, Vpn};
 
 /// The networks of every VPN. They are asked when a flow begins, not for each packet.
 #[derive(Debug, Clone)]
@@ -20,6 +20,8 @@ pub(crate) struct PeerNetworks {
 struct Own {
     ipv4: Option<Ipv4Cidr>,
     ipv6: Option<Ipv6Cidr>,
+    /// The peers know the router's address alone.
+    masquerades: bool,
 }
 
 /// How an address is reached by a VPN.
@@ -36,7 +38,8 @@ pub(crate) enum Behind {
 impl PeerNetworks {
     /// Those of `settings`.
     pub fn new(settings: &Settings) -> PeerNetworks {
-        let own = settings.vpns.iter().map(|vpn| Own { ipv4: vpn.ipv4, ipv6: vpn.ipv6 }).collect();
+        let own = |vpn: &Vpn| Own { ipv4: vpn.ipv4, ipv6: vpn.ipv6, masquerades: vpn.masquerade };
+        let own = settings.vpns.iter().map(own).collect();
         let vpns = (0u16..).map(VpnId).zip(&settings.vpns);
         let mut routes: Vec<(IpCidr, VpnId)> = vpns
             .flat_map(|(id, vpn)| {
@@ -87,6 +90,22 @@ impl PeerNetworks {
         })
     }
 
+    /// The address that packets to a VPN's peers bear, whoever has sent them. `None` when they keep their own.
+    pub fn masquerade(&self, vpn: VpnId) -> Option<Ipv4Addr> {
+        self.own.get(vpn.index()).filter(|own| own.masquerades)?.ipv4.map(|own| own.address)
+    }
+
+    /// True for an interface from which nothing begins: those there know the router, and nobody behind it.
+    pub fn is_outside(&self, interface: Interface) -> bool {
+        matches!(interface, Interface::Vpn(vpn) if self.masquerade(vpn).is_some())
+    }
+
+    /// True when the peers of a VPN know no IPv6 address here but the router's. IPv6 is not translated.
+    pub fn knows_one_ipv6(&self, vpn: VpnId) -> bool {
+        self.masquerade(vpn).is_some()
+            && self.own.get(vpn.index()).and_then(|own| own.ipv6).is_none_or(|own| own.prefix == 128)
+    }
+
     /// The router's IPv4 address in a VPN.
     pub fn ipv4(&self, vpn: VpnId) -> Option<Ipv4Addr> {
         self.own.get(vpn.index())?.ipv4.map(|own| own.address)
@@ -121,6 +140,7 @@ mod tests {
         let own = |third| Own {
             ipv4: Some(Ipv4Cidr { address: [10, 77, third, 1].into(), prefix: 24 }),
             ipv6: None,
+            masquerades: false,
         };
         PeerNetworks { own: vec![own(0), own(1)], routes }
     }

@@ -106,6 +106,7 @@ fn site(n: u8, host: u8, calls: Option<u8>) -> Settings {
             ipv4: Some(cidr([10, 77, 0, n], 24)),
             ipv6: None,
             mtu: None,
+            masquerade: false,
             bridge: None,
             peers: vec![peer],
         }],

@@ -32,7 +32,18 @@ impl Forwarder {
             return Err(Refusal::silent(DropReason::FlowTableFull));
         }
         let out = self.route6(ingress, packet)?;
-        self.ask(turn, &candidate(ingress.interface, out, packet), Icmp6Error::PortUnreachable)?;
+        if let Interface::Vpn(vpn) = out
+            && !matches!(ingress.interface, Interface::Router | Interface::Vpn(_))
+            && self.v6.networks.peers().knows_one_ipv6(vpn)
+        {
+            // The answer would never come: hosts are told, and use IPv4.
+            return Err(Refusal::error(DropReason::NatProtocol, Icmp6Error::SourcePolicy));
+        }
+        let candidate = Candidate {
+            outside: self.v6.networks.peers().is_outside(ingress.interface),
+            ..candidate(ingress.interface, out, packet)
+        };
+        self.ask(turn, &candidate, Icmp6Error::PortUnreachable)?;
         self.install6(turn.second, ingress, packet, out)
     }
 
@@ -248,5 +259,6 @@ fn candidate(from: Interface, to: Interface, packet: &Packet6) -> Candidate {
         port: has_ports.then_some(key.destination_port()),
         echo: packet.icmp == ECHO_REQUEST,
         forwarded: false,
+        outside: false,
     }
 }

@@ -69,6 +69,7 @@ fn with_bridge(change: impl FnOnce(&mut VpnBridge)) -> Settings {
         ipv4: Some(Ipv4Cidr { address: INNER, prefix: 24 }),
         ipv6: None,
         mtu: Some(MTU),
+        masquerade: false,
         bridge: Some(bridge),
         peers: vec![peer("bob", BOB_SITE), peer("carol", CAROL_SITE)],
     }];

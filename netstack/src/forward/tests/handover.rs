@@ -495,7 +495,8 @@ fn a_flow_that_does_not_fit_any_more_is_not_adopted() {
     assert_eq!((other.forwarder.flow_count(), other.forwarder.mapping_count()), (0, 0));
 
     let mut taken = on(settings());
-    let inside = crate::forward::nat::Inside { address: HOST_2, port: 9, protocol: 17, wan: ISP };
+    let inside =
+        crate::forward::nat::Inside { address: HOST_2, port: 9, protocol: 17, at: Interface::Wan(ISP) };
     taken.forwarder.nat.claim(inside, 0, there.after.source.1).unwrap();
     assert_eq!(adopted(&mut taken, &[back, there]), [None, None], "the port is another's");
     taken.forwarder.nat.release_unused(crate::forward::flow::MappingId::of(0));

@@ -11,6 +11,7 @@ mod hit;
 mod icmp;
 mod kernel;
 mod lan;
+mod masquerade;
 mod offload;
 mod policy;
 mod random;

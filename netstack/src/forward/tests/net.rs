@@ -10,10 +10,13 @@ use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use super::ipv6::net::{At6, mac_of6};
 use super::ipv6::packet::Read6;
 use super::packet::{Packet, Read};
+use crate::forward::key::Realm;
 use crate::forward::offload::{FlowHandle, OffloadedFlow};
-use crate::forward::{Forwarder, Ipv4Segment, PuntKind, Resolve, Session, SessionOwner, Update, WanIpv4};
+use crate::forward::{
+    Forwarder, Ingress, Ipv4Segment, PuntKind, Resolve, Session, SessionOwner, Turn, Update, WanIpv4,
+};
 use crate::frame::{Batch, Egress, Frame, HEADROOM, Offload, vlan};
-use crate::id::{Interface, Ipv4Cidr, LanId, Mac, PeerId, PortId, SubscriberId, WanId};
+use crate::id::{Interface, Ipv4Cidr, LanId, Mac, PeerId, PortId, SubscriberId, VpnId, WanId};
 use crate::ledger::DropReason;
 use crate::machine::Cx;
 use crate::rng::SeededRng;
@@ -480,7 +483,18 @@ impl Net {
         self.collect(VecDeque::new())
     }
 
-    /// A peer of a VPN sends an IP packet in it.
+    /// A peer of a VPN sends an IP packet in it, to whomever.
+    pub fn vpn(&mut self, vpn: VpnId, packet: &[u8]) -> Out {
+        self.egress.received(1);
+        let mut punts = VecDeque::new();
+        let mut cx = Cx { now: self.now, rng: &mut self.rng };
+        let mut turn = Turn::new(&mut cx, &mut self.egress, &mut punts);
+        let ingress = Ingress { interface: Interface::Vpn(vpn), realm: Realm::INSIDE, epoch: 0 };
+        self.forwarder.ipv4(&mut turn, ingress, Frame::from_bytes(packet));
+        self.collect(punts)
+    }
+
+    /// A peer of a VPN sends an IP packet of its bridge's in it.
     pub fn through_tunnel(&mut self, peer: PeerId, packet: &[u8]) -> Out {
         self.egress.received(1);
         let mut punts = VecDeque::new();

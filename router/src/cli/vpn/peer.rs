@@ -372,6 +372,7 @@ mod tests {
             }),
             ipv6: ipv6.map(|text| text.parse().unwrap()),
             mtu: None,
+            masquerade: false,
             bridge: None,
             peers: peers.collect(),
         }
