@@ -139,7 +139,7 @@ pub enum Fact {
         inside: (Ipv4Addr, u16),
         /// Port outside.
         port: u16,
-        /// The uplink.
+        /// The uplink or VPN.
         wan: String,
     },
     /// The MSS option of its SYN was lowered, in octets.

@@ -160,6 +160,19 @@ pub struct LanStatus {
     pub leases: Vec<LeaseStatus>,
     /// IPv6, when the LAN has any.
     pub ipv6: Option<LanIpv6Status>,
+    /// Its ports and peers that something is wrong with.
+    pub troubles: Vec<BridgeTrouble>,
+}
+
+/// What is wrong with a port or peer of a LAN at the moment.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct BridgeTrouble {
+    /// Which: "port lan0", "peer anna".
+    pub at: String,
+    /// Seconds for which nothing passes by it yet, because of a loop.
+    pub blocked_for_s: Option<u64>,
+    /// It has brought more frames for everyone than may pass, within the last minute.
+    pub storm: bool,
 }
 
 /// IPv6 on a LAN.

@@ -9,13 +9,13 @@ use genkan_tests::client::{converse, echo, transfers};
 use genkan_tests::ethernet_isp::ROUTER;
 use genkan_tests::friends::{
     Friend, Friends, INNER, INNER6, INVITED, OUTER, OUTER6, PORT, dropped, peer_status, reach, seen_at,
-    unreachable,
+    unreachable, vpn,
 };
 use genkan_tests::gateway::Genkan;
 use genkan_tests::lab::Lab;
 use genkan_tests::netns::{Namespace, stop, text};
 use genkan_tests::packets::offers;
-use genkan_tests::peers::Keys;
+use genkan_tests::peers::{Dhcp4, Keys};
 use genkan_tests::wait_for;
 use genkan_tests::wire::Wire;
 
@@ -306,6 +306,45 @@ fn nobody_speaks_as_anna_but_anna() {
     counted("wireguard-malformed", before, 2);
     assert_eq!(seen_at(&gateway, anna.name), Ok(anna.endpoint()), "nobody else is taken for her");
     house.desk.run(&format!("ping -c 2 -i 0.2 -W 2 {}", anna.inner()));
+    gateway.end();
+}
+
+/// The ISP's DHCP server forgets the house and leases it another address. Only anna has something to say, and she learns from
+/// the gateway where that is now.
+#[test]
+fn another_lease_is_told_to_friends_at_once() {
+    const KEEPALIVE: Duration = Duration::from_secs(3);
+    let friends = Friends::new("wireguard-lease");
+    let Friends { anna, isp, house, keys, lab, .. } = &friends;
+    let leases = isp.dhcp4(lab);
+    let more = format!("endpoint = \"{}\"\nkeepalive = \"{}s\"\n", anna.endpoint(), KEEPALIVE.as_secs());
+    let uplink = "[wan.isp]\nport = \"wan0\"\ndhcp = true\n";
+    let tables = [vpn(lab, keys, ""), anna.table(&more), INVITED.into()].concat();
+    let gateway = house.run(lab, uplink, "", &tables);
+    let before = gateway.wait_up("isp", PATIENCE).address;
+    anna.meet(lab, keys, None, None);
+    let desk = lab.lease(&house.desk, "eth0").address;
+    reach(&anna.host, desk);
+    let outside = || anna.go.shown(&keys.public).endpoint.map(|from| from.ip().to_string());
+    assert_eq!(outside(), Some(before.clone()));
+
+    leases.kill();
+    std::fs::remove_file(lab.folder().join("dhcp4.leases")).expect("dnsmasq has written it");
+    let [first, last] = [30, 40].map(|last| Ipv4Addr::new(198, 51, 100, last));
+    let _leases = Dhcp4::start(lab, &isp.namespace, "access0", ROUTER, first, last);
+    // A modem that starts again: the gateway asks whether its lease still holds.
+    for state in ["down", "up"] {
+        isp.namespace.ip(&["link", "set", "access0", state]);
+    }
+    let after = wait_for("another address", Duration::from_secs(90), || match gateway.wan("isp") {
+        Ok(wan) if wan.up && wan.address != before => Ok(wan.address),
+        other => Err(format!("{other:?}")),
+    });
+    let up = Instant::now();
+    wait_for("anna to reach the desk", KEEPALIVE + Duration::from_secs(2), || anna.host.pings(desk));
+    println!("traffic {:.1} s after the new address", up.elapsed().as_secs_f32());
+    assert!(up.elapsed() <= KEEPALIVE + Duration::from_secs(1), "after {} ms", up.elapsed().as_millis());
+    assert_eq!(outside(), Some(after), "{before} before");
     gateway.end();
 }
 

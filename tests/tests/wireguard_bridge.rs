@@ -252,6 +252,13 @@ fn a_loop_made_on_purpose_is_stopped_and_named() {
     let named = Instant::now();
     gateway.wait_log("the loop", PATIENCE, |line| line.contains("loop"));
     println!("named after {} ms", named.elapsed().as_millis());
+    let troubles = gateway.status().expect("a status")["lans"][0]["troubles"].clone();
+    assert!(
+        troubles[0]["blocked_for_s"].as_u64().is_some_and(|left| (50..=60).contains(&left)),
+        "{troubles}"
+    );
+    let shown = text(&gateway.command("status", &[]));
+    assert!(shown.contains("there is a loop: nothing passes by "), "{shown}");
     // It is quiet now: few frames pass in a second.
     wait_for("the storm to end", PATIENCE, || {
         let count = || house.nas.fact("eth1", "statistics/rx_packets").parse::<u64>().unwrap_or(0);

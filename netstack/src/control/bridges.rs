@@ -1,13 +1,15 @@
 //! What is told of the LANs' bridges, in names.
 
+use alloc::string::ToString;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::fmt;
 
 use super::Event;
-use crate::forward::bridge::{BLOCK, BridgePort, FROM_PEER, FROM_PORT, Notice};
+use crate::forward::bridge::{BLOCK, BridgePort, FROM_PEER, FROM_PORT, Notice, Trouble};
 use crate::id::Mac;
 use crate::settings::Settings;
+use crate::status::BridgeTrouble;
 
 /// A fact about a LAN's bridge.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -20,6 +22,15 @@ pub enum BridgeEvent {
         between: [Place; 2],
         /// Which of the two is blocked for a while.
         blocked: Place,
+    },
+    /// A station is seen behind two peers in turn: frames go round, or one of the two speaks in its name.
+    Held {
+        /// The station.
+        station: Mac,
+        /// Where it is seen.
+        between: [Place; 2],
+        /// Where alone it is heard for a while.
+        at: Place,
     },
     /// More frames for everyone come from one side than the LAN carries.
     Storm {
@@ -66,6 +77,15 @@ impl fmt::Display for BridgeEvent {
                 second.at(),
                 BLOCK.as_secs()
             ),
+            BridgeEvent::Held { station, between: [first, second], at } => write!(
+                f,
+                "{station} is seen {} and {} in turn: there is a loop, or one of them speaks in its name; for {} s it is \
+                 heard {} alone",
+                first.at(),
+                second.at(),
+                BLOCK.as_secs(),
+                at.at()
+            ),
             BridgeEvent::Storm { from } => {
                 let most = match from {
                     Place::Port(_) => FROM_PORT.per_second,
@@ -109,9 +129,22 @@ impl Names {
                 let between = between.map(|port| self.place(port));
                 (lan, BridgeEvent::Loop { station, between, blocked: self.place(blocked) })
             }
+            Notice::Held { lan, station, between, at } => {
+                let between = between.map(|port| self.place(port));
+                (lan, BridgeEvent::Held { station, between, at: self.place(at) })
+            }
             Notice::Storm { lan, from } => (lan, BridgeEvent::Storm { from: self.place(from) }),
         };
         Event::Bridge { lan: self.lans.get(lan.index()).cloned().unwrap_or_default(), event }
+    }
+
+    /// What is wrong with a bridge port, as status shows it.
+    pub(super) fn trouble(&self, trouble: &Trouble) -> BridgeTrouble {
+        BridgeTrouble {
+            at: self.place(trouble.port).to_string(),
+            blocked_for_s: trouble.blocked_for.map(|left| left.as_secs().max(1)),
+            storm: trouble.is_storm,
+        }
     }
 
     fn place(&self, port: BridgePort) -> Place {
@@ -128,7 +161,6 @@ impl Names {
 
 #[cfg(test)]
 mod tests {
-    use alloc::string::ToString;
     use alloc::vec;
 
     use super::*;
@@ -140,9 +172,10 @@ mod tests {
         let names = Names {
             lans: vec!["home".into()],
             ports: vec!["wan0".into(), "lan0".into()],
-            peers: vec![vec!["bob".into()]],
+            peers: vec![vec!["bob".into(), "ann".into()]],
         };
         let (lan0, bob) = (BridgePort::Port(PortId(1)), BridgePort::Peer(PeerId { vpn: VpnId(0), peer: 0 }));
+        let ann = BridgePort::Peer(PeerId { vpn: VpnId(0), peer: 1 });
         let station = Mac([2, 0, 0, 0, 0, 7]);
         let lan = LanId(0);
         for (notice, sentence) in [
@@ -150,6 +183,11 @@ mod tests {
                 Notice::Loop { lan, station, between: [lan0, bob], blocked: bob },
                 "lan home: there is a loop: 02:00:00:00:00:07 is seen on port lan0 and behind peer bob in turn; nothing \
                  passes by peer bob for 60 s",
+            ),
+            (
+                Notice::Held { lan, station, between: [bob, ann], at: ann },
+                "lan home: 02:00:00:00:00:07 is seen behind peer bob and behind peer ann in turn: there is a loop, or one of \
+                 them speaks in its name; for 60 s it is heard behind peer ann alone",
             ),
             (
                 Notice::Storm { lan, from: bob },

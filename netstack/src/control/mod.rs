@@ -401,7 +401,11 @@ impl Control {
             lans: (0u16..)
                 .map(LanId)
                 .zip(self.services.lan_status(now, ports))
-                .map(|(id, status)| LanStatus { ipv6: self.ipv6.lan_status(now, id, &wans), ..status })
+                .map(|(id, status)| {
+                    let troubles = forwarder.bridge_troubles(now, id);
+                    let troubles = troubles.map(|trouble| self.bridges.trouble(&trouble)).collect();
+                    LanStatus { ipv6: self.ipv6.lan_status(now, id, &wans), troubles, ..status }
+                })
                 .collect(),
             vpns: self.vpns.status(now, forwarder),
             concentrators: self

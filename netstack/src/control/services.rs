@@ -242,6 +242,7 @@ impl Services {
                 })
                 .collect(),
             ipv6: None,
+            troubles: Vec::new(),
         };
         self.lans.iter().map(of_lan).collect()
     }

@@ -5,7 +5,9 @@
 //!
 //! 1. Its source is learned with the bridge port, moves when it is seen behind another, and is forgotten after
 //!    [`AGEING`]. A station that moves more than [`MOVES`] times within [`MOVING`] is two ends of a loop: one of the two
-//!    bridge ports is blocked for [`BLOCK`], the peer's rather than the router's own.
+//!    bridge ports is blocked for [`BLOCK`], the peer's rather than the router's own. Between two peers that do not meet
+//!    here none is, for nothing goes round, and one of them may only pretend: the station is held for as long where it
+//!    was before it moved.
 //! 2. `guard` keeps back what is of one site alone: PPPoE, reserved groups, and, where it is asked to, Router
 //!    Advertisements and DHCP.
 //! 3. [`Bridge::decide`] says where it goes. From one peer to another nothing goes (split horizon: they are a full mesh),
@@ -109,7 +111,14 @@ pub enum Learned {
         /// Which of the two is blocked.
         blocked: BridgePort,
     },
-    /// It came by a bridge port that is blocked, or none of this LAN's.
+    /// It has moved once too often, from peer to peer: it is held where it was before.
+    Held {
+        /// Where it was seen, first and last.
+        between: [BridgePort; 2],
+        /// Where it is held.
+        at: BridgePort,
+    },
+    /// It came by a bridge port that is blocked, or none of this LAN's, or where its station is not.
     Refused,
 }
 
@@ -125,6 +134,17 @@ pub enum Admission {
     },
 }
 
+/// What is wrong with a bridge port at the moment.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Trouble {
+    /// The bridge port.
+    pub port: BridgePort,
+    /// Because of a loop nothing passes by it for so long.
+    pub blocked_for: Option<Duration>,
+    /// It has brought more frames for everyone than may pass.
+    pub is_storm: bool,
+}
+
 /// A fact about a LAN's bridge that its owner should hear.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Notice {
@@ -138,6 +158,17 @@ pub enum Notice {
         between: [BridgePort; 2],
         /// The one of the two that is blocked for [`BLOCK`].
         blocked: BridgePort,
+    },
+    /// A station is seen behind two peers in turn: frames go round, or one of the two speaks in its name.
+    Held {
+        /// On this LAN.
+        lan: LanId,
+        /// The station.
+        station: Mac,
+        /// Where it is seen.
+        between: [BridgePort; 2],
+        /// What comes in its name by anything else than this is dropped for [`BLOCK`].
+        at: BridgePort,
     },
     /// More frames for everyone come from one side than the LAN carries.
     Storm {
@@ -204,6 +235,9 @@ struct Station {
     moves: u8,
     seen: Instant,
     moving_since: Instant,
+    /// Where it was at that time.
+    home: BridgePort,
+    held_until: Option<Instant>,
 }
 
 impl Bridge {
@@ -275,26 +309,41 @@ impl Bridge {
         if member.is_blocked(now) {
             return Learned::Refused;
         }
+        let is_hub = member.is_hub();
         let Some(station) = self.stations.get_mut(&source) else {
             let has_room = self.stations.len() < STATIONS
                 && member.stations < STATIONS_PER_PORT
                 && (member.via.is_none() || self.beyond < STATIONS_BEYOND);
             if has_room && source.is_station() && !self.own.contains(&source) {
-                self.stations.insert(source, Station { port, moves: 0, seen: now, moving_since: now });
+                let station =
+                    Station { port, moves: 0, seen: now, moving_since: now, home: port, held_until: None };
+                self.stations.insert(source, station);
                 self.next_sweep.get_or_insert(now + AGEING);
                 count(&mut self.members, &mut self.beyond, port, true);
             }
             return Learned::Known;
         };
-        if now.since(station.moving_since) >= MOVING {
-            (station.moves, station.moving_since) = (0, now);
+        if station.held_until.is_some_and(|until| until > now) {
+            return Learned::Refused;
         }
         let before = station.port;
+        if now.since(station.moving_since) >= MOVING {
+            (station.moves, station.moving_since, station.home) = (0, now, before);
+        }
         station.moves = station.moves.saturating_add(1);
         if station.moves > MOVES {
             station.moves = 0;
-            // Who pretends, behind a peer, to be a station of the LAN's cuts off himself alone.
+            let at = station.home;
             let blocked = match (before, port) {
+                // Nothing goes round where nothing goes from peer to peer.
+                (BridgePort::Peer(_), BridgePort::Peer(_)) if !is_hub => {
+                    (station.port, station.seen, station.held_until) = (at, now, Some(now + BLOCK));
+                    count(&mut self.members, &mut self.beyond, before, false);
+                    count(&mut self.members, &mut self.beyond, at, true);
+                    return Learned::Held { between: [before, port], at };
+                }
+                (BridgePort::Peer(_), BridgePort::Peer(_)) if port == at => before,
+                // Who pretends, behind a peer, to be a station of the LAN's cuts off himself alone.
                 (BridgePort::Peer(_), BridgePort::Port(_)) => before,
                 _ => port,
             };
@@ -427,6 +476,22 @@ impl Bridge {
             self.floods_to_peers.take(now, TO_PEERS);
         }
         may
+    }
+
+    /// The bridge ports that something is wrong with: for how long nothing passes by one yet, and whether it has brought too
+    /// many frames for everyone lately.
+    pub fn troubles(&self, now: Instant) -> impl Iterator<Item = Trouble> + '_ {
+        let of_member = move |member: &Member| {
+            let blocked_for =
+                member.blocked_until.map(|until| until.since(now)).filter(|left| !left.is_zero());
+            let is_storm = member.storm_reported.is_some_and(|at| now.since(at) < REPORT);
+            (blocked_for.is_some() || is_storm).then_some(Trouble {
+                port: member.port,
+                blocked_for,
+                is_storm,
+            })
+        };
+        self.members.iter().filter_map(of_member)
     }
 
     /// Number of stations known behind `port`.

@@ -643,6 +643,11 @@ impl Forwarder {
         self.lans.get(lan.index()).map_or(0, |lan| lan.bridge.behind(bridge::BridgePort::Peer(peer)))
     }
 
+    /// What is wrong with the bridge ports of a LAN.
+    pub fn bridge_troubles(&self, now: Instant, lan: LanId) -> impl Iterator<Item = bridge::Trouble> + '_ {
+        self.lans.get(lan.index()).into_iter().flat_map(move |lan| lan.bridge.troubles(now))
+    }
+
     /// Ends a flow and gives back what it used.
     fn end(&mut self, id: FlowId) {
         let Some(mut flow) = self.flows.remove(id) else { return };

@@ -291,6 +291,16 @@ fn render_lan(out: &mut String, lan: &Value) {
         address["prefix"],
         ports.join(", ")
     );
+    for trouble in list(&lan["troubles"]) {
+        let at = text(&trouble["at"]);
+        if !trouble["blocked_for_s"].is_null() {
+            let left = span(&trouble["blocked_for_s"]);
+            let _ = writeln!(out, "  there is a loop: nothing passes by {at} for another {left}");
+        }
+        if trouble["storm"] == true {
+            let _ = writeln!(out, "  there is a storm: {at} sends more frames for everyone than pass");
+        }
+    }
     for lease in list(&lan["leases"]) {
         let until = if lease["fixed"] == true && lease["expires_in_s"] == 0 {
             "fixed".to_owned()

@@ -98,6 +98,7 @@ fn settings(how: u8) -> Settings {
             ipv4: Some(Ipv4Cidr { address: INNER, prefix: 24 }),
             ipv6: Some(Ipv6Cidr { address: INNER6, prefix: 64 }),
             mtu: Some(MTU),
+            masquerade: false,
             bridge: Some(bridge),
             peers: PEERS.map(peer).to_vec(),
         }],

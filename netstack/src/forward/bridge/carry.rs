@@ -112,8 +112,15 @@ impl Forwarder {
                 return false;
             }
         }
-        self.tell_place(lan, station, from);
-        true
+        let place = match learned {
+            Learned::Held { between, at } => {
+                self.notice(Notice::Held { lan, station, between, at });
+                at
+            }
+            _ => from,
+        };
+        self.tell_place(lan, station, place);
+        place == from
     }
 
     /// The kernel half carries nothing to who is behind a peer.

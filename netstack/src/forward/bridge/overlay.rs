@@ -4,7 +4,7 @@
 //! the VPN to the peer's, and is sent in fragments where that is more than the VPN carries: nothing is too large. The UDP
 //! source port tells the inner flows from each other. Over IPv4 the datagram has no checksum, unless it is sent in fragments:
 //! identifications come round, and pieces of two datagrams that meet are found out by it (RFC 4963 §4). What is
-//! ready waits in a queue until the call ends that it came with.
+//! ready waits in a queue until the call ends that it came with. TCP is told, both ways, what fits whole.
 //!
 //! In: packets to our port from a peer's own address. They are put together where they are fragments; the room for that is
 //! the bridges' own, and what is not whole soon does not take it.
@@ -19,7 +19,7 @@ use crate::forward::bridge::BridgePort;
 use crate::forward::emit::{is_plain, pieces};
 use crate::forward::fragment::Limits;
 use crate::forward::ipv6::parse::Chain;
-use crate::forward::mtu::{fragment, fragment6};
+use crate::forward::mtu::{clamp_mss, clamp_segment, fragment, fragment6, mss_of, mss6_of};
 use crate::forward::reassemble::Reassembler;
 use crate::forward::tunnel::USUAL_MTU;
 use crate::forward::{Forwarder, Turn};
@@ -252,9 +252,14 @@ impl Overlay {
 
 impl Forwarder {
     /// Sends an Ethernet frame to a bridged peer.
-    pub(in crate::forward) fn transmit_to_peer(&mut self, peer: PeerId, frame: Frame, egress: &mut Egress) {
-        let ends = self.overlay.network(peer).map(|(_, ends)| ends);
-        let mtu = ends.and_then(|ends| self.tunnels.mtu(peer.vpn, ends.peer())).unwrap_or(USUAL_MTU);
+    pub(in crate::forward) fn transmit_to_peer(
+        &mut self,
+        peer: PeerId,
+        mut frame: Frame,
+        egress: &mut Egress,
+    ) {
+        let mtu = self.mtu_to(peer);
+        clamp(&mut frame, room(mtu, self.overlay.network(peer).map(|(_, ends)| ends)));
         if is_plain(&frame) {
             return self.overlay.wrap(peer, mtu, frame, egress);
         }
@@ -264,6 +269,12 @@ impl Forwarder {
             }
             Err(frame) => egress.drop(frame, DropReason::GsoMalformed),
         }
+    }
+
+    /// Largest IP packet in the tunnel to a bridged peer.
+    fn mtu_to(&self, peer: PeerId) -> u16 {
+        let ends = self.overlay.network(peer).map(|(_, ends)| ends);
+        ends.and_then(|ends| self.tunnels.mtu(peer.vpn, ends.peer())).unwrap_or(USUAL_MTU)
     }
 
     /// The next packet for a peer, before it is sealed.
@@ -311,7 +322,10 @@ impl Forwarder {
             }
         };
         match self.open(bridge, ends, datagram, &mut frame) {
-            Ok(header) => self.bridge(turn, bridge.lan, BridgePort::Peer(peer), header, frame),
+            Ok(header) => {
+                clamp(&mut frame, room(self.mtu_to(peer), Some(ends)));
+                self.bridge(turn, bridge.lan, BridgePort::Peer(peer), header, frame);
+            }
             Err(reason) => turn.egress.drop(frame, reason),
         }
         None
@@ -347,6 +361,38 @@ impl Forwarder {
         }
         let front = start.saturating_add(UDP_HEADER).saturating_add(vxlan::Header::LEN);
         frame.pull(front).then_some(header).ok_or(malformed)
+    }
+}
+
+/// Largest IP packet of a station's that travels in one piece in packets of `mtu` octets.
+fn room(mtu: u16, ends: Option<Ends>) -> u16 {
+    let ip = match ends {
+        Some(Ends::V6 { .. }) => ipv6::HEADER,
+        Some(Ends::V4 { .. }) | None => ipv4::MIN_HEADER,
+    };
+    let around = ip + UDP_HEADER + vxlan::Header::LEN + Header::LEN;
+    mtu.saturating_sub(u16::try_from(around).unwrap_or(u16::MAX))
+}
+
+/// Lowers the MSS that a TCP connection begins with to what fits into packets of `room` octets: nothing would be lost
+/// otherwise, but each of its segments would travel in two pieces.
+fn clamp(frame: &mut Frame, room: u16) {
+    let checksum = frame.offload.checksum;
+    let Some((header, packet)) = frame.bytes_mut().split_at_mut_checked(Header::LEN) else { return };
+    match u16_at(header, 12) {
+        Some(ethertype::IPV4) => {
+            clamp_mss(packet, mss_of(room), checksum);
+        }
+        Some(ethertype::IPV6) => {
+            let chain = Chain::of(packet)
+                .ok()
+                .filter(|chain| chain.protocol == ipv6::TCP && chain.fragment.is_none());
+            let segment = chain.and_then(|chain| packet.get_mut(chain.transport..));
+            if let Some(segment) = segment {
+                clamp_segment(segment, mss6_of(room), checksum);
+            }
+        }
+        _ => {}
     }
 }
 

@@ -221,3 +221,53 @@ fn a_lan_without_peers_carries_any_number_of_frames_for_everyone() {
     let mut bridge = bridge();
     assert!((0..100_000).all(|_| bridge.admit(Instant::ZERO, A) == Admission::Granted));
 }
+
+/// Who claims another peer's stations cuts nobody off.
+#[test]
+fn a_station_that_two_peers_claim_is_held_where_it_was() {
+    let mut bridge = with_peers(false);
+    let (mine, other) = (station(1), station(2));
+    let mut now = Instant::ZERO;
+    bridge.learn(now, mine, BOB);
+    bridge.learn(now, other, BOB);
+    now += MOVING * 3;
+    let mut told = 0;
+    for turn in 0..200u8 {
+        let from = if turn % 2 == 0 { CAROL } else { BOB };
+        match bridge.learn(now, mine, from) {
+            Learned::Held { at, .. } => {
+                told += 1;
+                assert_eq!(at, BOB);
+            }
+            Learned::Loop { .. } => panic!("nobody is blocked"),
+            Learned::Refused => assert_eq!(from, CAROL),
+            Learned::Known | Learned::Moved => assert!(told == 0 || from == BOB),
+        }
+        now += Duration::from_millis(200);
+    }
+    assert_eq!(told, 1);
+    assert_eq!(bridge.port(now, mine), Some(BOB));
+    assert_eq!(bridge.troubles(now).count(), 0, "neither of the two is blocked");
+    assert_eq!((bridge.behind(BOB), bridge.behind(CAROL)), (2, 0));
+    assert_eq!(bridge.learn(now, other, BOB), Learned::Known);
+    // A minute later it may move again: it has walked.
+    now += BLOCK;
+    assert_eq!(bridge.learn(now, mine, CAROL), Learned::Moved);
+    assert_eq!((bridge.behind(BOB), bridge.behind(CAROL)), (1, 1));
+}
+
+#[test]
+fn what_is_wrong_with_a_bridge_port_is_said_until_it_is_over() {
+    let mut bridge = with_peers(false);
+    let now = Instant::from_secs(10);
+    bridge.block(now, BOB, |_| ());
+    while bridge.admit(now, CAROL) == Admission::Granted {}
+    let troubles = |bridge: &Bridge, now| bridge.troubles(now).collect::<Vec<_>>();
+    let storm = Trouble { port: CAROL, blocked_for: None, is_storm: true };
+    let left = Some(BLOCK - Duration::from_secs(1));
+    assert_eq!(
+        troubles(&bridge, now + Duration::from_secs(1)),
+        [Trouble { port: BOB, blocked_for: left, is_storm: false }, storm]
+    );
+    assert_eq!(troubles(&bridge, now + BLOCK.max(REPORT)), []);
+}

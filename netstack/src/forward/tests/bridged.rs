@@ -8,7 +8,7 @@ use super::ipv6::net::ip6;
 use super::ipv6::packet::Packet6;
 use super::net::*;
 use super::offload::{framed, large, partial};
-use super::packet::{ACK, Packet, pseudo, sum};
+use super::packet::{ACK, Packet, SYN, pseudo, sum};
 use crate::arp;
 use crate::forward::bridge::{BLOCK, BridgePort, FROM_PEER, MOVES, Notice, STATIONS_PER_PORT, TO_PEERS};
 use crate::forward::offload::Offload as Kernel;
@@ -561,6 +561,75 @@ fn a_loop_by_way_of_a_peer_cuts_off_the_peer_and_not_the_lan() {
     assert!(matches!(told[..], [Notice::Loop { station: ANN, blocked, .. }] if blocked == bob), "{told:?}");
     let hello = frame(Mac::BROADCAST, CAT, 0x88b5);
     assert_eq!(net.by_port(LAN_PORT, &hello).of(&hello), (vec![LAN_PORT_2], vec![CAROL_SITE]));
+}
+
+/// Carol speaks in the name of a station of bob's: she takes it for a moment, and bob stays where he is.
+#[test]
+fn a_peer_that_claims_anothers_stations_does_not_cut_it_off() {
+    let mut net = on(bridged());
+    let hello = frame(Mac::BROADCAST, BEN, 0x88b5);
+    net.by_peer(BOB_SITE, &hello);
+    net.pass(20);
+    for _ in 0..50 {
+        net.by_peer(CAROL_SITE, &hello);
+        net.by_peer(BOB_SITE, &hello);
+    }
+    let [bob, carol] = [BOB_SITE, CAROL_SITE].map(BridgePort::Peer);
+    let told = net.told();
+    let [Notice::Held { lan: HOME, station: BEN, between, at }] = told[..] else { panic!("{told:?}") };
+    assert!(at == bob && between.contains(&carol), "{told:?}");
+    let to_ben = frame(BEN, ANN, 0x0800);
+    assert_eq!(net.by_port(LAN_PORT, &to_ben).of(&to_ben), (vec![], vec![BOB_SITE]));
+    assert!(net.dropped(DropReason::BridgeLoop) >= 40);
+    // Carol's own station is heard as before.
+    let other = frame(Mac::BROADCAST, CAT, 0x88b5);
+    assert_eq!(net.by_peer(CAROL_SITE, &other).of(&other), (vec![LAN_PORT, LAN_PORT_2], vec![]));
+}
+
+/// What a connection begins with is told what travels in one piece, both ways; all else stays as it was.
+#[test]
+fn tcp_over_a_bridge_begins_with_what_fits_whole() {
+    let (host, far) = ((ip(192, 168, 1, 10), 4000), (BEN_IP, 80));
+    let syn = |mss: u16| {
+        let [high, low] = mss.to_be_bytes();
+        Packet::tcp_options(host, far, SYN, &[2, 4, high, low], b"")
+    };
+    for (settings, room) in [
+        (bridged as fn() -> Settings, usize::from(MTU) - 20 - 8 - 8 - 14),
+        (|| by_ipv6(bridged()), usize::from(MTU) - 40 - 8 - 8 - 14),
+    ] {
+        let mut net = on(settings());
+        net.by_peer(BOB_SITE, &frame(Mac::BROADCAST, BEN, 0x88b5));
+        net.by_port(LAN_PORT, &frame(Mac::BROADCAST, ANN, 0x88b5));
+        let fits = (room - 40) as u16;
+        for (said, heard) in [(1460, fits), (fits + 1, fits), (fits, fits), (536, 536)] {
+            let out = net.by_port(LAN_PORT, &ipv4(BEN, ANN, &syn(said)));
+            let expected = ipv4(BEN, ANN, &syn(heard));
+            let to_bob = out.peers.iter().find(|(peer, _)| *peer == BOB_SITE);
+            assert_eq!(to_bob, Some(&(BOB_SITE, expected)), "{said}");
+        }
+        // A full segment after it: one packet to each.
+        let segment = ipv4(BEN, ANN, &Packet::tcp(host, far, ACK, &vec![7; usize::from(fits)]));
+        net.frame(LAN_PORT, Frame::from_bytes(&segment)).nothing();
+        let sent = net.for_peers();
+        assert_eq!(sent.iter().filter(|(peer, _)| *peer == BOB_SITE).count(), 1);
+    }
+    let mut net = on(bridged());
+    net.by_port(LAN_PORT, &frame(Mac::BROADCAST, ANN, 0x88b5));
+    let answer = |mss: u16| {
+        let [high, low] = mss.to_be_bytes();
+        ipv4(ANN, BEN, &Packet::tcp_options(far, host, SYN | ACK, &[2, 4, high, low], b""))
+    };
+    let fits = MTU - 20 - 8 - 8 - 14 - 40;
+    assert_eq!(net.by_peer(BOB_SITE, &answer(1460)).of(&answer(fits)), (vec![LAN_PORT], vec![]));
+    // Of IPv6 stations as well.
+    let syn = |mss: u16| {
+        let (from, to) = ((ip6("2001:db8::a"), 4000), (ip6("2001:db8::b"), 80));
+        let [high, low] = mss.to_be_bytes();
+        ipv6_of(BEN, ANN, &Packet6::tcp_options(from, to, SYN, &[2, 4, high, low], b"").build())
+    };
+    let expected = syn(MTU - 20 - 8 - 8 - 14 - 60);
+    assert_eq!(net.by_port(LAN_PORT, &syn(1440)).of(&expected), (vec![], vec![BOB_SITE]));
 }
 
 #[test]
