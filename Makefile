@@ -11,7 +11,7 @@
 #   make lint doc deny fmt
 
 .DEFAULT_GOAL := build
-.PHONY: help setup setup-demo setup-test setup-bench build demo test bench soak fuzz requirements fmt lint doc deny
+.PHONY: help setup setup-demo setup-test setup-bench build demo test test-run test-fuzz bench soak fuzz requirements fmt lint doc deny
 
 # Where rustup puts its programs, which a non-interactive shell may not know; ip, tc and dnsmasq are in sbin.
 export PATH := $(HOME)/.cargo/bin:$(PATH):/usr/sbin:/sbin
@@ -65,13 +65,20 @@ demo: setup-demo build
 	@if [ -n "$(SUDO)" ] && sudo -v 2>/dev/null; then sudo target/release/genkan demo; else target/release/genkan demo; fi
 
 # Everything: unit tests, simulated lives, labs with real peers, a short run of each fuzz target. Labs exclude each
-# other, and a lab that cannot run fails.
+# other, and a lab that cannot run fails. They wait most of the time, so the fuzz targets are built and run beside them.
 test: setup-test build
 	@tests/guest/build.sh target/guest
 	@$(SUDO) true || { echo "make test: labs need root, and sudo does not give it" >&2; exit 1; }
+	$(CARGO) test --workspace --no-run
+	@$(MAKE) --no-print-directory --jobs=2 --keep-going test-run test-fuzz
+
+test-run:
 	$(CARGO) test --workspace --no-fail-fast $(RUN_AS_ROOT); \
 		status=$$?; $(SUDO) target/debug/genkan-lab sweep; exit $$status
-	@$(MAKE) --no-print-directory fuzz FUZZ_SECONDS=5
+
+# Takes what the labs leave of the processors, and speaks when it is done.
+test-fuzz:
+	@nice -n 19 tests/fuzz.sh 5 >target/fuzz.log 2>&1; status=$$?; cat target/fuzz.log; exit $$status
 
 soak: setup-test build
 	@tests/guest/build.sh target/guest

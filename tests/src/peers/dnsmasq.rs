@@ -12,7 +12,8 @@ use crate::netns::{Namespace, stop};
 pub struct Dhcp4(Child);
 
 impl Dhcp4 {
-    /// Leases `first` to `last` on `device`, which has the address `router`/24. A lease lasts two minutes, dnsmasq's least.
+    /// Leases `first` to `last` on `device`, which has the address `router`/24. A lease lasts two minutes, dnsmasq's least, and is
+    /// to be renewed after 15 s.
     #[track_caller]
     pub fn start(
         lab: &Lab,
@@ -30,6 +31,7 @@ impl Dhcp4 {
             .arg(format!("--dhcp-leasefile={}", lab.folder().join("dhcp4.leases").display()))
             .arg(format!("--dhcp-range={first},{last},255.255.255.0,120"))
             .arg(format!("--dhcp-option=option:router,{router}"))
+            .arg("--dhcp-option=option:T1,15")
             .arg(format!("--dhcp-option=option:dns-server,{WEB}"))
             .stdout(Stdio::null())
             .stderr(lab.log_file("dnsmasq"))
