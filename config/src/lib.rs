@@ -6,8 +6,7 @@
 //! 1. `toml` parses the text into tables with spans, and recovers from syntax errors;
 //! 2. a reader for each table (`read`) takes its keys one by one through `reader::Table`, which complains about wrong
 //!    values, missing keys and keys that nobody asked for;
-//! 3. what concerns several tables (a port used twice, networks that overlap) is compared in `read::across`;
-//! 4. what is valid but not supported by this version is warned of in `unsupported`, and nowhere else.
+//! 3. what concerns several tables (a port used twice, networks that overlap) is compared in `read::across`.
 //!
 //! Files of wg-quick are read and written by [`wg_quick`].
 //!
@@ -22,7 +21,6 @@ mod report;
 pub mod schema;
 mod suggest;
 mod tunnel;
-mod unsupported;
 mod value;
 pub mod wg_quick;
 

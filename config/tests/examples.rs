@@ -30,13 +30,8 @@ fn examples_check_without_a_word() {
 }
 
 #[test]
-fn the_whole_contract_is_valid_and_says_what_is_not_carried() {
-    let loaded = load("gateway");
-    let said: Vec<(usize, &str)> = (loaded.warnings.diagnostics.iter())
-        .map(|d| (d.place.as_ref().map_or(0, |p| p.line), d.message.as_str()))
-        .collect();
-    assert_eq!(said, [(112, "the capture ring is not kept yet")]);
-    assert_eq!(loaded.warnings.summary(), "no errors, 1 warning");
+fn the_whole_contract_is_valid_and_supported() {
+    assert_eq!(load("gateway").warnings.render(false), "");
 }
 
 #[test]

@@ -5,6 +5,7 @@
 
 use std::io;
 use std::os::fd::AsFd as _;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::mpsc::{self, Receiver, Sender};
 use std::time::Duration;
@@ -13,14 +14,15 @@ use genkan_netstack::frame::Batch;
 use genkan_netstack::gateway::Gateway;
 use genkan_netstack::id::PortId;
 use genkan_netstack::ledger::DropReason;
-use genkan_netstack::sight::{Sighting, Watch};
+use genkan_netstack::sight::{Point, Sighting, Watch};
 use genkan_netstack::status::Status;
 use genkan_netstack::time::{Instant, earliest};
 use serde::Serialize;
 use tokio::sync::oneshot;
 use tracing::error;
 
-use crate::capture::{Points, Recorder, Tap};
+use crate::capture::ring::Snapshot;
+use crate::capture::{Direction, Keeper, Points, Recorder, Tap};
 use crate::clock::{self, Clock};
 use crate::explain::{Answer, Question, answer};
 use crate::fastpath::{FastPath, FastPathStatus};
@@ -56,6 +58,8 @@ pub enum Command {
     Explain(Question, oneshot::Sender<Result<Answer, String>>),
     /// Show every frame to one more listener.
     Record(Tap),
+    /// What the ring holds; `None` when there is none.
+    Ring(oneshot::Sender<Option<Snapshot>>),
     /// Return, and say so when everything is done.
     Stop(End, oneshot::Sender<()>),
 }
@@ -67,6 +71,15 @@ pub enum End {
     Flush,
     /// Everything goes on as far as it can without the program, for the next run to take up.
     Leave,
+}
+
+/// What the gateway is to show: everything while somebody captures, drops for the ring.
+fn watch(recorder: &Recorder, keeper: Option<&Keeper>) -> Watch {
+    match (recorder.is_idle(), keeper) {
+        (false, _) => Watch::Everything,
+        (true, Some(_)) => Watch::Drops,
+        (true, None) => Watch::Nothing,
+    }
 }
 
 /// The status of a running program: the gateway's and the ports'.
@@ -83,6 +96,8 @@ pub struct RunningStatus {
     pub ports: Vec<PortStatus>,
     /// The kernel path.
     pub fast_path: FastPathStatus,
+    /// The newest file in which the ring was saved.
+    pub saved_capture: Option<PathBuf>,
 }
 
 /// Reaches the data thread from elsewhere.
@@ -116,6 +131,8 @@ pub struct Worker {
     wake: Arc<EventFd>,
     commands: Receiver<Command>,
     recorder: Recorder,
+    /// Keeps the last seconds, unless it is told not to.
+    keeper: Option<Keeper>,
     /// What the gateway has shown in the last call.
     sightings: Vec<Sighting>,
     log: EventLog,
@@ -127,9 +144,9 @@ pub struct Worker {
 impl Worker {
     /// Puts the gateway and its ports together. `ports` is in the order of the gateway's settings.
     pub fn new(
-        gateway: Gateway,
+        mut gateway: Gateway,
         ports: Vec<(Spec, Port)>,
-        points: Points,
+        (points, keeper): (Points, Option<Keeper>),
         clock: Clock,
         state: StateWriter,
         fast_path: Result<FastPath, Box<FastPathStatus>>,
@@ -144,6 +161,7 @@ impl Worker {
         let (sender, commands) = mpsc::channel();
         let handle = Handle { commands: sender, wake: Arc::clone(&wake) };
         let recorder = Recorder::new(points);
+        gateway.watch(watch(&recorder, keeper.as_ref()));
         let look = clock.now();
         let log = EventLog::default();
         let worker = Worker {
@@ -156,6 +174,7 @@ impl Worker {
             wake,
             commands,
             recorder,
+            keeper,
             sightings: Vec::new(),
             log,
             state,
@@ -216,15 +235,20 @@ impl Worker {
     /// Shows what the gateway has seen to whoever captures.
     #[inline]
     fn show(&mut self) {
-        if self.recorder.is_idle() {
+        self.sightings.extend(std::iter::from_fn(|| self.gateway.poll_sighting()));
+        if self.sightings.is_empty() {
             return;
         }
-        self.sightings.extend(std::iter::from_fn(|| self.gateway.poll_sighting()));
-        self.recorder.show(clock::wall(), &self.sightings);
-        self.sightings.clear();
-        if self.recorder.is_idle() {
-            self.gateway.watch(Watch::Nothing);
+        let at = clock::wall();
+        if let Some(keeper) = &mut self.keeper {
+            let drops = self.sightings.iter().filter(|sighting| sighting.point == Point::Drop);
+            drops.for_each(|sighting| keeper.ring().take_drop(at, sighting));
         }
+        if !self.recorder.is_idle() {
+            self.recorder.show(at, &self.sightings);
+            self.gateway.watch(watch(&self.recorder, self.keeper.as_ref()));
+        }
+        self.sightings.clear();
     }
 
     /// Ports whose device is down or gone are looked after once a second.
@@ -279,6 +303,9 @@ impl Worker {
         if !line.ready || line.receive(batch, self.gateway.pool(), BATCH, &self.epoll) == 0 {
             return;
         }
+        if let Some(keeper) = &mut self.keeper {
+            keeper.ring().take(id, Direction::Received, clock::wall(), batch.iter());
+        }
         self.gateway.receive(self.clock.now(), PortId(id), batch);
         self.show();
         if let Ok(fast_path) = &mut self.fast_path {
@@ -292,6 +319,10 @@ impl Worker {
             let Some((queue, pool)) = self.gateway.outgoing(id) else { continue };
             if queue.is_empty() {
                 continue;
+            }
+            if let Some(keeper) = &mut self.keeper {
+                let new = queue.iter().skip(line.refused);
+                keeper.ring().take(id.0, Direction::Sent, clock::wall(), new);
             }
             line.transmit(queue, pool);
         }
@@ -317,6 +348,11 @@ impl Worker {
                 self.recorder.add(tap);
                 self.gateway.watch(Watch::Everything);
             }
+            Command::Ring(reply) => {
+                let snapshot = self.keeper.as_mut().map(|keeper| keeper.ring().snapshot());
+                // Whoever asked may have gone.
+                let _ = reply.send(snapshot);
+            }
             Command::Stop(end, done) => return Some((end, done)),
         }
         None
@@ -337,15 +373,19 @@ impl Worker {
             gateway: self.gateway.status(now),
             ports: self.lines.iter_mut().map(Line::status).collect(),
             fast_path,
+            saved_capture: self.keeper.as_ref().and_then(Keeper::newest),
         }
     }
 
-    /// Tells the log what has happened, and has the state saved when it has changed.
+    /// Tells the log what has happened, and has the state saved when it has changed, and the ring when something has failed.
     fn report(&mut self) {
         let mut changed = false;
         let now = self.clock.now();
         while let Some(event) = self.gateway.poll_event() {
             self.log.write(&event, now);
+            if let Some(keeper) = &mut self.keeper {
+                keeper.note(&event, now);
+            }
             changed |= event.changes_state();
         }
         if changed {

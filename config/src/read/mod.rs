@@ -21,7 +21,7 @@ use crate::host::Host;
 use crate::reader::{Form, Node, Table};
 use crate::report::{Diagnostic, Report, Sink, Source, beside_syntax_errors, gives_secret, line_at};
 use crate::schema::{Config, FastPath, System};
-use crate::{Loaded, suggest, unsupported, value};
+use crate::{Loaded, suggest, value};
 use across::Facts;
 
 /// Octets of the ring of captured frames.
@@ -219,7 +219,6 @@ fn read(source: &Source, directory: &Path, host: &dyn Host) -> (Option<Config>, 
         let config = read_tables(root, &tables, &cx);
         across::check(&cx.facts.into_inner(), root.sink);
         elsewhere = cx.elsewhere.into_inner();
-        unsupported::warn(root);
         config
     });
     // The order of the file, then that of the files that it names.

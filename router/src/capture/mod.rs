@@ -8,15 +8,18 @@
 //! everybody's.
 //!
 //! - `points` are the places by name, and what a client asks for ([`Wanted`]).
+//! - [`ring`] keeps the last seconds in memory, and `keeper` saves them when something has gone wrong.
 //! - `blocks` writes on the client's side, also into files that take turns.
 //! - `filter` and `layers` say whether a frame is one that is wanted, also by what is inside it.
 
 mod blocks;
 mod filter;
+mod keeper;
 mod layers;
 mod points;
 pub mod reader;
 mod recorder;
+pub mod ring;
 mod writer;
 
 use std::time::Duration;
@@ -28,6 +31,7 @@ use genkan_netstack::wire::redact::redact;
 
 pub use blocks::{Blocks, Output};
 pub use filter::Filter;
+pub use keeper::Keeper;
 pub use layers::{Ends, Flow};
 pub use points::{FastPathUse, Points, Wanted};
 pub use recorder::{Listener, Recorder, Selection, Tap};

@@ -30,6 +30,10 @@ At the last ones the Ethernet header is empty where the packet has none.
 PAP passwords, CHAP and MS-CHAP responses, and the passwords and keys of RADIUS are overwritten before a frame leaves the gateway; lengths and \
 checksums stay right. WireGuard's handshakes are encrypted as they are. --unredacted leaves secrets in, and the file says so.
 
+The last seconds are always in memory, by `[capture] ring` of the configuration: control traffic in full, the first 128 octets of data. They are saved \
+in the folder captures of the state directory when a session falls, authentication fails, a lease or prefix is lost, a VPN's peer goes down or the \
+program panics: 16 files at most. genkan status names the newest; --ring shows what is in memory now.
+
 While a capture runs, the gateway takes its time with each frame, and the kernel path pauses. --fast-path sample or off lets the kernel path go on: \
 then one packet in 4,096, or none, is seen of the flows that it carries already. Frames that the capture is too slow for are counted in it; they \
 are forwarded all the same.
@@ -40,6 +44,7 @@ are forwarded all the same.
   genkan capture gateway.toml --drops --count 20 | tcpdump -r - -n
   genkan capture gateway.toml --flow 192.168.1.20:51000 203.0.113.9:443 --at all --write flow.pcapng
   genkan capture gateway.toml --write week.pcapng --ring-files 10 --ring-size 64MiB
+  genkan capture gateway.toml --ring --write before.pcapng        what passed in the last seconds
   genkan capture gateway.toml --at vpn.friends | tcpdump -r - -n  inside a VPN; the port shows what is outside";
 
 #[derive(Args)]
@@ -76,6 +81,9 @@ pub(super) struct Arguments {
     /// Begin the next file when one has this size, such as 64MiB
     #[arg(long, value_name = "SIZE", requires = "ring_files", value_parser = size)]
     ring_size: Option<u64>,
+    /// Write what the ring holds: what passed in the last seconds
+    #[arg(long, conflicts_with_all = ["points", "filter", "flow", "drops", "unredacted", "seconds", "ring_files"])]
+    ring: bool,
     /// Leave passwords and responses to challenges in; the file says so
     #[arg(long)]
     unredacted: bool,
@@ -125,7 +133,11 @@ pub(super) fn capture(arguments: &Arguments) -> ExitCode {
         eprintln!("genkan: a capture is no text: give --write FILE, or pipe it into tcpdump -r -");
         return ExitCode::from(WRONG);
     }
-    let stream = match control::capture(&socket, &arguments.wanted()) {
+    let asked = match arguments.ring {
+        true => control::ring(&socket),
+        false => control::capture(&socket, &arguments.wanted()),
+    };
+    let stream = match asked {
         Ok(stream) => stream,
         Err(error) => return failed(error),
     };

@@ -18,7 +18,8 @@ use tracing::{error, info, warn};
 use tracing_subscriber::EnvFilter;
 
 use super::{failed, load};
-use crate::capture::Points;
+use crate::capture::ring::Ring;
+use crate::capture::{Keeper, Points};
 use crate::clock::{self, Clock};
 use crate::control::Server;
 use crate::fastpath::entry::Entry;
@@ -158,7 +159,12 @@ fn start(loaded: &Loaded) -> Result<Running, String> {
     let mut gateway = Gateway::new(&settings, &remembered, seed, now);
     gateway.set_clock(now, clock::wall());
     let fast_path = fast_path(&config, &settings, (&plan, pins), &mut ports, &mut gateway, now);
-    let (worker, handle) = Worker::new(gateway, ports, Points::new(&config), clock, state, fast_path)
+    let keeper = Ring::new(Points::new(&config), config.capture_ring)
+        .map(|ring| Keeper::start(ring, &config.system.state_dir))
+        .transpose()
+        .map_err(|error| format!("cannot start the thread that saves the ring: {error}"))?;
+    let points = (Points::new(&config), keeper);
+    let (worker, handle) = Worker::new(gateway, ports, points, clock, state, fast_path)
         .map_err(|error| format!("cannot wait for the ports: {error}"))?;
     Ok(Running { worker, handle, server, config })
 }

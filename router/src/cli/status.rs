@@ -64,6 +64,9 @@ pub(super) fn render(status: &Value) -> String {
         "dns     {} questions: {} from the cache, {} local, {} forwarded, {} failed",
         dns["queries"], dns["hits"], dns["local"], dns["forwarded"], dns["failed"]
     );
+    if let Some(saved) = status["saved_capture"].as_str() {
+        let _ = writeln!(out, "capture {saved} shows what passed before the last failure");
+    }
     let _ = writeln!(out, "\nport      device            received        sent  lost in / out");
     for port in list(&status["ports"]) {
         let _ = writeln!(

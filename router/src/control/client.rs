@@ -129,6 +129,14 @@ pub fn stop(path: &Path, flush: bool) -> Result<(), ClientError> {
     Ok(())
 }
 
+/// Asks the gateway at `path` for what its ring holds, as a pcapng file.
+pub fn ring(path: &Path) -> Result<BufReader<UnixStream>, ClientError> {
+    match ask(path, &Request::Ring)? {
+        (Reply::Capture, stream) => Ok(stream),
+        _ => Err(ClientError::Refused("the gateway answered something else".into())),
+    }
+}
+
 /// Asks the gateway at `path` for a capture; what can be read from the result is a pcapng file.
 pub fn capture(path: &Path, wanted: &Wanted) -> Result<BufReader<UnixStream>, ClientError> {
     match ask(path, &Request::Capture(wanted.clone()))? {

@@ -6,7 +6,7 @@
 mod client;
 mod server;
 
-pub use client::{ClientError, capture, explain, status, stop};
+pub use client::{ClientError, capture, explain, ring, status, stop};
 pub use server::Server;
 
 use serde::{Deserialize, Serialize};
@@ -24,6 +24,8 @@ pub enum Request {
     Capture(Wanted),
     /// What is wrong.
     Explain(Question),
+    /// The frames of the last seconds, as the ring has kept them.
+    Ring,
     /// End.
     Stop {
         /// End every session in good order and take everything away; otherwise leave it for the next run to go on with.

@@ -149,6 +149,22 @@ async fn answer(stream: UnixStream, handle: &Handle, points: &Points) -> io::Res
                 _ = read.read(&mut end) => Ok(()),
             }
         }
+        Ok(Request::Ring) => {
+            let (sender, receiver) = oneshot::channel();
+            let sent = handle.send(Command::Ring(sender));
+            let snapshot = match (sent, receiver.await) {
+                (Ok(()), Ok(Some(snapshot))) => snapshot,
+                (Ok(()), Ok(None)) => {
+                    let why = "the ring is off: `[capture] ring` of the configuration is 0".to_owned();
+                    return say(&mut write, &Reply::Error(why)).await;
+                }
+                _ => return say(&mut write, &Reply::Error("the gateway is stopping".into())).await,
+            };
+            let mut file = Vec::new();
+            snapshot.write(&mut file, "saved because it was asked for")?;
+            say(&mut write, &Reply::Capture).await?;
+            write.write_all(&file).await
+        }
         Err(error) => say(&mut write, &Reply::Error(format!("not a request: {error}"))).await,
     }
 }
