@@ -4,12 +4,16 @@ use std::collections::VecDeque;
 use std::net::Ipv4Addr;
 
 use etherparse::PacketBuilder;
+use genkan::capture::ring::Ring;
+use genkan::capture::{Direction as Way, Points};
+use genkan::clock;
 use genkan_netstack::forward::{Forwarder, Session, SessionOwner, Update, WanIpv4};
 use genkan_netstack::frame::{Batch, Egress};
 use genkan_netstack::id::{LanId, Mac, PortId, Segment, WanId};
 use genkan_netstack::machine::Cx;
 use genkan_netstack::rng::SeededRng;
 use genkan_netstack::settings::{Action, Rule, RuleProtocol};
+use genkan_netstack::sight::{Names, Watch};
 use genkan_netstack::time::{Duration, Instant};
 
 use crate::household::{self, GATEWAY_LAN_MAC, GATEWAY_WAN_MAC, INSIDE, LINE};
@@ -41,6 +45,17 @@ impl Direction {
     }
 }
 
+/// Who looks at the packets.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Looking {
+    /// Nobody.
+    Off,
+    /// The ring, as in a gateway that nobody captures at.
+    Ring,
+    /// A capture of everything, at every point.
+    Everything,
+}
+
 /// A forwarder with a live session and a number of established flows.
 pub struct PacketPath {
     forwarder: Forwarder,
@@ -52,6 +67,7 @@ pub struct PacketPath {
     next: usize,
     batch: Batch,
     punts: VecDeque<genkan_netstack::forward::Punt>,
+    ring: Option<Ring>,
 }
 
 impl PacketPath {
@@ -85,6 +101,7 @@ impl PacketPath {
             next: 0,
             batch: Batch::new(),
             punts: VecDeque::new(),
+            ring: None,
         };
         path.bring_up();
         for _ in 0..flows.div_ceil(BATCH).max(2) {
@@ -95,6 +112,20 @@ impl PacketPath {
             assert_eq!(path.run_batch(), BATCH, "each answer leaves on the LAN");
         }
         path
+    }
+
+    /// Has somebody look from now on.
+    pub fn look(&mut self, looking: Looking) {
+        let names = Names::new(&household::gateway());
+        self.ring = (looking == Looking::Ring).then(|| Ring::new(Points::of_ports(2), 8 << 20)).flatten();
+        self.egress.watch(
+            match looking {
+                Looking::Off => Watch::Nothing,
+                Looking::Ring => Watch::Drops,
+                Looking::Everything => Watch::Everything,
+            },
+            &names,
+        );
     }
 
     fn bring_up(&mut self) {
@@ -137,7 +168,13 @@ impl PacketPath {
         self.send();
         let (_, out, ethertype) = self.direction.ends();
         let mut sent = 0;
+        while let Some(sighting) = self.egress.poll_sighting() {
+            std::hint::black_box(sighting);
+        }
         if let Some((queue, pool)) = self.egress.outgoing(out) {
+            if let Some(ring) = &mut self.ring {
+                ring.take(out.0, Way::Sent, clock::wall(), queue.iter());
+            }
             for frame in queue.drain(..) {
                 sent += usize::from(frame.bytes()[12..14] == ethertype);
                 pool.give(frame);
@@ -158,6 +195,9 @@ impl PacketPath {
         self.egress.received(BATCH);
         let cx = &mut Cx { now: self.now, rng: &mut self.rng };
         let (port, ..) = self.direction.ends();
+        if let Some(ring) = &mut self.ring {
+            ring.take(port.0, Way::Received, clock::wall(), self.batch.iter());
+        }
         self.forwarder.receive(cx, port, &mut self.batch, &mut self.egress, &mut self.punts);
     }
 }

@@ -485,8 +485,78 @@ fn capture_shows_what_passes_a_port_and_what_the_filter_wants() {
         })
     };
     let told: Vec<_> = told.lines().filter_map(direction).collect();
-    for (port, way) in [("wan0", "1"), ("wan0", "2"), ("lan1", "1"), ("lan1", "2")] {
+    for (port, way) in [("port.wan0", "1"), ("port.wan0", "2"), ("port.lan1", "1"), ("port.lan1", "2")] {
         assert!(told.contains(&(port.into(), way.into())), "{port} {way}: {told:?}");
+    }
+}
+
+/// What a program says of a capture, which it must be able to read.
+fn read_by(program: &str, arguments: &[&str], path: &Path) -> String {
+    let output = Command::new(program).args(arguments).arg(path).output().expect("it is installed");
+    assert!(output.status.success(), "{program}: {}", text(&output));
+    text(&output)
+}
+
+#[test]
+fn capture_at_every_point_is_read_by_all_and_its_comments_tell_what_became_of_frames() {
+    let street = Street::new("capture-points", Dial::default(), Terms::default(), "");
+    street.wait_up();
+    street.lab.lease(&street.house.desk, "eth0");
+    let all = Recording::start(&street.lab, &street.gateway, "points", &["--at", "all"]);
+    let drops =
+        Recording::start(&street.lab, &street.gateway, "drops", &["--drops", "--inner", "--filter", "icmp"]);
+    let way = street.lab.logs().join("trace.log");
+    let mut trace = Command::new(program())
+        .args(["trace", "--filter", "icmp[icmptype] == icmp-echo", "--count", "2"])
+        .arg(street.gateway.config())
+        .stdout(fs::File::create(&way).expect("the build folder can be written"))
+        .spawn()
+        .expect("it can be started");
+    wait_for("the trace to run", Duration::from_secs(5), || {
+        // It says nothing before the first frame.
+        street.house.desk.run(&format!("ping -c 1 -W 2 {WEB}"));
+        let told = fs::read_to_string(&way).unwrap_or_default();
+        if told.contains("frame ") { Ok(()) } else { Err("nothing yet".into()) }
+    });
+    street.house.desk.run(&format!("ping -c 3 -i 0.2 -W 2 {WEB}"));
+    street.house.desk.try_run(&format!("ping -c 1 -t 1 -W 1 {WEB}"));
+    let reason = |path: &Path| read_by("tshark", &["-n", "-T", "fields", "-e", "frame.comment", "-r"], path);
+    drops.wait("a dropped ping", Duration::from_secs(5), |frame| frame.port == "drop");
+    let told = reason(drops.path());
+    assert!(told.contains("dropped, ttl-exceeded: "), "{told}");
+    let told = reason(all.path());
+    for part in [
+        "no [[filter]] matches; from lan to wan is accepted",
+        "new mapping of 192.168.1.",
+        "new flow ICMP",
+        "known flow ICMP",
+        "dropped, ttl-exceeded: ",
+        "its sender is told: an ICMP error",
+    ] {
+        assert!(told.contains(part), "no {part}: {told}");
+    }
+    let frames = all.frames();
+    for point in ["wan0", "lan1", "wan.isp", "lan.home", "router", "drop"] {
+        assert!(frames.iter().any(|frame| frame.port == point), "nothing at {point}");
+    }
+    assert!(read_by("tcpdump", &["-nr"], all.path()).contains("ICMP echo request"));
+    assert!(read_by("capinfos", &[], all.path()).contains("Number of interfaces"));
+    let way = fs::read_to_string(&way).expect("the trace has written");
+    for part in ["at port.lan", "to wan.isp", "TTL 64 -> 63", "+ PPPoE 0x"] {
+        assert!(way.contains(part), "no {part}: {way}");
+    }
+    assert!(trace.wait().expect("it can be waited for").success());
+
+    // Whatever the captures lose, the pings get through.
+    let flood = street.house.desk.run(&format!("ping -q -f -c 3000 -w 20 {WEB}"));
+    assert!(flood.contains(" 0% packet loss"), "{flood}");
+
+    let ring = street.lab.logs().join("ring.pcapng");
+    let saved = street.gateway.command("capture", &["--ring", "--write", &ring.display().to_string()]);
+    assert!(saved.status.success(), "{}", text(&saved));
+    let told = read_by("tshark", &["-n", "-r"], &ring);
+    for part in ["PADI", "PADS", "PPP LCP", "DHCP", "Echo (ping) request"] {
+        assert!(told.contains(part), "no {part} in the ring: {told}");
     }
 }
 

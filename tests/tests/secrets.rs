@@ -117,6 +117,9 @@ fn life(method: Authentication) {
             assert_clean("a thread's name", &fs::read(thread.path().join("comm")).unwrap_or_default());
         }
     }
+    let ring = street.lab.logs().join("ring.pcapng");
+    let asked = street.gateway.command("capture", &["--ring", "--write", &ring.display().to_string()]);
+    assert!(asked.status.success(), "{}", text(&asked));
     for (role, recording) in [("isp", &at_isp), ("gateway", &at_gateway)] {
         let frames = recording.frames();
         let protocol = if method == Authentication::Pap { [0xc0, 0x23] } else { [0xc2, 0x23] };
@@ -127,7 +130,7 @@ fn life(method: Authentication) {
     let street = street.restart();
     street.wait_up();
     let lab = &street.lab;
-    let mut searched = 0;
+    let (mut searched, mut saved) = (0, 0);
     for path in files(&lab.logs()).into_iter().chain(files(lab.folder())) {
         // Where the user has put it.
         if path.ends_with("isp.secret") || path.ends_with("users.toml") {
@@ -136,9 +139,15 @@ fn life(method: Authentication) {
         let octets = fs::read(&path).unwrap_or_default();
         assert_clean(&path.display().to_string(), &octets);
         searched += usize::from(!octets.is_empty());
+        // The session that fell has left what passed before it.
+        saved += usize::from(
+            path.to_string_lossy().contains("/captures/")
+                && path.extension().is_some_and(|ending| ending == "pcapng"),
+        );
         let panicked = octets.windows(9).any(|window| window == b"panicked ");
         assert!(!panicked, "{}: {}", path.display(), String::from_utf8_lossy(&octets));
     }
+    assert!(saved > 0, "the ring was saved nowhere");
     assert!(searched >= 6, "only {searched} files: two logs, two captures, two configurations, states");
     fs::remove_dir_all(folder).expect("the folder can be removed");
 }

@@ -161,7 +161,7 @@ impl Egress {
     }
 
     /// The next sighting.
-    pub(crate) fn poll_sighting(&mut self) -> Option<Sighting> {
+    pub fn poll_sighting(&mut self) -> Option<Sighting> {
         self.sight.as_mut()?.poll()
     }
 

@@ -1,28 +1,68 @@
 //! Takes secrets out of captured frames.
 //!
-//! [`redact`] overwrites, in place, what authentication over PPPoE lets a reader learn the password from: the password
-//! of a PAP Authenticate-Request (RFC 1334 §2.2.1) and the value of a CHAP Response (RFC 1994 §4.1; MS-CHAPv2 has its
-//! two responses there, RFC 2759 §4), an EAP Response's data (RFC 3748 §5), and any of these that comes back inside an
-//! LCP Protocol-Reject or Code-Reject. Lengths stay as they are, and PPPoE has no checksum.
+//! [`redact`] overwrites, in place, what a reader could learn a password from:
+//!
+//! - in PPPoE, the password of a PAP Authenticate-Request (RFC 1334 §2.2.1) and the value of a CHAP Response (RFC 1994 §4.1;
+//!   MS-CHAPv2 has its two responses there, RFC 2759 §4), the authenticator of MS-CHAPv2's Success and the challenge of its Failure (§5, §6),
+//!   an EAP Response's data (RFC 3748 §5), and any of these that comes back inside an LCP Protocol-Reject or Code-Reject;
+//! - in RADIUS of hosts that pass by (the router itself does not speak it), the attributes that are passwords, responses or keys (RFC 2865, RFC 2548, RFC 2868);
+//! - all of it in an Ethernet frame that a VXLAN tunnel carries (RFC 7348), which itself may be in a PPPoE session.
+//!
+//! WireGuard's messages have nothing to overwrite: keys never pass, and what identifies a peer is encrypted. Lengths stay as they are, PPPoE has no
+//! checksum, and that of UDP is put right.
 //!
 //! Length fields are not trusted: what cannot be told apart is overwritten up to the end of the frame.
 
+use crate::wire::checksum::{Delta, Sum};
 use crate::wire::ethernet::{Header, ethertype};
+use crate::wire::ipv4::UDP;
+use crate::wire::octets::{set_u16, u8_at, u16_at};
 use crate::wire::ppp::protocol::{CHAP, EAP, LCP, PAP};
 
 /// The octet that stands where a secret was.
 pub const FILLER: u8 = b'*';
 
+/// Frames inside frames that are looked into.
+const DEEPEST: usize = 4;
+/// PPP's numbers of IPv4 and IPv6 (RFC 1332 §2, RFC 5072 §3).
+const PPP_IPV4: u16 = 0x0021;
+const PPP_IPV6: u16 = 0x0057;
+const UDP_HEADER: usize = 8;
+const IPV6_HEADER: usize = 40;
+const VXLAN_HEADER: usize = 8;
+/// UDP port of VXLAN (RFC 7348 §8).
+const VXLAN: u16 = 4789;
+/// UDP ports of RADIUS: authentication and accounting, and those of old (RFC 2865 §3, RFC 2866 §3).
+const RADIUS: [u16; 4] = [1812, 1813, 1645, 1646];
+const RADIUS_HEADER: usize = 20;
+/// Attributes of RADIUS that hold a password, a response or a key: User-Password, CHAP-Password, Vendor-Specific (the keys
+/// and responses of RFC 2548), Tunnel-Password (RFC 2868 §3.5), ARAP-Password, EAP-Message.
+const RADIUS_SECRETS: [u8; 6] = [2, 3, 26, 69, 70, 79];
+
 /// Overwrites the secrets in an Ethernet frame, which may be cut short, and says whether there were any. Frames with up
-/// to two VLAN tags are understood; frames that carry no PPPoE session data stay as they are.
+/// to two VLAN tags are understood.
 pub fn redact(frame: &mut [u8]) -> bool {
+    redact_frame(frame, DEEPEST)
+}
+
+fn redact_frame(frame: &mut [u8], depth: usize) -> bool {
     let Some(mut offset) = Header::LEN.checked_sub(2) else { return false };
     for _ in 0..3 {
         match ethertype_at(frame, offset) {
             Some(ethertype::VLAN | ethertype::SERVICE_VLAN) => offset = offset.saturating_add(4),
             Some(ethertype::PPPOE_SESSION) => {
                 let ppp = offset.saturating_add(2 + crate::wire::pppoe::HEADER_LEN);
-                return frame.get_mut(ppp..).is_some_and(redact_ppp);
+                let Some(packet) = frame.get_mut(ppp..) else { return false };
+                return match u16_at(packet, 0) {
+                    Some(PPP_IPV4 | PPP_IPV6) => {
+                        packet.get_mut(2..).is_some_and(|packet| redact_ip(packet, depth))
+                    }
+                    _ => redact_ppp(packet),
+                };
+            }
+            Some(ethertype::IPV4 | ethertype::IPV6) => {
+                let packet = frame.get_mut(offset.saturating_add(2)..);
+                return packet.is_some_and(|packet| redact_ip(packet, depth));
             }
             _ => return false,
         }
@@ -32,6 +72,67 @@ pub fn redact(frame: &mut [u8]) -> bool {
 
 fn ethertype_at(frame: &[u8], offset: usize) -> Option<u16> {
     frame.get(offset..)?.first_chunk::<2>().copied().map(u16::from_be_bytes)
+}
+
+/// `packet` begins at its IP header.
+fn redact_ip(packet: &mut [u8], depth: usize) -> bool {
+    let version = u8_at(packet, 0).map(|first| first >> 4);
+    let (header, protocol) = match version {
+        // A later fragment has no ports.
+        Some(4) if u16_at(packet, 6).is_none_or(|fragment| fragment & 0x1fff != 0) => return false,
+        Some(4) => (usize::from(u8_at(packet, 0).unwrap_or(0) & 0x0f).saturating_mul(4), u8_at(packet, 9)),
+        Some(6) => (IPV6_HEADER, u8_at(packet, 6)),
+        _ => return false,
+    };
+    match protocol {
+        Some(UDP) => packet.get_mut(header..).is_some_and(|datagram| redact_udp(datagram, depth)),
+        _ => false,
+    }
+}
+
+fn redact_udp(datagram: &mut [u8], depth: usize) -> bool {
+    let (Some(source), Some(destination), Some(checksum)) =
+        (u16_at(datagram, 0), u16_at(datagram, 2), u16_at(datagram, 6))
+    else {
+        return false;
+    };
+    let is_radius = RADIUS.contains(&source) || RADIUS.contains(&destination);
+    if !is_radius && destination != VXLAN {
+        return false;
+    }
+    let Some((header, payload)) = datagram.split_at_mut_checked(UDP_HEADER) else { return false };
+    let before = Sum::of(payload);
+    let found = match payload.get_mut(VXLAN_HEADER..) {
+        _ if is_radius => redact_radius(payload),
+        Some(inner) if depth > 1 => redact_frame(inner, depth.saturating_sub(1)),
+        _ => false,
+    };
+    if found {
+        let delta = Delta::of(before.value(), Sum::of(payload).value());
+        set_u16(header, 6, delta.apply_udp(checksum));
+    }
+    found
+}
+
+/// `message` begins at RADIUS's code field.
+fn redact_radius(message: &mut [u8]) -> bool {
+    let mut rest = message.get_mut(RADIUS_HEADER..).unwrap_or_default();
+    let mut found = false;
+    loop {
+        let (kind, length) = match rest {
+            [kind, length, ..] => (*kind, usize::from(*length)),
+            [..] => return found,
+        };
+        // Where one attribute's length is wrong, nobody knows where the next begins.
+        if length < 2 || length > rest.len() {
+            return rest.get_mut(1..).is_some_and(blank) || found;
+        }
+        let (attribute, after) = core::mem::take(&mut rest).split_at_mut(length);
+        if RADIUS_SECRETS.contains(&kind) {
+            found |= attribute.get_mut(2..).is_some_and(blank);
+        }
+        rest = after;
+    }
 }
 
 /// `packet` begins at the PPP protocol field, or at the address and control fields that PPPoE should not have.
@@ -45,7 +146,8 @@ fn redact_ppp(packet: &mut [u8]) -> bool {
         let Some((&mut protocol, body)) = packet.split_first_chunk_mut::<2>() else { return false };
         packet = match (u16::from_be_bytes(protocol), body) {
             (PAP, body) => return redact_pap(body),
-            (CHAP, [code, _, _, _, data @ ..]) if !matches!(code, 1 | 3 | 4) => return redact_value(data),
+            (CHAP, [3 | 4, _, _, _, message @ ..]) => return redact_message(message),
+            (CHAP, [code, _, _, _, data @ ..]) if *code != 1 => return redact_value(data),
             (EAP, [code, _, _, _, data @ ..]) if !matches!(code, 1 | 3 | 4) => return redact_eap(data),
             (LCP, [8, _, _, _, rejected @ ..]) => rejected,
             (LCP, [7, _, _, _, rejected @ ..]) => match skip_code_rejects(rejected) {
@@ -95,6 +197,25 @@ fn redact_value(data: &mut [u8]) -> bool {
         Some((value, name)) if matches!(size, 16 | 49) && is_text(name) => blank(value),
         _ => blank(rest),
     }
+}
+
+/// The hexadecimal digits behind `S=` and `C=` of MS-CHAPv2's messages.
+fn redact_message(message: &mut [u8]) -> bool {
+    let mut found = false;
+    let mut is_secret = false;
+    let mut last = 0;
+    for octet in message {
+        is_secret = match (last, *octet) {
+            (b'S' | b'C', b'=') => true,
+            _ => is_secret && octet.is_ascii_hexdigit(),
+        };
+        last = *octet;
+        if is_secret && last != b'=' {
+            *octet = FILLER;
+            found = true;
+        }
+    }
+    found
 }
 
 fn is_text(name: &[u8]) -> bool {
@@ -245,6 +366,122 @@ mod tests {
         let mut wrong = frame(0, &ppp(CHAP, 2, &[&[16], &response]));
         redact(&mut wrong);
         assert!(!holds_secret(&wrong));
+    }
+
+    fn udp(version: u8, ports: [u16; 2], payload: &[u8]) -> Vec<u8> {
+        let length = u16::try_from(payload.len() + 8).unwrap();
+        let mut datagram: Vec<u8> = ports.iter().flat_map(|port| port.to_be_bytes()).collect();
+        datagram.extend(length.to_be_bytes());
+        datagram.extend([0, 0]);
+        datagram.extend(payload);
+        let (source, destination) = ([192, 0, 2, 1].into(), [192, 0, 2, 2].into());
+        let (six, there) = (core::net::Ipv6Addr::LOCALHOST, core::net::Ipv6Addr::UNSPECIFIED);
+        let pseudo = match version {
+            4 => Sum::pseudo_v4(source, destination, UDP, length),
+            _ => Sum::pseudo_v6(six, there, UDP, length.into()),
+        };
+        let checksum = pseudo.plus(Sum::of(&datagram)).udp_checksum();
+        set_u16(&mut datagram, 6, checksum);
+        let mut packet = match version {
+            4 => {
+                let mut header = [0x45, 0, 0, 0, 0, 0, 0, 0, 64, UDP, 0, 0, 192, 0, 2, 1, 192, 0, 2, 2];
+                header[2..4].copy_from_slice(&(length + 20).to_be_bytes());
+                header.to_vec()
+            }
+            _ => {
+                let mut header = Vec::from([0x60, 0, 0, 0]);
+                header.extend(length.to_be_bytes());
+                header.extend([UDP, 64]);
+                header.extend(six.octets());
+                header.extend(there.octets());
+                header
+            }
+        };
+        packet.extend(datagram);
+        packet
+    }
+
+    /// True when the UDP checksum of a packet of [`udp`] is right.
+    fn sums_up(packet: &[u8]) -> bool {
+        let (pseudo, datagram) = if packet[0] >> 4 == 4 {
+            let datagram = &packet[20..];
+            let length = u16::try_from(datagram.len()).unwrap();
+            (Sum::pseudo_v4([192, 0, 2, 1].into(), [192, 0, 2, 2].into(), UDP, length), datagram)
+        } else {
+            let datagram = &packet[40..];
+            let length = u32::try_from(datagram.len()).unwrap();
+            (
+                Sum::pseudo_v6(core::net::Ipv6Addr::LOCALHOST, core::net::Ipv6Addr::UNSPECIFIED, UDP, length),
+                datagram,
+            )
+        };
+        pseudo.plus(Sum::of(datagram)).is_right()
+    }
+
+    fn ethernet(packet: &[u8]) -> Vec<u8> {
+        let ethertype = if packet[0] >> 4 == 4 { [8, 0] } else { [0x86, 0xdd] };
+        [&[2; 12][..], &ethertype, packet].concat()
+    }
+
+    #[test]
+    fn tr124_6_secrets_inside_a_tunnel_are_blanked_and_its_checksum_is_right() {
+        for (version, packet) in
+            [4, 6].into_iter().flat_map(|version| bearers().into_iter().map(move |p| (version, p)))
+        {
+            let tunnelled = [&[8, 0, 0, 0, 0, 0, 42, 0][..], &frame(1, &packet)].concat();
+            let outer = udp(version, [50_000, VXLAN], &tunnelled);
+            let protocol: &[u8] = if version == 4 { &[0, 0x21] } else { &[0, 0x57] };
+            for mut bytes in [ethernet(&outer), frame(0, &[protocol, &outer].concat())] {
+                let at = bytes.len() - outer.len();
+                assert!(sums_up(&bytes[at..]) && redact(&mut bytes));
+                assert!(!holds_secret(&bytes), "{bytes:02x?}");
+                assert!(sums_up(&bytes[at..]), "the checksum of version {version}");
+            }
+            let whole = ethernet(&outer);
+            for len in 0..whole.len() {
+                let mut cut = whole[..len].to_vec();
+                redact(&mut cut);
+                assert!(!holds_secret(&cut), "cut at {len}: {cut:02x?}");
+            }
+        }
+    }
+
+    #[test]
+    fn tr124_6_radius_has_its_passwords_and_keys_blanked() {
+        let attribute = |kind: u8, value: &[u8]| [&[kind, value.len() as u8 + 2], value].concat();
+        for kind in RADIUS_SECRETS {
+            let message = [
+                &[1; RADIUS_HEADER][..],
+                &attribute(1, b"peter"),
+                &attribute(kind, SECRET),
+                &attribute(4, &[9; 4]),
+            ];
+            let packet = udp(4, [40_000, 1812], &message.concat());
+            let mut bytes = ethernet(&packet);
+            assert!(redact(&mut bytes));
+            assert!(!holds_secret(&bytes) && bytes.windows(5).any(|part| part == b"peter"));
+            assert!(bytes.ends_with(&[4, 6, 9, 9, 9, 9]) && sums_up(&bytes[14..]));
+            for length in 0..=255 {
+                let mut wrong = ethernet(&packet);
+                let at = wrong.len() - 6 - SECRET.len() - 1;
+                wrong[at] = length;
+                redact(&mut wrong);
+                // A shorter attribute makes another one of what is left; its kind decides.
+                if length < 2 || usize::from(length) >= SECRET.len() + 2 {
+                    assert!(!holds_secret(&wrong), "length {length}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn tr124_6_what_ms_chap_answers_is_blanked_but_for_its_error() {
+        let authenticator = b"S=407A5589115FD0D6209F510FE9C04566932CDA56 M=Welcome";
+        let mut bytes = frame(0, &ppp(CHAP, 3, &[authenticator]));
+        assert!(redact(&mut bytes));
+        assert!(bytes.ends_with(b"S=**************************************** M=Welcome"));
+        let mut bytes = frame(0, &ppp(CHAP, 4, &[b"E=691 R=1 C=00ff V=3 M=wrong"]));
+        assert!(redact(&mut bytes) && bytes.ends_with(b"E=691 R=1 C=**** V=3 M=wrong"));
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! Capture files as the client writes them: the gateway's pcapng, block by block, into one file or a ring of them.
 
 use std::fs::File;
-use std::io::{self, BufReader, BufWriter, Read as _, Write};
+use std::io::{self, BufReader, BufWriter, Read, Write};
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
@@ -24,22 +24,52 @@ impl Block {
     }
 }
 
-/// The blocks of a gateway's capture, which has the order of octets of this machine.
+/// What a gateway sends until some time: there it ends.
 #[derive(Debug)]
-pub struct Blocks {
+pub struct Timed {
     stream: BufReader<UnixStream>,
     end: Option<Instant>,
 }
 
-impl Blocks {
-    /// Those that come until `end`.
+impl Timed {
+    /// What comes until `end`, or until the gateway stops.
     pub fn new(stream: BufReader<UnixStream>, end: Option<Instant>) -> Self {
-        Blocks { stream, end }
+        Timed { stream, end }
+    }
+}
+
+impl Read for Timed {
+    fn read(&mut self, room: &mut [u8]) -> io::Result<usize> {
+        if let Some(end) = self.end
+            && self.stream.buffer().is_empty()
+        {
+            let left = end.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                return Ok(0);
+            }
+            // The system takes no time of less than a microsecond.
+            self.stream.get_ref().set_read_timeout(Some(left.max(Duration::from_millis(1))))?;
+        }
+        match self.stream.read(room) {
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(0),
+            read => read,
+        }
+    }
+}
+
+/// The blocks of a gateway's capture, which has the order of octets of this machine.
+#[derive(Debug)]
+pub struct Blocks(Timed);
+
+impl Blocks {
+    /// Those of a stream.
+    pub fn new(stream: Timed) -> Self {
+        Blocks(stream)
     }
 
     /// True when the next one has not come yet.
     pub fn is_drained(&self) -> bool {
-        self.stream.buffer().is_empty()
+        self.0.stream.buffer().is_empty()
     }
 
     /// The next block; `None` when the gateway has stopped, or the time is over.
@@ -63,21 +93,10 @@ impl Blocks {
     /// Reads so many octets. False when they do not come.
     fn fill(&mut self, mut room: &mut [u8]) -> io::Result<bool> {
         while !room.is_empty() {
-            if let Some(end) = self.end
-                && self.is_drained()
-            {
-                let left = end.saturating_duration_since(Instant::now());
-                if left.is_zero() {
-                    return Ok(false);
-                }
-                // The system takes no time of less than a microsecond.
-                self.stream.get_ref().set_read_timeout(Some(left.max(Duration::from_millis(1))))?;
-            }
-            match self.stream.read(room) {
+            match self.0.read(room) {
                 Ok(0) => return Ok(false),
                 Ok(count) => room = &mut std::mem::take(&mut room)[count..],
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(false),
                 Err(error) => return Err(error),
             }
         }
@@ -182,7 +201,7 @@ mod tests {
     fn blocks(bytes: &[u8], end: Option<Instant>) -> (Blocks, UnixStream) {
         let (ours, mut gateway) = UnixStream::pair().unwrap();
         gateway.write_all(bytes).unwrap();
-        (Blocks::new(BufReader::new(ours), end), gateway)
+        (Blocks::new(Timed::new(BufReader::new(ours), end)), gateway)
     }
 
     #[test]

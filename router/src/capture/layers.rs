@@ -4,7 +4,7 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
-pub use genkan_netstack::forward::offload::Ends;
+use genkan_netstack::forward::offload::Ends;
 use serde::{Deserialize, Serialize};
 
 const IPV4: u16 = 0x0800;
@@ -75,6 +75,64 @@ impl<'a> Inner<'a> {
             _ => (0, 0),
         };
         Some(Ends { source: (source, from), destination: (destination, to) })
+    }
+}
+
+/// What a stage of a frame's way may change, by name: how the innermost packet is wrapped, and its own header.
+pub fn traits(frame: &[u8], length: usize) -> Vec<(&'static str, String)> {
+    let mut traits = vec![("wrapped in", wrapping(frame)), ("length", length.to_string())];
+    let Some(inner) = packets(frame).into_iter().next_back() else { return traits };
+    if let Some(ends) = inner.ends() {
+        let end = |(address, port)| SocketAddr::new(address, port).to_string();
+        traits.push(("source", end(ends.source)));
+        traits.push(("destination", end(ends.destination)));
+    }
+    let hops = if inner.ethertype == IPV4 { 8 } else { 7 };
+    traits.extend(inner.packet.get(hops).map(|hops| ("TTL", hops.to_string())));
+    if let Some((TCP, segment)) = inner.transport()
+        && let Some(mss) = mss(segment)
+    {
+        traits.push(("MSS", mss.to_string()));
+    }
+    traits
+}
+
+/// Ethernet addresses, tag and session of a frame.
+fn wrapping(frame: &[u8]) -> String {
+    let mut text = match frame.get(..ADDRESSES) {
+        Some([0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0]) => return "nothing".to_owned(),
+        Some(_) => "Ethernet".to_owned(),
+        None => return "less than Ethernet".to_owned(),
+    };
+    let mut at = ADDRESSES;
+    while matches!(u16_at(frame, at), Some(VLAN | SERVICE_VLAN)) {
+        text += &format!(" + VLAN {}", u16_at(frame, at + 2).unwrap_or(0) & 0xfff);
+        at += 4;
+    }
+    if u16_at(frame, at) == Some(PPPOE_SESSION) {
+        text += &format!(" + PPPoE 0x{:04x}", u16_at(frame, at + 4).unwrap_or(0));
+    }
+    for _ in 1..packets(frame).len() {
+        text += " + VXLAN";
+    }
+    text
+}
+
+/// The MSS option of a SYN (RFC 9293 §3.7.1).
+fn mss(segment: &[u8]) -> Option<u16> {
+    let (offset, flags) = (segment.get(12)? >> 4, segment.get(13)?);
+    let mut options = segment.get(20..usize::from(offset) * 4)?;
+    if flags & 2 == 0 {
+        return None;
+    }
+    loop {
+        options = match *options {
+            [1, ..] => options.get(1..)?,
+            [2, 4, high, low, ..] => return Some(u16::from_be_bytes([high, low])),
+            [0, ..] => return None,
+            [_, length, ..] if length >= 2 => options.get(usize::from(length)..)?,
+            _ => return None,
+        };
     }
 }
 

@@ -10,6 +10,7 @@
 //! - `points` are the places by name, and what a client asks for ([`Wanted`]).
 //! - [`ring`] keeps the last seconds in memory, and `keeper` saves them when something has gone wrong.
 //! - `blocks` writes on the client's side, also into files that take turns.
+//! - [`text`] says a frame in a line.
 //! - `filter` and `layers` say whether a frame is one that is wanted, also by what is inside it.
 
 mod blocks;
@@ -20,6 +21,7 @@ mod points;
 pub mod reader;
 mod recorder;
 pub mod ring;
+pub mod text;
 mod writer;
 
 use std::time::Duration;
@@ -29,10 +31,10 @@ use genkan_netstack::frame::{Checksum, Frame};
 use genkan_netstack::sight::Sighting;
 use genkan_netstack::wire::redact::redact;
 
-pub use blocks::{Blocks, Output};
+pub use blocks::{Blocks, Output, Timed};
 pub use filter::Filter;
 pub use keeper::Keeper;
-pub use layers::{Ends, Flow};
+pub use layers::{Flow, traits};
 pub use points::{FastPathUse, Points, Wanted};
 pub use recorder::{Listener, Recorder, Selection, Tap};
 pub use writer::{Interface, Writer};

@@ -77,6 +77,15 @@ impl Points {
         }
     }
 
+    /// Those of so many ports and nothing else, for a measurement.
+    pub fn of_ports(ports: usize) -> Self {
+        let interface = |number| Interface { name: format!("port.{number}"), description: String::new() };
+        let others = ["subscribers", "router", "drop"];
+        let others = others.map(|name| Interface { name: name.into(), description: String::new() });
+        let interfaces = (0..ports).map(interface).chain(others).collect();
+        Points { interfaces, ports, wans: 0, lans: 0, vpns: 0 }
+    }
+
     /// Every point, in the order of their numbers.
     pub fn interfaces(&self) -> &[Interface] {
         &self.interfaces

@@ -1,6 +1,6 @@
 //! `genkan capture`: frames as they pass, as pcapng.
 
-use std::io::{self, IsTerminal as _};
+use std::io::{self, IsTerminal as _, Write as _};
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -8,8 +8,10 @@ use std::time::{Duration, Instant};
 
 use clap::Args;
 
-use super::{WRONG, control_socket, failed};
-use crate::capture::{Blocks, FastPathUse, Flow, Output, Wanted};
+use super::{control_socket, failed};
+use crate::capture::reader::Reader;
+use crate::capture::text::{self, Shown};
+use crate::capture::{Blocks, FastPathUse, Flow, Output, Timed, Wanted};
 use crate::control;
 
 pub(super) const ABOUT: &str = "\
@@ -38,6 +40,7 @@ While a capture runs, the gateway takes its time with each frame, and the kernel
 then one packet in 4,096, or none, is seen of the flows that it carries already. Frames that the capture is too slow for are counted in it; they \
 are forwarded all the same.
 
+  genkan capture gateway.toml --at wan0                           on a terminal: a line for each frame, options by name
   genkan capture gateway.toml --write line.pcapng                 every port, until Ctrl-C
   genkan capture gateway.toml --at wan0 --filter 'pppoed or pppoes' --write line.pcapng
   genkan capture gateway.toml --at wan0 --inner --filter 'host 9.9.9.9' --write dns.pcapng
@@ -72,7 +75,10 @@ pub(super) struct Arguments {
     /// End after this many seconds
     #[arg(long, value_name = "S")]
     seconds: Option<u64>,
-    /// Write to this file [default: standard output]
+    /// Say each frame in a line of text, as on a terminal
+    #[arg(long, conflicts_with = "write")]
+    text: bool,
+    /// Write to this file [default: standard output, as text on a terminal]
     #[arg(long, value_name = "OUT")]
     write: Option<PathBuf>,
     /// Write N files in turn, OUT with a number before its ending; the oldest is overwritten
@@ -129,10 +135,6 @@ pub(super) fn capture(arguments: &Arguments) -> ExitCode {
         Ok(socket) => socket,
         Err(code) => return code,
     };
-    if arguments.write.is_none() && io::stdout().is_terminal() {
-        eprintln!("genkan: a capture is no text: give --write FILE, or pipe it into tcpdump -r -");
-        return ExitCode::from(WRONG);
-    }
     let asked = match arguments.ring {
         true => control::ring(&socket),
         false => control::capture(&socket, &arguments.wanted()),
@@ -141,14 +143,23 @@ pub(super) fn capture(arguments: &Arguments) -> ExitCode {
         Ok(stream) => stream,
         Err(error) => return failed(error),
     };
+    let end = arguments.seconds.map(|seconds| Instant::now() + Duration::from_secs(seconds));
+    let stream = Timed::new(stream, end);
+    if arguments.text || arguments.write.is_none() && io::stdout().is_terminal() {
+        return match tell(stream, arguments.count) {
+            // The reader has seen enough.
+            Err(error) if error.kind() == io::ErrorKind::BrokenPipe => ExitCode::SUCCESS,
+            Err(error) => failed(format!("cannot show the capture: {error}")),
+            Ok(()) => ExitCode::SUCCESS,
+        };
+    }
     let output = match (&arguments.write, arguments.ring_files.zip(arguments.ring_size)) {
         (Some(path), None) => Output::file(path),
         (Some(path), Some((files, size))) => Output::ring(path, files, size),
         (None, _) => Ok(Output::stream(io::stdout())),
     };
     let name = arguments.write.as_ref().map_or("standard output".into(), |path| path.display().to_string());
-    let end = arguments.seconds.map(|seconds| Instant::now() + Duration::from_secs(seconds));
-    let copied = output.and_then(|mut output| copy(Blocks::new(stream, end), &mut output, arguments.count));
+    let copied = output.and_then(|mut output| copy(Blocks::new(stream), &mut output, arguments.count));
     match copied {
         // The reader has seen enough.
         Err(error) if error.kind() == io::ErrorKind::BrokenPipe && arguments.write.is_none() => {
@@ -157,6 +168,26 @@ pub(super) fn capture(arguments: &Arguments) -> ExitCode {
         Err(error) => failed(format!("{name}: cannot write the capture: {error}")),
         Ok(()) => ExitCode::SUCCESS,
     }
+}
+
+/// Says each frame in a line, until there are no more, or `count`.
+fn tell(stream: Timed, count: Option<u64>) -> io::Result<()> {
+    let mut reader = Reader::new(Box::new(stream))?;
+    let mut out = io::stdout().lock();
+    for _ in 0..count.unwrap_or(u64::MAX) {
+        let Some(record) = reader.next_record() else { break };
+        let shown = Shown {
+            at: record.at,
+            point: &record.source.name,
+            direction: record.direction,
+            bytes: &record.bytes,
+            length: record.length,
+            comment: record.comment.as_deref().unwrap_or_default(),
+        };
+        writeln!(out, "{}", text::line(&shown))?;
+        out.flush()?;
+    }
+    Ok(())
 }
 
 /// Copies blocks until there are no more, or `count` frames. What waits for more is written out first, so that a reader at the other

@@ -8,6 +8,7 @@ mod replay;
 mod run;
 mod status;
 mod stop;
+mod trace;
 mod vpn;
 
 use std::path::PathBuf;
@@ -74,9 +75,12 @@ enum Command {
         #[arg(long)]
         flush: bool,
     },
-    /// Capture frames at the running gateway's ports, secrets redacted
+    /// Capture frames at any point of the running gateway, secrets redacted
     #[command(long_about = capture::ABOUT)]
     Capture(capture::Arguments),
+    /// Show the whole way of frames through the running gateway, stage by stage
+    #[command(long_about = trace::ABOUT)]
+    Trace(trace::Arguments),
     /// Run a capture through the same gateway, offline: what it would have done, beside what was done
     #[command(long_about = replay::ABOUT)]
     Replay(replay::Arguments),
@@ -99,6 +103,7 @@ pub fn main() -> ExitCode {
         Command::Status { file, json } => status::status(&file, json),
         Command::Stop { file, flush } => stop::stop(&file, flush),
         Command::Capture(arguments) => capture::capture(&arguments),
+        Command::Trace(arguments) => trace::trace(&arguments),
         Command::Replay(arguments) => replay::replay(&arguments),
         Command::Explain(arguments) => explain::explain(&arguments),
         Command::Vpn(command) => vpn::vpn(&command),

@@ -5,6 +5,7 @@
 
 pub mod alone;
 pub mod bulk;
+pub mod capture;
 pub mod core;
 pub mod delay;
 pub mod genkan;
@@ -175,11 +176,12 @@ pub struct Part {
 }
 
 /// The parts, in order.
-pub const PARTS: [Part; 10] = [
+pub const PARTS: [Part; 11] = [
     part("rates", "Packets per second", &["1", "2", "3"], 120, rates::measure),
     part("program", "The kernel half's program alone", &["4 up", "4 down"], 60, program::measure),
     part("steps", "Where the kernel half's time goes", &[], 60, steps::measure),
     part("core", "The core alone", &["5"], 150, core::measure),
+    part("capture", "What looking costs", &[], 60, capture::measure),
     // Before there were flows in great number: the kernel keeps the memory of conntrack's for others to come.
     part("memory", "Memory of flows", &["11"], 150, memory::measure),
     part("new-flows", "New flows", &["10"], 60, new_flows::measure),
