@@ -11,4 +11,4 @@ mod world;
 pub use cable::Impairment;
 pub use host::{Host, HostSettings};
 pub use host6::{HostAddress, HostIpv6, HostIpv6Settings, Reply};
-pub use world::{CableId, End, NodeId, World};
+pub use world::{CableId, End, Heard, NodeId, World};

@@ -44,6 +44,19 @@ struct Cable {
     impairment: Impairment,
 }
 
+/// A frame at a port of the node that a [`World`] listens to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Heard {
+    /// When it was there.
+    pub at: Instant,
+    /// The port.
+    pub port: PortId,
+    /// The node sent it.
+    pub sent: bool,
+    /// Its octets.
+    pub frame: Vec<u8>,
+}
+
 /// A simulated network.
 pub struct World {
     now: Instant,
@@ -53,6 +66,8 @@ pub struct World {
     in_flight: BTreeMap<(Instant, u64), (End, Frame)>,
     sent: u64,
     story: VecDeque<(Instant, NodeId, Event)>,
+    listening: Option<NodeId>,
+    heard: Vec<Heard>,
 }
 
 impl World {
@@ -66,6 +81,8 @@ impl World {
             in_flight: BTreeMap::new(),
             sent: 0,
             story: VecDeque::new(),
+            listening: None,
+            heard: Vec::new(),
         }
     }
 
@@ -164,6 +181,22 @@ impl World {
         self.story.iter().map(line).collect()
     }
 
+    /// Keeps every frame that a node sends and receives from now on.
+    pub fn listen(&mut self, node: NodeId) {
+        self.listening = Some(node);
+    }
+
+    /// What has been heard since it was last asked.
+    pub fn heard(&mut self) -> Vec<Heard> {
+        core::mem::take(&mut self.heard)
+    }
+
+    fn hear(&mut self, End(node, port): End, sent: bool, frame: &Frame) {
+        if self.listening == Some(node) {
+            self.heard.push(Heard { at: self.now, port, sent, frame: frame.bytes().to_vec() });
+        }
+    }
+
     /// Runs for `span` of virtual time.
     pub fn run_for(&mut self, span: Duration) {
         let end = self.now + span;
@@ -215,6 +248,7 @@ impl World {
     }
 
     fn deliver(&mut self, End(node, port): End, frame: Frame) {
+        self.hear(End(node, port), false, &frame);
         match self.nodes.get_mut(node.0) {
             Some(Node::Gateway(gateway)) => gateway.receive(self.now, port, &mut Batch::from([frame])),
             Some(Node::Host(host)) => host.receive(self.now, &frame),
@@ -251,6 +285,7 @@ impl World {
             Some(Node::Off) | None => {}
         }
         for (from, frame) in outgoing {
+            self.hear(from, true, &frame);
             let Some(cable) = self.cables.iter().find(|cable| cable.ends.contains(&from)) else { continue };
             let [a, b] = cable.ends;
             let to = if a == from { b } else { a };

@@ -64,6 +64,14 @@ impl<W: Write> Both<W> {
         self.writer.get_mut().flush()
     }
 
+    /// Where it was written to.
+    pub fn into_inner(mut self) -> W
+    where
+        W: Default,
+    {
+        std::mem::take(self.writer.get_mut())
+    }
+
     fn captured(&mut self, port: PortId, at: Duration, captured: &Counterpart) -> io::Result<()> {
         let comment = format!("frame {} of the capture", captured.number);
         // Beside ours, so that the two are read together.

@@ -244,10 +244,14 @@ impl Replay {
             translator.port(PortId(number), side.role, facts.mac);
         }
         // All begins when the captured router began to dial: what it had done before is not in the capture.
-        let origin = sides.dialled_at.or(sides.first_at);
+        // It waits a little before it dials, and so is started that much earlier.
         let now = Instant::ZERO;
         let state = sides.memory(config, now);
-        let mut gateway = Gateway::new(&settings(config, &facts), &state, seed(options.seed), now);
+        let settings = settings(config, &facts);
+        let start = || Gateway::new(&settings, &state, seed(options.seed), now);
+        let dialled_at = sides.dialled_at.map(|at| at.saturating_sub(time_to_dial(start(), &sides)));
+        let origin = dialled_at.or(sides.first_at);
+        let mut gateway = start();
         if let Some(origin) = origin {
             gateway.set_clock(now, origin);
         }
@@ -364,6 +368,7 @@ impl Replay {
             self.translator.sent_then(place.port, &record.bytes);
             return;
         }
+        self.translator.received_then(place.port, &record.bytes);
         let need = self.hold_behind(&place, &record);
         self.offer(Held { place, record, need: need.unwrap_or(Need::Session) }, need.is_some());
     }
@@ -641,6 +646,25 @@ impl Iterator for Replay {
             }
             self.step();
         }
+    }
+}
+
+/// How long a gateway waits before it dials.
+fn time_to_dial(mut gateway: Gateway, sides: &Sides) -> Duration {
+    let uplinks: Vec<PortId> = gateway.ports().filter(|port| sides.is_uplink(*port)).collect();
+    let mut now = Instant::ZERO;
+    loop {
+        for &port in &uplinks {
+            let Some((queue, _)) = gateway.outgoing(port) else { continue };
+            if queue.drain(..).any(|frame| sides::is_dialling(frame.bytes())) {
+                return now.since(Instant::ZERO);
+            }
+        }
+        match gateway.poll_timeout() {
+            Some(due) if due <= Instant::ZERO + AFTERMATH => now = now.max(due),
+            _ => return Duration::ZERO,
+        }
+        gateway.handle_timeout(now);
     }
 }
 

@@ -138,6 +138,11 @@ impl Sides {
         Some(Place { port, sent })
     }
 
+    /// True when the port has an uplink.
+    pub fn is_uplink(&self, port: PortId) -> bool {
+        self.sides.get(port.index()).is_some_and(|side| matches!(side.role, Role::Dialled | Role::Plain))
+    }
+
     /// What a gateway in the place of the captured one would remember.
     pub fn memory(&self, config: &Config, now: Instant) -> State {
         let leases = self.leases.iter().filter_map(|(&(port, address), (mac, client_id))| {
@@ -291,6 +296,15 @@ impl Sides {
             format!("it holds no frame{}", why.trim_end_matches('.'))
         };
         Error::Capture(text)
+    }
+}
+
+/// True for a frame that begins a session or asks for a lease.
+pub(super) fn is_dialling(frame: &[u8]) -> bool {
+    match Parts::of(frame).map(|parts| parts.body) {
+        Some(Body::Discovery(packet)) => packet.code == Code::Padi,
+        Some(Body::Ip { ip, .. }) => matches!(ip.udp(), Some((_, service::DHCP_SERVER, _))),
+        _ => false,
     }
 }
 

@@ -195,6 +195,18 @@ impl Translator {
         }
     }
 
+    /// The captured router received this: whenever it comes to ours, for that one a session began.
+    pub fn received_then(&mut self, port: PortId, frame: &[u8]) {
+        let (Some(parts), Some(line)) = (Parts::of(frame), self.lines.get_mut(&port)) else { return };
+        if let Body::Discovery(discovery) = parts.body
+            && discovery.code == Code::Pads
+            && parts.destination == line.mac
+            && let Some(scope) = line.scope(Some(discovery.session))
+        {
+            *scope = Scope::default();
+        }
+    }
+
     /// Our gateway sends this.
     pub fn sent_now(&mut self, port: PortId, frame: &[u8]) {
         let (Some(parts), Some(line)) = (Parts::of(frame), self.lines.get_mut(&port)) else { return };
@@ -408,8 +420,10 @@ impl Line {
                     return Verdict::Wait(Need::Dialling);
                 }
                 let Some(ours) = self.uniq_for(&uniq) else { return Verdict::Wait(Need::Dialling) };
-                if discovery.code == Code::Pads && discovery.session != 0 {
-                    self.scopes.insert(Some(discovery.session), Scope::default());
+                if discovery.code == Code::Pads
+                    && let Some(scope) = self.scopes.get_mut(&Some(discovery.session))
+                {
+                    scope.begin_now();
                 }
                 let mut tags: Vec<(u16, &[u8])> = discovery
                     .tags()
@@ -456,6 +470,19 @@ impl Line {
 }
 
 impl Scope {
+    /// Ours has asked nothing in this session yet.
+    fn begin_now(&mut self) {
+        for asked in self.negotiations.values_mut() {
+            asked.now = None;
+            asked.terminate = None;
+        }
+        self.pap = None;
+        self.echo = None;
+        self.local = None;
+        self.dhcp6 = None;
+        self.names.clear();
+    }
+
     fn ppp_then(&mut self, number: u16, packet: &Packet<'_>) {
         match (number, packet.code()) {
             (protocol::PAP | protocol::CHAP, _) => {}
