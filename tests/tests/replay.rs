@@ -253,6 +253,40 @@ fn a_line_that_was_lost_and_dialled_again_is_so_in_the_replay() {
     }
 }
 
+/// Whatever others have captured is replayed as far as it goes, or refused with a reason.
+#[test]
+fn every_public_capture_is_replayed_or_refused_with_a_reason() {
+    let (mut replayed, mut frames, mut reasons) = (0, 0, Vec::new());
+    let config = config();
+    for path in genkan_tests::capture_file::public() {
+        for at in ["wan0", "lan0"] {
+            let options = Options { at: Some(at.to_owned()), ..Options::default() };
+            match Replay::open(&config, &path, &options) {
+                Ok(mut replay) => {
+                    replayed += 1;
+                    let mut last = Duration::ZERO;
+                    while let Some(outcome) = replay.next() {
+                        frames += u32::from(matches!(outcome.what, What::Received { .. }));
+                        let text = replay.text(&outcome);
+                        assert!(!text.contains('\n'), "{}: {text}", path.display());
+                        if !matches!(outcome.what, What::Missed { .. }) {
+                            assert!(outcome.at >= last, "{}: time goes back", path.display());
+                            last = outcome.at;
+                        }
+                    }
+                    assert!(replay.gateway().balance().holds(), "{}", path.display());
+                }
+                Err(error) => reasons.push(format!("{error}\n")),
+            }
+        }
+    }
+    assert!(replayed > 500 && frames > 2000, "{replayed} replays, {frames} frames");
+    for reason in &reasons {
+        let names_it = reason.contains(".pcap");
+        assert!(names_it && (reason.contains("it holds") || reason.contains("cannot read")), "{reason}");
+    }
+}
+
 /// TR-124 WAN.PPP.6: what is written of both sides holds no password.
 #[test]
 fn tr124_wan_ppp_6_no_password_is_written_or_printed() {

@@ -11,7 +11,7 @@ use genkan_config::Config;
 use genkan_netstack::id::PortId;
 
 use super::{WRONG, failed, load};
-use crate::replay::{self, Both, Options, Replay};
+use crate::replay::{self, Both, Options, Replay, case};
 
 pub(super) const ABOUT: &str = "\
 Run a capture of a line through the gateway that FILE describes, as if it had stood there: on the capture's clock, without a \
@@ -25,6 +25,7 @@ replaced by those that the gateway drew. Capture on the Ethernet port, from befo
   genkan replay gateway.toml line.pcapng
   genkan replay gateway.toml pppd.pcap.gz --at wan0 --write both.pcapng
   genkan replay gateway.toml line.pcapng --until 12.5 --step
+  genkan replay gateway.toml line.pcapng --save-case tests/cases/no-pado    from now on `make test` runs it
 
 The same capture, FILE and seed give the same output to the byte.";
 
@@ -52,6 +53,9 @@ pub(super) struct Arguments {
     /// Replay only the frames of one uplink's port, and tell only of those
     #[arg(long, num_args = 2, value_names = ["wan", "NAME"])]
     only: Vec<String>,
+    /// Write a test case into this new folder: the capture without secrets, the configuration, and what happens
+    #[arg(long, value_name = "DIR", conflicts_with = "only")]
+    save_case: Option<PathBuf>,
 }
 
 /// When to end.
@@ -111,6 +115,11 @@ pub(super) fn replay(arguments: &Arguments) -> ExitCode {
         Err(error @ replay::Error::Port(_)) => return wrong(&error.to_string()),
         Err(error) => return failed(error),
     };
+    if let Some(folder) = &arguments.save_case
+        && let Err(error) = case::save(folder, &arguments.file, &arguments.capture, &options)
+    {
+        return failed(format!("{}: cannot save the case: {error}", folder.display()));
+    }
     match run(replay, arguments) {
         Ok(()) => ExitCode::SUCCESS,
         // The reader has seen enough.

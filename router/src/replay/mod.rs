@@ -10,9 +10,10 @@
 //! [`Replay`] is an iterator of [`Outcome`]s: everything that happens, in order. The same capture, configuration and seed give
 //! the same outcomes to the octet. Afterwards the gateway may be asked for its status, as a running one.
 //!
-//! Every memory is bounded, whatever the capture says, and so is the time: a gap of more than a month is taken for one.
+//! Every memory is bounded, whatever the capture says, and so is the time: a gap of more than a day is taken for one.
 
 mod both;
+pub mod case;
 mod mend;
 mod pair;
 mod parts;
@@ -58,9 +59,9 @@ const AFTERMATH: Duration = Duration::from_secs(2);
 const HOLD: Duration = Duration::from_secs(120);
 /// Most answers that wait.
 const HELD: usize = 2048;
-/// The longest gap that is lived through, and the longest life.
-const GAP: Duration = Duration::from_secs(31 * 86_400);
-const LIFE: Duration = Duration::from_secs(400 * 86_400);
+/// The longest gap that is lived through, and the longest life: enough for a nightly redial, for a week.
+const GAP: Duration = Duration::from_secs(86_400);
+const LIFE: Duration = Duration::from_secs(8 * 86_400);
 
 /// How to replay.
 #[derive(Debug, Clone, Default)]
