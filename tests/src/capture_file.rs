@@ -1,11 +1,8 @@
 //! Captures as test data.
 
-use std::fs::File;
-use std::io::Read as _;
 use std::path::{Path, PathBuf};
 
-use pcap_file::pcap::PcapReader;
-use pcap_file::pcapng::{Block, PcapNgReader};
+use genkan::capture::reader::Reader;
 
 /// True when the file's name says that it is a capture.
 fn is_one(path: &Path) -> bool {
@@ -41,22 +38,10 @@ pub fn public() -> Vec<PathBuf> {
 /// # Panics
 /// When the file cannot be opened.
 pub fn frames(path: &Path) -> Vec<Vec<u8>> {
-    let mut file = File::open(path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
-    let mut bytes = Vec::new();
-    file.read_to_end(&mut bytes).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
-    let mut frames = Vec::new();
-    if let Ok(mut reader) = PcapReader::new(bytes.as_slice()) {
-        while let Some(Ok(packet)) = reader.next_raw_packet() {
-            frames.push(packet.data.into_owned());
-        }
-    } else if let Ok(mut reader) = PcapNgReader::new(bytes.as_slice()) {
-        while let Some(Ok(block)) = reader.next_block() {
-            match block {
-                Block::EnhancedPacket(packet) => frames.push(packet.data.into_owned()),
-                Block::SimplePacket(packet) => frames.push(packet.data.into_owned()),
-                _ => {}
-            }
-        }
+    if !path.is_file() {
+        panic!("{} is no file", path.display());
     }
-    frames
+    // Some of the public ones are damaged from the first octet on.
+    let Ok(mut reader) = Reader::open(path) else { return Vec::new() };
+    std::iter::from_fn(|| reader.next_record()).map(|record| record.bytes).collect()
 }

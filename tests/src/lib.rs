@@ -28,6 +28,7 @@ pub mod packets;
 pub mod peers;
 pub mod pins;
 pub mod recording;
+pub mod replayed;
 pub mod requirements;
 pub mod street;
 pub mod topology;

@@ -5,9 +5,8 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
-use pcap_file::pcapng::blocks::enhanced_packet::EnhancedPacketOption;
-use pcap_file::pcapng::blocks::interface_description::InterfaceDescriptionOption;
-use pcap_file::pcapng::{Block, PcapNgReader};
+use genkan::capture::Direction;
+use genkan::capture::reader::Reader;
 
 use crate::gateway::{Genkan, program};
 use crate::lab::Lab;
@@ -56,33 +55,16 @@ pub mod code {
     pub const PADT: u8 = 0xa7;
 }
 
-/// The frames of a pcapng file, as far as it has been written.
+/// The frames of a capture with directions, as far as it has been written.
 pub fn read(path: &Path) -> Vec<Recorded> {
-    let bytes = fs::read(path).unwrap_or_default();
-    let (mut names, mut frames) = (Vec::new(), Vec::new());
-    let Ok(mut reader) = PcapNgReader::new(bytes.as_slice()) else { return frames };
-    while let Some(Ok(block)) = reader.next_block() {
-        match block {
-            Block::InterfaceDescription(interface) => {
-                names.push(interface.options.iter().find_map(|option| match option {
-                    InterfaceDescriptionOption::IfName(name) => Some(name.to_string()),
-                    _ => None,
-                }));
-            }
-            Block::EnhancedPacket(packet) => {
-                let sent =
-                    packet.options.iter().any(|option| matches!(option, EnhancedPacketOption::Flags(2)));
-                let name = usize::try_from(packet.interface_id).ok().and_then(|index| names.get(index));
-                frames.push(Recorded {
-                    port: name.cloned().flatten().unwrap_or_default().trim_start_matches("port.").to_owned(),
-                    sent,
-                    bytes: packet.data.into_owned(),
-                });
-            }
-            _ => {}
-        }
-    }
-    frames
+    let Ok(mut reader) = Reader::open(path) else { return Vec::new() };
+    std::iter::from_fn(|| reader.next_record())
+        .map(|record| Recorded {
+            port: record.source.name.clone(),
+            sent: record.direction == Some(Direction::Sent),
+            bytes: record.bytes,
+        })
+        .collect()
 }
 
 /// A running `genkan capture`, ended when dropped.

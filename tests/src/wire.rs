@@ -5,8 +5,7 @@ use std::path::PathBuf;
 use std::process::{Child, Stdio};
 use std::time::Duration;
 
-use pcap_file::pcap::PcapReader;
-
+use crate::capture_file;
 use crate::lab::Lab;
 use crate::netns::{Namespace, stop};
 use crate::wait_for;
@@ -43,14 +42,15 @@ impl Wire {
 
     /// Ends it; the frames that it has seen.
     #[track_caller]
-    pub fn end(mut self) -> Vec<Vec<u8>> {
+    pub fn end(self) -> Vec<Vec<u8>> {
+        capture_file::frames(&self.finish())
+    }
+
+    /// Ends it; the file with what it has seen.
+    #[track_caller]
+    pub fn finish(mut self) -> PathBuf {
         assert!(stop(&mut self.child, Duration::from_secs(5)), "tcpdump does not end");
-        let mut reader = PcapReader::new(File::open(&self.path).expect("tcpdump writes")).expect("a capture");
-        let mut frames = Vec::new();
-        while let Some(packet) = reader.next_packet() {
-            frames.push(packet.expect("a whole packet").data.into_owned());
-        }
-        frames
+        self.path.clone()
     }
 }
 

@@ -3,10 +3,12 @@
 use std::time::Duration;
 
 use genkan_tests::guest::Guest;
-use genkan_tests::lab::{Lab, WEB, WEB6};
+use genkan_tests::lab::{Lab, PASSWORD, USERNAME, WEB, WEB6};
 use genkan_tests::peers::{Authentication, Client};
+use genkan_tests::replayed;
 use genkan_tests::topology::{Isp, Terms};
 use genkan_tests::wait_for;
+use genkan_tests::wire::Wire;
 
 fn street(name: &str) -> (Lab, Guest, Isp) {
     let lab = Lab::new(name);
@@ -40,6 +42,37 @@ fn pppd_comes_in_with_each_authentication() {
             let none = sessions.as_u64() == Some(0) || sessions.as_array().is_some_and(Vec::is_empty);
             if none { Ok(()) } else { Err(sessions.to_string()) }
         });
+        concentrator.end();
+    }
+}
+
+/// tcpdump's capture of pppd's line, replayed: our gateway in pppd's place comes to what pppd came to.
+#[test]
+fn a_capture_of_pppds_session_replays_to_the_same_states() {
+    let (lab, mut guest, isp) = street("client-replay");
+    let isp = isp.with_ipv6();
+    for authentication in Authentication::ALL {
+        let concentrator = isp.start(&lab, Terms { authentication, ipv6: true, ..Terms::default() });
+        let wire = Wire::listen(&lab, &isp.namespace, "access0", "");
+        Client { authentication, ipv6: true, ..Client::default() }.start(&mut guest);
+        let address = Client::wait_up(&mut guest);
+        Client::wait_link_locals(&mut guest);
+        let status = concentrator.status().expect("a status");
+        let session = status["concentrators"][0]["sessions"][0]["session_id"].as_u64();
+        std::thread::sleep(Duration::from_secs(3));
+        let capture = wire.finish();
+        let config = replayed::config(&replayed::dialled(USERNAME), PASSWORD);
+        let (replay, outcomes) = replayed::replay(&config, &capture, 1);
+        let wan = replay.gateway().status(replay.now()).wans.remove(0);
+        let story = replayed::text(&replay, &outcomes);
+        assert_eq!((wan.state, wan.address), ("up", Some(address)), "{authentication}: {story}");
+        assert_eq!(
+            (wan.session_id.map(u64::from), wan.mtu),
+            (session, Some(1492)),
+            "{authentication}: {story}"
+        );
+        assert!(wan.ipv6.is_some_and(|ipv6| ipv6.link_local.is_some()), "{authentication}: {story}");
+        guest.run("killall pppd; while pidof pppd >/dev/null; do sleep 0.1; done; rm -f /run/test/*");
         concentrator.end();
     }
 }

@@ -7,8 +7,10 @@ use genkan_tests::client::{fetch, resolve6};
 use genkan_tests::client6::Client6;
 use genkan_tests::lab::{PASSWORD, USERNAME, USERNAME6, WEB6, web};
 use genkan_tests::peers::{Delegation, Dhcp6, Server};
+use genkan_tests::replayed;
 use genkan_tests::street::GuestStreet;
 use genkan_tests::wait_for;
+use genkan_tests::wire::Wire;
 
 const PATIENCE: Duration = Duration::from_secs(60);
 
@@ -56,6 +58,33 @@ fn a_host_gets_an_address_a_router_names_and_a_page() {
         street.lab.lease(&street.house.desk, "eth0");
         street.house.desk.inside(|| fetch(web(80), "/address")).expect("a page over IPv4");
     }
+}
+
+/// tcpdump's capture of our session with pppd, radvd and Kea, replayed: the session, the address and the prefix are the same.
+#[test]
+fn a_capture_of_our_session_replays_to_the_same_states() {
+    let mut wire = None;
+    let street = GuestStreet::with("ipv6-replay", server(Delegation::default()), |lab, house| {
+        wire = Some(Wire::listen(lab, &house.router, "wan0", ""));
+        let secret = lab.secret("isp.secret", PASSWORD).display().to_string();
+        let wan = format!(
+            "[wan.isp]\nport = \"wan0\"\npppoe.username = \"{USERNAME}\"\n\
+             pppoe.password-file = {secret:?}\nipv6 = true\nprefix-delegation = {{ length = 56 }}\n\n"
+        );
+        house.run(lab, &wan, "prefix = { from = \"isp\", subnet = 1 }\n", "")
+    });
+    let before = street.gateway.wait_up("isp", PATIENCE);
+    street.gateway.wait_prefix("isp", "2001:db8:100::/56", PATIENCE);
+    let capture = wire.expect("tcpdump runs").finish();
+    let config = replayed::config(&replayed::dialled(USERNAME), PASSWORD);
+    let (replay, outcomes) = replayed::replay(&config, &capture, 1);
+    let wan = replay.gateway().status(replay.now()).wans.remove(0);
+    let story = replayed::text(&replay, &outcomes);
+    let address = wan.address.map(|address| address.to_string());
+    assert_eq!((wan.state, address.as_deref()), ("up", Some(before.address.as_str())), "{story}");
+    let prefixes = wan.ipv6.map(|ipv6| ipv6.prefixes).unwrap_or_default();
+    let prefixes: Vec<String> = prefixes.iter().map(|prefix| prefix.prefix.to_string()).collect();
+    assert_eq!(prefixes, ["2001:db8:100::/56"], "{story}");
 }
 
 /// An ISP with one login for IPv4 and one for IPv6. RFC 7084 WLL-3.

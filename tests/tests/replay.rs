@@ -1,12 +1,11 @@
 //! Captures of simulated lives, replayed: the gateway comes to the same states, whoever captured and whatever it draws.
 
 use std::fs;
-use std::io;
 use std::path::{Path, PathBuf};
 
 use genkan::capture::{Direction, Interface, Packet, Writer};
 use genkan::replay::{Both, Options, Outcome, Replay, What};
-use genkan_config::{Config, Host, HostFile};
+use genkan_config::Config;
 use genkan_netstack::frame::Frame;
 use genkan_netstack::id::PortId;
 use genkan_netstack::settings::Authentication;
@@ -14,38 +13,15 @@ use genkan_netstack::sim::Heard;
 use genkan_netstack::status::WanStatus;
 use genkan_netstack::time::Duration;
 use genkan_tests::household::{Household, INSIDE, LINE, Sessions, USER, dual_stack_gateway, dual_stack_isp};
+use genkan_tests::replayed::{self, text};
 use pcap_file::pcap::{PcapPacket, PcapWriter};
 
 /// The wall clock at the start of a simulated life.
 const EPOCH: Duration = Duration::from_secs(1_700_000_000);
 
-/// A machine where every secret is the household's.
-struct Machine(String);
-
-impl Host for Machine {
-    fn read(&self, path: &Path) -> io::Result<HostFile> {
-        let is_it = path.extension().is_some_and(|extension| extension == "toml");
-        let content = if is_it { self.0.clone() } else { "correct horse\n".to_owned() };
-        Ok(HostFile { content: content.into(), mode: 0o600 })
-    }
-
-    fn devices(&self) -> Option<Vec<String>> {
-        None
-    }
-}
-
 /// The configuration of the simulated household's gateway.
 fn config() -> Config {
-    let text = format!(
-        "[port.wan0]\nnic = \"eth0\"\n[port.lan0]\nnic = \"eth1\"\n\
-         [wan.isp]\nport = \"wan0\"\npppoe = {{ username = {USER:?}, password-file = \"isp.secret\" }}\nipv6 = true\n\
-         [lan.home]\nports = [\"lan0\"]\naddress = \"192.168.1.1/24\"\nprefix = {{ from = \"isp\", subnet = 0 }}\n\
-         dhcp6 = \"off\"\n"
-    );
-    match Config::load_on("gateway.toml", &Machine(text)) {
-        Ok(loaded) => loaded.config,
-        Err(report) => panic!("{report}"),
-    }
+    replayed::config(&replayed::dialled(USER), "correct horse")
 }
 
 /// A life, as it was heard at the household's gateway.
@@ -85,11 +61,11 @@ fn folder() -> PathBuf {
 fn ours(life: &Life, name: &str) -> PathBuf {
     let path = folder().join(format!("{name}.pcapng"));
     let ports = ["wan0", "lan0"].map(|name| Interface { name: name.to_owned(), description: String::new() });
-    let mut writer = Writer::new(Vec::new(), &ports).expect("a capture can be begun");
+    let mut writer = Writer::new(Vec::new(), &ports, &[]).expect("a capture can be begun");
     for Heard { at, port, sent, frame } in &life.heard {
         let direction = if *sent { Direction::Sent } else { Direction::Received };
         let at = EPOCH + at.since(genkan_netstack::time::Instant::ZERO);
-        let packet = Packet::of(port.0, direction, at, &Frame::from_bytes(frame));
+        let packet = Packet::of(port.0, direction, at, &Frame::from_bytes(frame), true);
         writer.write(&packet).expect("a frame can be written");
     }
     fs::write(&path, std::mem::take(writer.get_mut())).expect("the build folder can be written");
@@ -110,14 +86,7 @@ fn theirs(life: &Life, port: PortId, name: &str) -> PathBuf {
 }
 
 fn replay(capture: &Path, seed: u64) -> (Replay, Vec<Outcome>) {
-    let options = Options { seed, ..Options::default() };
-    let mut replay = Replay::open(&config(), capture, &options).unwrap_or_else(|error| panic!("{error}"));
-    let outcomes = replay.by_ref().collect();
-    (replay, outcomes)
-}
-
-fn text(replay: &Replay, outcomes: &[Outcome]) -> String {
-    outcomes.iter().map(|outcome| replay.text(outcome) + "\n").collect()
+    replayed::replay(&config(), capture, seed)
 }
 
 /// What has to be the same, whoever lived.

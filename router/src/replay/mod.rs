@@ -10,7 +10,7 @@
 //! [`Replay`] is an iterator of [`Outcome`]s: everything that happens, in order. The same capture, configuration and seed give
 //! the same outcomes to the octet. Afterwards the gateway may be asked for its status, as a running one.
 //!
-//! Every memory is bounded, whatever the capture says, and so is the time: a gap of more than a day is taken for one.
+//! Every memory is bounded, whatever the capture says, and so is the time: a gap of more than six hours is taken for six.
 
 mod both;
 pub mod case;
@@ -59,9 +59,9 @@ const AFTERMATH: Duration = Duration::from_secs(2);
 const HOLD: Duration = Duration::from_secs(120);
 /// Most answers that wait.
 const HELD: usize = 2048;
-/// The longest gap that is lived through, and the longest life: enough for a nightly redial, for a week.
-const GAP: Duration = Duration::from_secs(86_400);
-const LIFE: Duration = Duration::from_secs(8 * 86_400);
+/// The longest gap that is lived through, and the longest life: enough for a nightly redial.
+const GAP: Duration = Duration::from_secs(6 * 3600);
+const LIFE: Duration = Duration::from_secs(2 * 86_400);
 
 /// How to replay.
 #[derive(Debug, Clone, Default)]
@@ -328,6 +328,9 @@ impl Replay {
     fn step(&mut self) {
         self.read_ahead();
         let next = self.ahead.front().map(|(_, record)| record.at);
+        if let Some(at) = next {
+            self.shorten(at);
+        }
         let due = self.gateway.poll_timeout();
         match (due, next.map(|at| self.instant(at))) {
             (Some(due), Some(next)) if due <= next => self.wait_until(due),
@@ -360,7 +363,7 @@ impl Replay {
             self.early += 1;
             return;
         }
-        self.pass(record.at);
+        self.now = self.now.max(self.instant(record.at));
         let Some(place) = place else {
             self.elsewhere += 1;
             return;
@@ -374,21 +377,20 @@ impl Replay {
         self.offer(Held { place, record, need: need.unwrap_or(Need::Session) }, need.is_some());
     }
 
-    /// Time passes until `at`.
-    fn pass(&mut self, at: Duration) {
+    /// The time until `at` is not longer than can be lived through.
+    fn shorten(&mut self, at: Duration) {
         let gap = at.saturating_sub(self.last);
         let left = LIFE.saturating_sub(self.now.since(Instant::ZERO));
         let lived = gap.min(GAP).min(left);
         if lived < gap {
             self.skipped = self.skipped.saturating_add(gap - lived);
-            let days = gap.as_secs() / 86_400;
-            let told = lived.as_secs() / 86_400;
+            let hours = gap.as_secs() / 3600;
+            let told = lived.as_secs() / 3600;
             self.tell(What::Note(format!(
-                "The next frame is {days} days later, as the capture has it; the gateway lives through {told} of them."
+                "The next frame is {hours} hours later, as the capture has it; the gateway lives through {told} of them."
             )));
         }
         self.last = self.last.max(at);
-        self.now = self.now.max(self.instant(at));
     }
 
     /// An answer behind one that waits, waits with it.

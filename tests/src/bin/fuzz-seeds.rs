@@ -42,6 +42,7 @@ fn main() {
     let captures = capture_file::folder();
     if captures.is_dir() {
         for path in capture_file::public() {
+            seeds.file(&path);
             frames.extend(capture_file::frames(&path).into_iter().take(FRAMES));
         }
     } else {
@@ -70,6 +71,15 @@ impl Seeds {
         if let Err(error) = written {
             eprintln!("fuzz-seeds: {}: {error}", folder.display());
             std::process::exit(1);
+        }
+    }
+
+    /// Gives a small capture file as it is to the reader of captures.
+    fn file(&self, path: &Path) {
+        if let Ok(bytes) = std::fs::read(path)
+            && bytes.len() <= LONGEST
+        {
+            self.add("capture_file", &[&bytes]);
         }
     }
 
