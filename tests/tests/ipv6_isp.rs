@@ -73,8 +73,9 @@ fn a_capture_of_our_session_replays_to_the_same_states() {
         );
         house.run(lab, &wan, "prefix = { from = \"isp\", subnet = 1 }\n", "")
     });
-    let before = street.gateway.wait_up("isp", PATIENCE);
+    street.gateway.wait_log("both families", PATIENCE, |line| line.contains("online: address"));
     street.gateway.wait_prefix("isp", "2001:db8:100::/56", PATIENCE);
+    let before = street.gateway.wan("isp").expect("a status");
     let capture = wire.expect("tcpdump runs").finish();
     let config = replayed::config(&replayed::dialled(USERNAME), PASSWORD);
     let (replay, outcomes) = replayed::replay(&config, &capture, 1);

@@ -68,6 +68,9 @@ struct Asked {
     then: VecDeque<(u8, Vec<u8>)>,
     /// Our latest.
     now: Option<(u8, Vec<u8>)>,
+    /// The peer's request that ours acknowledged last, and the one that the captured router did.
+    acked: Option<(u8, Vec<u8>)>,
+    acked_then: Option<(u8, Vec<u8>)>,
     /// Our latest Terminate-Request.
     terminate: Option<u8>,
 }
@@ -474,6 +477,7 @@ impl Scope {
     fn begin_now(&mut self) {
         for asked in self.negotiations.values_mut() {
             asked.now = None;
+            asked.acked = None;
             asked.terminate = None;
         }
         self.pap = None;
@@ -491,6 +495,10 @@ impl Scope {
                 asked.then.retain(|(identifier, _)| *identifier != packet.identifier());
                 remember(&mut asked.then, (packet.identifier(), packet.data().to_vec()));
             }
+            (_, code::CONFIGURE_ACK) => {
+                let asked = self.negotiations.entry(number).or_default();
+                asked.acked_then = Some((packet.identifier(), packet.data().to_vec()));
+            }
             (protocol::LCP, code::ECHO_REQUEST) => self.echoes_then = self.echoes_then.saturating_add(1),
             (protocol::LCP, code::TERMINATE_REQUEST | code::TERMINATE_ACK) => self.over = true,
             _ => {}
@@ -505,6 +513,10 @@ impl Scope {
             (_, code::CONFIGURE_REQUEST) => {
                 let asked = self.negotiations.entry(number).or_default();
                 asked.now = Some((packet.identifier(), packet.data().to_vec()));
+            }
+            (_, code::CONFIGURE_ACK) => {
+                let asked = self.negotiations.entry(number).or_default();
+                asked.acked = Some((packet.identifier(), packet.data().to_vec()));
             }
             (_, code::TERMINATE_REQUEST) => {
                 self.negotiations.entry(number).or_default().terminate = Some(packet.identifier());
@@ -545,7 +557,14 @@ impl Scope {
                 if number == protocol::LCP {
                     self.magic = magic.and_then(|option| option.data.try_into().ok()).unwrap_or_default();
                 }
-                Verdict::AsIs
+                let request = Some((received.identifier(), received.data().to_vec()));
+                match self.negotiations.get(&number) {
+                    // The captured router was slower: the peer would not have asked ours again.
+                    Some(asked) if asked.acked == request && asked.acked_then != request => {
+                        Verdict::Skip("it repeats a request that ours has acknowledged".into())
+                    }
+                    _ => Verdict::AsIs,
+                }
             }
             (_, code::CONFIGURE_ACK | code::CONFIGURE_NAK | code::CONFIGURE_REJECT) => {
                 match self.negotiations.get(&number).and_then(|asked| asked.answer(kind, received)) {
