@@ -60,7 +60,7 @@ pub fn read(path: &Path) -> Vec<Recorded> {
     let Ok(mut reader) = Reader::open(path) else { return Vec::new() };
     std::iter::from_fn(|| reader.next_record())
         .map(|record| Recorded {
-            port: record.source.name.clone(),
+            port: record.source.name.trim_start_matches("port.").to_owned(),
             sent: record.direction == Some(Direction::Sent),
             bytes: record.bytes,
         })
