@@ -215,6 +215,20 @@ impl Genkan {
         output.unwrap_or_else(|error| panic!("cannot run genkan {name}: {error}"))
     }
 
+    /// What `genkan explain` says of an uplink, once all of these words are in it.
+    ///
+    /// # Panics
+    ///
+    /// When they are not within 30 s.
+    #[track_caller]
+    pub fn wait_explained(&self, wan: &str, words: &[&str]) -> String {
+        crate::wait_for("the explanation", Duration::from_secs(30), || {
+            let told = self.command("explain", &["wan", wan]);
+            let told = String::from_utf8_lossy(&told.stdout).into_owned();
+            if words.iter().all(|word| told.contains(word)) { Ok(told) } else { Err(told) }
+        })
+    }
+
     /// The uplink of this name.
     pub fn wan(&self, name: &str) -> Result<Wan, String> {
         Wan::read(&self.status()?, name)

@@ -361,6 +361,18 @@ fn status_of_a_gateway_that_is_up() {
         assert!(shown.contains(part), "no `{part}` in: {shown}");
     }
 
+    let told = street.gateway.command("explain", &["wan", "isp"]);
+    let told = text(&told);
+    assert!(told.starts_with("wan isp is up") && told.contains("authentication        ok"), "{told}");
+    let flow = format!("{}:40000", lease.address);
+    let told = text(&street.gateway.command("explain", &["flow", &flow, "203.0.113.99:443"]));
+    assert!(told.contains("passes by wan.isp") && told.contains("comes in by lan.home"), "{told}");
+    let wrong = street.gateway.command("explain", &["flow", "somewhere", "203.0.113.99:443"]);
+    assert_eq!(wrong.status.code(), Some(2), "{}", errors(&wrong));
+    let nobody = street.gateway.command("explain", &["wan", "nobody"]);
+    assert_eq!(nobody.status.code(), Some(1));
+    assert!(errors(&nobody).contains("the uplinks are isp"), "{}", errors(&nobody));
+
     let json = street.gateway.status().expect("JSON");
     assert_eq!(json["wans"][0]["state"], "up");
     assert_eq!(json["wans"][0]["up"], true);
@@ -395,6 +407,13 @@ fn status_says_why_a_line_is_down_and_when_it_is_dialled_again() {
     assert!(shown.contains("wan isp: waiting for") && shown.contains("dials again in"), "{shown}");
     assert!(shown.contains(&format!("last failure: {why}")), "{shown}");
     assert!(!shown.contains("not the password") && !street.gateway.log().contains("not the password"));
+    let told =
+        street.gateway.wait_explained("isp", &["wan isp is down: authentication fails", "typing error"]);
+    assert!(shown.contains("wan isp is down: authentication fails") && !told.contains("not the password"));
+    let json = street.gateway.command("explain", &["wan", "isp", "--json"]);
+    assert_eq!(json.status.code(), Some(1), "something fails");
+    let json: serde_json::Value = serde_json::from_slice(&json.stdout).expect("JSON");
+    assert_eq!(json[0]["steps"][3]["state"], "failed", "{json}");
 }
 
 #[test]

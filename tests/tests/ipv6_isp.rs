@@ -146,6 +146,7 @@ fn an_isp_that_refuses_ipv6cp_keeps_ipv4() {
     street.house.desk.inside(|| fetch(web(80), "/address")).expect("a page over IPv4");
     let wan = street.gateway.wan6("isp").expect("a status");
     assert!(!wan.up && wan.prefixes.is_empty(), "{}", wan.all);
+    street.gateway.wait_explained("isp", &["is up, but IPV6CP fails", "no IPv6 on this kind of line"]);
     // Hosts hear of a router for what the LAN has, but not of a way out. RFC 7084 G-4, ULA-5.
     let told = street.desk().advertisement();
     assert!(told.as_ref().map_or(true, |told| told.lifetime == 0), "{told:?}");
@@ -157,6 +158,7 @@ fn an_isp_that_refuses_ipcp_keeps_ipv6() {
     let server = Server { ipv4: false, ..server(Delegation::default()) };
     let street = GuestStreet::dual_stack("ipv4-refused", server);
     street.gateway.wait_prefix("isp", "2001:db8:100::/56", PATIENCE);
+    street.gateway.wait_explained("isp", &["is up, but IPCP fails", "DS-Lite"]);
     let desk = street.desk();
     let address = desk.wait_address_in(subnet(1), 64, PATIENCE).address;
     wait_for("a page over IPv6", Duration::from_secs(10), || desk.fetch());
@@ -193,6 +195,8 @@ fn lans_share_a_prefix_as_far_as_it_goes() {
             wait_for("a page from the second LAN", Duration::from_secs(10), || desk.fetch());
             assert_eq!(desk.fetch(), Ok(address));
         } else {
+            let phrases = ["prefix delegation fails", "too small for the LANs", "lan work"];
+            street.gateway.wait_explained("isp", &phrases);
             wait_for("the second LAN's problem to be told", Duration::from_secs(10), || {
                 let status = street.gateway.status()?;
                 let problem = status["lans"][1]["ipv6"]["problem"].as_str().unwrap_or_default();

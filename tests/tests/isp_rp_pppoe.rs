@@ -75,6 +75,8 @@ fn a_wrong_password_is_told_and_not_hammered() {
         let wan = gateway.wan("isp").expect("a status");
         assert_ne!(wan.state, "up", "{authentication}");
         assert!(!gateway.log().contains("a wrong one"), "the password is in the log");
+        let told = gateway.wait_explained("isp", &["authentication fails", "typing error", "refuses"]);
+        assert!(!told.contains("a wrong one"), "{told}");
         gateway.end();
         Server::kill(&mut guest);
     }

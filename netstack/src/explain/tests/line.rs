@@ -23,7 +23,7 @@ const LINE: PortId = PortId(0);
 const OURS: Mac = Mac([2, 0, 0, 0, 1, 0]);
 const BRAS: Mac = Mac([2, 0, 0, 0, 9, 0]);
 /// The password, which no diagnosis may ever show.
-const SECRET: &str = "canary-7f3a";
+pub(super) const SECRET: &str = "canary-7f3a";
 
 pub(super) fn port(mac: Mac) -> Port {
     Port { name: String::from("wan0"), mac, mtu: 1500, vlan: None, offload: false }
@@ -78,7 +78,7 @@ pub(super) fn isp() -> Concentrator {
     }
 }
 
-fn concentrator(settings: Concentrator) -> Settings {
+pub(super) fn concentrator(settings: Concentrator) -> Settings {
     Settings { ports: vec![port(BRAS)], concentrators: vec![settings], ..Settings::default() }
 }
 
@@ -116,15 +116,15 @@ pub(super) fn notices(diagnosis: &Diagnosis, step: &str, phrase: &str) {
 }
 
 /// A customer and an ISP, of our own kind, on a cable.
-struct Street {
-    world: World,
-    us: NodeId,
+pub(super) struct Street {
+    pub(super) world: World,
+    pub(super) us: NodeId,
     isp: NodeId,
     cable: CableId,
 }
 
 impl Street {
-    fn new(ours: &Settings, theirs: &Settings) -> Street {
+    pub(super) fn new(ours: &Settings, theirs: &Settings) -> Street {
         let mut world = World::new(5);
         let isp = world.add_gateway(theirs);
         let us = world.add_gateway(ours);
@@ -132,7 +132,7 @@ impl Street {
         Street { world, us, isp, cable }
     }
 
-    fn run(&mut self, seconds: u64) -> Diagnosis {
+    pub(super) fn run(&mut self, seconds: u64) -> Diagnosis {
         self.world.run_for(Duration::from_secs(seconds));
         let now = self.world.now();
         checked(self.world.gateway(self.us).unwrap().explain_wan(now, WanId(0)).unwrap())
@@ -140,18 +140,18 @@ impl Street {
 }
 
 /// A customer alone, whose line is in the test's hands.
-struct Alone {
-    gateway: Gateway,
-    now: Instant,
+pub(super) struct Alone {
+    pub(super) gateway: Gateway,
+    pub(super) now: Instant,
 }
 
 impl Alone {
-    fn new(settings: &Settings) -> Alone {
+    pub(super) fn new(settings: &Settings) -> Alone {
         let now = Instant::from_secs(1000);
         Alone { gateway: Gateway::new(settings, &State::default(), [7; 32], now), now }
     }
 
-    fn pass(&mut self, seconds: u64) {
+    pub(super) fn pass(&mut self, seconds: u64) {
         let end = self.now + Duration::from_secs(seconds);
         while let Some(due) = self.gateway.poll_timeout().filter(|&due| due <= end) {
             self.now = self.now.max(due) + Duration::from_nanos(1);
@@ -161,21 +161,21 @@ impl Alone {
         while self.gateway.poll_event().is_some() {}
     }
 
-    fn receive(&mut self, bytes: &[u8]) {
+    pub(super) fn receive(&mut self, bytes: &[u8]) {
         self.gateway.receive(self.now, LINE, &mut Batch::from([Frame::from_bytes(bytes)]));
     }
 
-    fn sent(&mut self) -> Vec<Vec<u8>> {
+    pub(super) fn sent(&mut self) -> Vec<Vec<u8>> {
         let (batch, _) = self.gateway.outgoing(LINE).unwrap();
         batch.drain(..).map(|frame| frame.bytes().to_vec()).collect()
     }
 
-    fn explain(&self) -> Diagnosis {
+    pub(super) fn explain(&self) -> Diagnosis {
         checked(self.gateway.explain_wan(self.now, WanId(0)).unwrap())
     }
 
     /// Plays the concentrator for this long: each frame of ours is given to `answer`, and what it says comes in.
-    fn play(&mut self, seconds: u64, mut answer: impl FnMut(&[u8]) -> Vec<Vec<u8>>) {
+    pub(super) fn play(&mut self, seconds: u64, mut answer: impl FnMut(&[u8]) -> Vec<Vec<u8>>) {
         for _ in 0..seconds * 10 {
             let end = self.now + Duration::from_millis(100);
             while let Some(due) = self.gateway.poll_timeout().filter(|&due| due <= end) {
@@ -226,13 +226,17 @@ fn ppp(frame: &[u8]) -> Option<(u16, u8, u8, Vec<u8>)> {
         return None;
     }
     let at = 14 + HEADER_LEN;
-    let length = usize::from(u16::from_be_bytes([frame[at + 4], frame[at + 5]]));
     let protocol = u16::from_be_bytes([frame[at], frame[at + 1]]);
+    if protocol < 0x8000 {
+        // Network data: the first two octets stand in the place of code and identifier.
+        return Some((protocol, frame[at + 2], frame[at + 3], frame[at + 4..].to_vec()));
+    }
+    let length = usize::from(u16::from_be_bytes([frame[at + 4], frame[at + 5]]));
     Some((protocol, frame[at + 2], frame[at + 3], frame[at + 6..at + 2 + length].to_vec()))
 }
 
 /// A frame of session 7 to us with a PPP packet.
-fn session(protocol: u16, code: u8, identifier: u8, data: &[u8]) -> Vec<u8> {
+pub(super) fn session(protocol: u16, code: u8, identifier: u8, data: &[u8]) -> Vec<u8> {
     let mut packet = protocol.to_be_bytes().to_vec();
     packet.extend([code, identifier]);
     packet.extend(u16::try_from(data.len() + 4).unwrap().to_be_bytes());
@@ -558,7 +562,7 @@ fn fault_authentication_silent() {
 }
 
 /// A concentrator that asks for no proof; what it says to IPCP and IPV6CP is `answer`'s.
-fn without_proof(
+pub(super) fn without_proof(
     mut answer: impl FnMut(u16, u8, u8, &[u8]) -> Vec<Vec<u8>>,
 ) -> impl FnMut(&[u8]) -> Vec<Vec<u8>> {
     granting(&[], move |protocol, code, id, data| match (protocol, code) {
@@ -570,7 +574,7 @@ fn without_proof(
 }
 
 /// Gives the address 203.0.113.9 and two DNS servers.
-fn with_address(protocol: u16, kind: u8, id: u8, data: &[u8]) -> Vec<Vec<u8>> {
+pub(super) fn with_address(protocol: u16, kind: u8, id: u8, data: &[u8]) -> Vec<Vec<u8>> {
     match (protocol, kind) {
         (protocol::IPCP, code::CONFIGURE_REQUEST) if data[2..6] == [0; 4] => {
             let nak = [3, 6, 203, 0, 113, 9, 129, 6, 9, 9, 9, 9, 131, 6, 9, 9, 9, 10];
