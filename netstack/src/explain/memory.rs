@@ -283,6 +283,8 @@ struct Place {
     dials: bool,
     /// All that was configured of it but the password.
     wan: Wan,
+    /// The password, lest the ISP's own words tell it.
+    secret: Secret,
 }
 
 /// What is known of every uplink.
@@ -303,6 +305,10 @@ impl Memory {
             mac: settings.ports.get(wan.port.index()).map(|port| port.mac).unwrap_or_default(),
             dials: matches!(wan.uplink, Uplink::Pppoe(_)),
             wan: without_password(wan.clone()),
+            secret: match &wan.uplink {
+                Uplink::Pppoe(pppoe) => pppoe.password.clone(),
+                Uplink::Dhcp | Uplink::Static(_) => Secret::new(""),
+            },
         });
         let places: Vec<Place> = places.collect();
         let lines = places.iter().map(|_| Line::default()).collect();
@@ -331,7 +337,9 @@ impl Memory {
             trouble: trouble(place.port),
             foreign_vlan: foreign_vlan(place.port),
         };
-        Some(patient.diagnose())
+        let mut told = patient.diagnose();
+        told.blank(&String::from_utf8_lossy(place.secret.expose()));
+        Some(told)
     }
 
     /// The uplinks of a port that dial, or that do not.

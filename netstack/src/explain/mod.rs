@@ -33,6 +33,9 @@ pub use symptom::Symptom;
 
 use crate::time::Duration;
 
+/// Letters of the shortest secret that is looked for in what others say.
+const SHORTEST: usize = 4;
+
 /// What is wrong with an uplink or a VPN's peer, or that nothing is.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Diagnosis {
@@ -49,6 +52,19 @@ pub struct Diagnosis {
 }
 
 impl Diagnosis {
+    /// Blanks a secret wherever the other side has repeated it. One of few letters would be in every word.
+    pub(crate) fn blank(&mut self, secret: &str) {
+        if secret.len() < SHORTEST {
+            return;
+        }
+        let steps = self.steps.iter_mut().flat_map(|step| [&mut step.result, &mut step.sent, &mut step.came]);
+        for text in steps.flatten().chain([&mut self.sentence]) {
+            if text.contains(secret) {
+                *text = text.replace(secret, "********");
+            }
+        }
+    }
+
     /// The first step that fails.
     pub fn failed(&self) -> Option<&Step> {
         self.steps.iter().find(|step| step.state == StepState::Failed)

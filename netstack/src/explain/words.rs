@@ -402,3 +402,44 @@ fn udp_of(packet: &[u8]) -> Option<(IpAddr, IpAddr, (u16, u16))> {
     };
     Some((source, destination, (u16_at(udp, 0)?, u16_at(udp, 2)?)))
 }
+
+#[cfg(test)]
+mod tests {
+    use alloc::string::ToString;
+    use alloc::vec::Vec;
+
+    use proptest::prelude::*;
+
+    use super::*;
+
+    /// Reads octets as everything that they could be.
+    fn read(bytes: &[u8]) {
+        let heard = [ppp(bytes), dhcp4(bytes), arp(bytes), ndp(bytes), dhcp6(bytes), dns_answer(bytes)];
+        let heard = heard.into_iter().flatten().chain(routed(bytes).map(|(_, heard)| heard));
+        let frame = DiscoveryFrame::parse(bytes).ok().and_then(|frame| discovery(&frame));
+        let words = heard.map(|(_, words, _)| words).chain(frame);
+        // Whatever is said, what is kept of it is a few lines.
+        words.for_each(|words| assert!(words.to_string().len() < 8192));
+        if let Some((_, packet)) = session(bytes) {
+            read(packet);
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn any_octets_are_harmless(mut bytes: Vec<u8>, kind in 0usize..5) {
+            read(&bytes);
+            let heads: [&[u8]; 5] = [
+                &[2, 0, 0, 0, 0, 1, 2, 0, 0, 0, 0, 2, 0x88, 0x63, 0x11, 0x07, 0, 0, 0, 60],
+                &[0xc0, 0x21, 1, 1, 0, 40],
+                &[0xc0, 0x23, 1, 1, 0, 40],
+                &[0xc2, 0x23, 4, 1, 0, 40],
+                &[0x80, 0x21, 3, 1, 0, 40],
+            ];
+            bytes.splice(0..0, heads[kind].iter().copied());
+            for cut in 0..bytes.len() {
+                read(&bytes[..cut]);
+            }
+        }
+    }
+}

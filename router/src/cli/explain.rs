@@ -198,6 +198,7 @@ fn is_capture(path: &Path) -> bool {
 #[derive(Debug, Default, PartialEq)]
 struct Seen {
     pppoe: bool,
+    dhcp: bool,
     ipv6: bool,
     vlan: Option<u16>,
     name: Option<String>,
@@ -209,6 +210,12 @@ impl Seen {
         let tagged = at(12) == Some([0x81, 0x00]);
         let behind = if tagged { 16 } else { 12 };
         let kind = at(behind).map(u16::from_be_bytes);
+        // IPv4 without options, UDP, a DHCP port.
+        let ports = [at(behind + 22), at(behind + 24)];
+        let is_udp = frame.get(behind + 2) == Some(&0x45) && frame.get(behind + 11) == Some(&17);
+        self.dhcp |= kind == Some(0x0800)
+            && is_udp
+            && ports.iter().flatten().any(|port| [[0, 67], [0, 68]].contains(port));
         if !matches!(kind, Some(0x8863 | 0x8864)) {
             return;
         }
@@ -258,6 +265,11 @@ fn assumed(capture: &Path) -> Result<Loaded, String> {
     let mut seen = Seen::default();
     while let Some(record) = reader.next_record() {
         seen.look(&record.bytes);
+    }
+    if !seen.pppoe && !seen.dhcp {
+        return Err(format!(
+            "{name} shows neither PPPoE nor DHCP, so it does not tell what its line is; give the configuration before it"
+        ));
     }
     let folder = std::env::temp_dir().join(format!("genkan-explain-{}", std::process::id()));
     let made = fs::create_dir(&folder).and_then(|()| {

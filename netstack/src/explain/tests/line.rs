@@ -516,6 +516,41 @@ fn fault_wrong_password_by_pap() {
 }
 
 #[test]
+fn a_password_that_the_isp_repeats_is_blanked() {
+    let mut alone = Alone::new(&client(wan()));
+    alone.play(
+        15,
+        granting(PAP, |protocol, code, id, _| match (protocol, code) {
+            (protocol::PAP, 1) => {
+                vec![session(protocol::PAP, REFUSED, id, b"\x1dcanary-7f3a is no good, alice")]
+            }
+            _ => vec![],
+        }),
+    );
+    fails(&alone.explain(), "authentication", &["\"******** is no good, alice\""]);
+}
+
+#[test]
+fn notice_mtu_black_hole() {
+    let mut uplink = wan();
+    dialled(&mut uplink).mtu = 1500;
+    let mut ours = client(uplink);
+    ours.ports[0].mtu = 1508;
+    let mut alone = Alone::new(&ours);
+    let mut rest = without_proof(with_address);
+    alone.play(40, |frame| match kind(frame) {
+        Some(Code::Padr) => {
+            let tags: [(u16, &[u8]); 2] = [(tag::SERVICE_NAME, b""), (0x0120, &[5, 220])];
+            vec![discovery(frame, BRAS, Code::Pads, 7, &tags)]
+        }
+        // Larger frames get lost.
+        _ if frame.len() > 1510 => vec![],
+        _ => rest(frame),
+    });
+    notices(&alone.explain(), "MTU", "a black hole");
+}
+
+#[test]
 fn fault_wrong_password_by_chap() {
     let mut street = Street::new(
         &client(wan()),
