@@ -76,7 +76,7 @@ pub(super) fn render(status: &Value) -> String {
             text(&port["device"]),
             count(&port["rx"]),
             count(&port["tx"]),
-            count(&port["rx_dropped"]) + count(&port["rx_kernel_drops"]),
+            count(&port["rx_dropped"]) + count(&port["rx_kernel_drops"]) + count(&port["rx_shed"]),
             port["tx_dropped"]
         );
         if let Some(trouble) = port["trouble"].as_str() {

@@ -144,6 +144,8 @@ pub struct Stats {
     pub rx_dropped: u64,
     /// Frames that the kernel dropped because the router did not fetch them in time.
     pub rx_kernel_drops: u64,
+    /// Frames that stand for many packets, dropped because too many of them waited already.
+    pub rx_shed: u64,
     /// Frames sent.
     pub tx: u64,
     /// Octets sent.
@@ -165,6 +167,7 @@ impl Stats {
         self.rx_xdp += other.rx_xdp;
         self.rx_dropped += other.rx_dropped;
         self.rx_kernel_drops += other.rx_kernel_drops;
+        self.rx_shed += other.rx_shed;
         self.tx += other.tx;
         self.tx_bytes += other.tx_bytes;
         self.tx_dropped += other.tx_dropped;

@@ -1,12 +1,14 @@
-//! Which frames are control, as a classic BPF program for a packet socket.
+//! Which frames are control, and which are bulk, as a classic BPF program for a packet socket.
 //!
 //! Control is what keeps links and leases alive: PPPoE discovery, every PPP protocol from 0x8000 on (network control,
-//! LCP, authentication), ARP, DHCP, DHCPv6, and ICMPv6's router and neighbour discovery. Everything else is data. Both
-//! programs are the same test with the two results exchanged, and no test reads beyond the frame (the kernel would drop
-//! a frame for that), so every frame reaches exactly one of the sockets.
+//! LCP, authentication), ARP, DHCP, DHCPv6, and ICMPv6's router and neighbour discovery. Bulk is TCP in frames of more than
+//! [`PROMPT`] octets, also within PPPoE: its senders fill whatever queue there is, and they alone do not mind when what is
+//! small overtakes what is large. Everything else is data. All programs are the same test with other results, and
+//! no test reads beyond the frame (the kernel would drop a frame for that), so every frame reaches exactly one of the
+//! sockets.
 //!
 //! When data is received behind the ingress classifier, IP packets and PPPoE sessions reach sockets of their own there,
-//! and a third program accepts what is neither control nor theirs ([`Class::Rest`]).
+//! and a program more accepts what is neither control nor theirs ([`Class::Rest`]).
 //!
 //! The kernel has taken an 802.1Q tag out of a frame before a packet socket sees it, so tags move nothing here, but that
 //! the sockets behind the classifier do not get what bears one.
@@ -18,9 +20,11 @@ use crate::sys::packet::Instruction;
 pub enum Class {
     /// What keeps links and leases alive.
     Control,
+    /// TCP in large frames.
+    Bulk,
     /// Everything else.
     Data,
-    /// Of that, what has no socket behind the ingress classifier: other ethertypes than [`super::guard::DIVERTED`], and
+    /// Of bulk and data, what has no socket behind the ingress classifier: other ethertypes than [`super::guard::DIVERTED`], and
     /// what bears a VLAN tag.
     Rest,
 }
@@ -38,6 +42,11 @@ const JUMP_GREATER_EQUAL: u16 = 0x35;
 const JUMP_SET: u16 = 0x45;
 const RETURN: u16 = 0x06;
 
+/// Octets of the largest frame that is never bulk: requests, acknowledgements, keystrokes.
+pub const PROMPT: u32 = 256;
+/// IP protocol number of TCP.
+const TCP: u32 = 6;
+
 const ETHERTYPE: u32 = 12;
 const PAYLOAD: u32 = 14;
 const WHOLE_FRAME: u32 = u32::MAX;
@@ -49,6 +58,8 @@ const TAG_PRESENT: u32 = 0xffff_f000 + 48;
 enum To {
     Next,
     Control,
+    /// Bulk; its ethertypes are all diverted.
+    Bulk,
     /// Data of an ethertype that is diverted.
     Data,
     /// Data of another one.
@@ -83,13 +94,17 @@ impl Assembler {
         };
         self.label(CONTROL);
         accept(&mut self, class == Class::Control);
+        self.label(BULK);
+        if matches!(class, Class::Bulk | Class::Data) {
+            accept(&mut self, class == Class::Bulk);
+        }
         self.label(DATA);
         if class == Class::Rest {
             self.operation(LOAD_WORD, TAG_PRESENT);
             self.branch(JUMP_EQUAL, 0, To::Label(NOTHING), To::Next);
         }
         self.label(OTHER);
-        accept(&mut self, class != Class::Control);
+        accept(&mut self, matches!(class, Class::Data | Class::Rest));
         if class == Class::Rest {
             self.label(NOTHING);
             accept(&mut self, false);
@@ -102,6 +117,7 @@ impl Assembler {
         let place = |to: To, next: usize| match to {
             To::Next => next,
             To::Control => self.place(CONTROL),
+            To::Bulk => self.place(BULK),
             To::Data => self.place(DATA),
             To::Other => self.place(OTHER),
             To::Label(name) => self.place(name),
@@ -125,6 +141,7 @@ impl Assembler {
 }
 
 const CONTROL: &str = "control";
+const BULK: &str = "bulk";
 const DATA: &str = "data";
 const OTHER: &str = "other";
 const NOTHING: &str = "nothing";
@@ -135,6 +152,12 @@ pub fn program(class: Class) -> Vec<Instruction> {
     let long_enough = |code: &mut Assembler, len: u32| {
         code.operation(LOAD_LEN, 0);
         code.branch(JUMP_GREATER_EQUAL, len, To::Next, To::Data);
+    };
+    // Of a protocol number that has been loaded: what is not TCP goes on at `other`.
+    let bulk = |code: &mut Assembler, other: To| {
+        code.branch(JUMP_EQUAL, TCP, To::Next, other);
+        code.operation(LOAD_LEN, 0);
+        code.branch(JUMP_GREATER_EQUAL, PROMPT + 1, To::Bulk, To::Data);
     };
     // The DHCP ports, client and server, differ in the last bit or by one: both are listed.
     let ports = |code: &mut Assembler, first: u32, second: u32| {
@@ -154,12 +177,23 @@ pub fn program(class: Class) -> Vec<Instruction> {
     code.label("pppoe");
     long_enough(&mut code, PAYLOAD + 8);
     code.operation(LOAD_HALF, PAYLOAD + 6);
-    code.branch(JUMP_GREATER_EQUAL, 0x8000, To::Control, To::Data);
+    code.branch(JUMP_GREATER_EQUAL, 0x8000, To::Control, To::Next);
+    code.branch(JUMP_EQUAL, 0x0021, To::Label("ppp ipv4"), To::Next);
+    code.branch(JUMP_EQUAL, 0x0057, To::Next, To::Data);
+    long_enough(&mut code, PAYLOAD + 8 + 40);
+    code.operation(LOAD_BYTE, PAYLOAD + 8 + 6);
+    bulk(&mut code, To::Data);
+    code.label("ppp ipv4");
+    long_enough(&mut code, PAYLOAD + 8 + 20);
+    code.operation(LOAD_BYTE, PAYLOAD + 8 + 9);
+    bulk(&mut code, To::Data);
 
     code.label("ipv4");
     long_enough(&mut code, PAYLOAD + 20);
     code.operation(LOAD_BYTE, PAYLOAD + 9);
-    code.branch(JUMP_EQUAL, 17, To::Next, To::Data);
+    code.branch(JUMP_EQUAL, 17, To::Label("udp4"), To::Next);
+    bulk(&mut code, To::Data);
+    code.label("udp4");
     code.operation(LOAD_HALF, PAYLOAD + 6);
     code.branch(JUMP_SET, 0x1fff, To::Data, To::Next);
     code.operation(LOAD_X_HEADER, PAYLOAD);
@@ -177,7 +211,9 @@ pub fn program(class: Class) -> Vec<Instruction> {
     long_enough(&mut code, PAYLOAD + 40 + 4);
     code.operation(LOAD_BYTE, PAYLOAD + 6);
     code.branch(JUMP_EQUAL, 58, To::Label("icmpv6"), To::Next);
-    code.branch(JUMP_EQUAL, 17, To::Next, To::Data);
+    code.branch(JUMP_EQUAL, 17, To::Label("udp6"), To::Next);
+    bulk(&mut code, To::Data);
+    code.label("udp6");
     code.operation(LOAD_HALF, PAYLOAD + 40 + 2);
     ports(&mut code, 546, 547);
 
@@ -233,14 +269,16 @@ mod tests {
             let sockets = [
                 accepts(Class::Control, frame, tagged),
                 accepts(Class::Rest, frame, tagged),
+                diverted && accepts(Class::Bulk, frame, false),
                 diverted && accepts(Class::Data, frame, false),
             ];
             assert_eq!(sockets.iter().filter(|gets| **gets).count(), 1, "{sockets:?} {frame:02x?}");
         }
-        match [Class::Control, Class::Data].map(|class| accepts(class, frame, false)) {
-            [true, false] => Class::Control,
-            [false, true] => Class::Data,
-            both => panic!("a frame reaches exactly one socket, not {both:?}"),
+        match [Class::Control, Class::Bulk, Class::Data].map(|class| accepts(class, frame, false)) {
+            [true, false, false] => Class::Control,
+            [false, true, false] => Class::Bulk,
+            [false, false, true] => Class::Data,
+            all => panic!("a frame reaches exactly one socket, not {all:?}"),
         }
     }
 
@@ -268,8 +306,17 @@ mod tests {
         frame(0x8864, &[&[0x11, 0, 0, 1, 0, 8][..], &protocol.to_be_bytes(), &[0; 8]].concat())
     }
 
+    /// A frame of `len` octets with a TCP packet in it.
+    fn tcp(ethertype: u16, ppp: &[u8], v6: bool, len: usize) -> Vec<u8> {
+        let mut packet = vec![0; len - 14 - ppp.len()];
+        packet[0] = if v6 { 0x60 } else { 0x45 };
+        packet[if v6 { 6 } else { 9 }] = 6;
+        frame(ethertype, &[ppp, &packet].concat())
+    }
+
     fn samples() -> Vec<(Vec<u8>, Class)> {
-        use Class::{Control, Data};
+        use Class::{Bulk, Control, Data};
+        let (ppp4, ppp6) = ([0x11, 0, 0, 1, 0, 99, 0, 0x21], [0x11, 0, 0, 1, 0, 99, 0, 0x57]);
         vec![
             (frame(0x8863, &[0; 46]), Control),
             (frame(0x0806, &[0; 46]), Control),
@@ -292,6 +339,16 @@ mod tests {
             (ip6(58, &[128, 0, 0, 0]), Data),
             (ip6(58, &[138, 0, 0, 0]), Data),
             (frame(0x88cc, &[0; 46]), Data),
+            (tcp(0x0800, &[], false, 256), Data),
+            (tcp(0x0800, &[], false, 257), Bulk),
+            (tcp(0x86dd, &[], true, 256), Data),
+            (tcp(0x86dd, &[], true, 257), Bulk),
+            (tcp(0x8864, &ppp4, false, 256), Data),
+            (tcp(0x8864, &ppp4, false, 257), Bulk),
+            (tcp(0x8864, &ppp6, true, 256), Data),
+            (tcp(0x8864, &ppp6, true, 257), Bulk),
+            (tcp(0x88cc, &[], false, 300), Data),
+            (frame(0x0800, &[&[0x45; 9][..], &[17], &[0; 300]].concat()), Data),
         ]
     }
 
