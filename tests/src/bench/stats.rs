@@ -73,9 +73,10 @@ impl Goal {
 
 impl Display for Goal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Goal::AtLeast(goal) => write!(f, "≥ {goal}"),
-            Goal::AtMost(goal) => write!(f, "≤ {goal}"),
+        let rounded = |goal: f64| (goal * 100.0).round() / 100.0;
+        match *self {
+            Goal::AtLeast(goal) => write!(f, "≥ {}", rounded(goal)),
+            Goal::AtMost(goal) => write!(f, "≤ {}", rounded(goal)),
         }
     }
 }

@@ -1,12 +1,14 @@
-//! Row 9: WireGuard, beside other programs that do it in user space.
+//! Row 9: WireGuard, beside other programs that do it in user space; routed, bridged, and with eight peers.
 //!
 //! ```text
-//!  desk eth0 ── lan0 site wan0 ── wan0 site lan0 ── eth0 desk
-//!   192.168.1.2      10.77.0.1    10.77.0.2         192.168.2.2
+//!  desk eth0 ── lan0 site wan0 ──┬── wan0 hub lan0 ── eth0 far desk
+//!   192.168.1.2      10.77.0.2   │   10.77.0.1        192.168.0.2
+//!                     site … 9 ──┘
 //! ```
 //!
-//! Both sites run the same program, on the same two processors as the sender, the receiver and whatever is between. Linux
-//! routes between the tunnel's device and the LAN, but for genkan, which does that itself.
+//! All sites run the same program, on the same two processors as the senders, the receivers and whatever is between. Linux
+//! routes between the tunnel's device and the LAN, but for genkan, which does that itself. Bridged, all are on the
+//! hub's LAN; there the others have the kernel's bridge and VXLAN.
 
 use std::fmt::Write as _;
 use std::net::{Ipv4Addr, SocketAddr, TcpStream, UdpSocket};
@@ -28,9 +30,10 @@ use crate::wait_for;
 const ROUNDS: usize = 3;
 /// Bulk alone.
 const BULK: Duration = Duration::from_secs(3);
-/// Round trips without and with bulk beside them.
-const IDLE: Duration = Duration::from_secs(4);
-const BESIDE: Duration = Duration::from_secs(8);
+/// Round trips without and with bulk beside them, in a round, unless the environment has [`SECONDS`].
+const TRIPS: Duration = Duration::from_secs(6);
+/// Seconds of them, to measure longer.
+const SECONDS: &str = "GENKAN_VPN_SECONDS";
 /// Between two probes.
 const PACE: Duration = Duration::from_millis(2);
 /// Octets of a probe's payload.
@@ -71,30 +74,82 @@ impl Program {
     }
 }
 
-/// One end of a tunnel.
+/// How the sites are joined.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Shape {
+    /// Two sites, each with a network of its own.
+    Routed,
+    /// Two sites on one Ethernet.
+    Bridged,
+    /// A hub and as many sites, each with a network of its own.
+    Eight,
+}
+
+impl Shape {
+    /// Sites beside the hub.
+    fn sites(self) -> u8 {
+        if self == Shape::Eight { 8 } else { 1 }
+    }
+
+    fn name(self) -> &'static str {
+        match self {
+            Shape::Routed => "routed",
+            Shape::Bridged => "bridged",
+            Shape::Eight => "eight",
+        }
+    }
+
+    /// The network of a site's LAN, without the last number.
+    fn lan(self, site: u8) -> String {
+        format!("192.168.{}", if self == Shape::Bridged { 0 } else { site })
+    }
+
+    /// The last numbers of a site's router's and desk's addresses there.
+    fn hosts(self, site: u8) -> (u8, u8) {
+        if self == Shape::Bridged { (1 + 2 * site, 2 + 2 * site) } else { (1, 2) }
+    }
+
+    /// What is behind a site, for the others.
+    fn behind(self, site: u8) -> Vec<String> {
+        let mut networks = vec![format!("{}/32", inner(site))];
+        if self != Shape::Bridged {
+            networks.push(format!("{}.0/24", self.lan(site)));
+        }
+        networks
+    }
+}
+
+/// What ends a site's tunnels.
+enum Router {
+    Genkan(Genkan),
+    Other(WireGuardGo),
+}
+
+/// One end of tunnels. The hub is number 0.
 struct Site {
     desk: Namespace,
-    _router: Namespace,
-    /// Where genkan is not.
-    tunnel: Option<WireGuardGo>,
-    genkan: Option<Genkan>,
+    _namespace: Namespace,
+    router: Router,
 }
 
 impl Site {
     fn process(&self) -> u32 {
-        match (&self.tunnel, &self.genkan) {
-            (Some(tunnel), _) => tunnel.process(),
-            (_, Some(genkan)) => genkan.process(),
-            _ => 0,
+        match &self.router {
+            Router::Genkan(genkan) => genkan.process(),
+            Router::Other(tunnel) => tunnel.process(),
         }
     }
 }
 
-/// Two sites of one program.
-struct Pair {
+/// Sites of one program.
+struct Network {
     program: Program,
-    sites: [Site; 2],
-    /// Its services, on the second site's desk.
+    shape: Shape,
+    /// The hub first.
+    sites: Vec<Site>,
+    /// What is between them, where they are more than two.
+    _street: Option<Namespace>,
+    /// The services of the hub's desk.
     _internet: Internet,
     bulk: Rounds,
     cost: Rounds,
@@ -103,52 +158,49 @@ struct Pair {
     lost: u64,
 }
 
-const FAR: Ipv4Addr = Ipv4Addr::new(192, 168, 2, 2);
+/// The hub's desk.
+const FAR: Ipv4Addr = Ipv4Addr::new(192, 168, 0, 2);
 
 fn outer(site: u8) -> SocketAddr {
     SocketAddr::from(([192, 0, 2, 1 + site], PORT))
 }
 
-impl Pair {
-    fn new(lab: &Lab, program: Program) -> Pair {
-        let [west, east] = ["west", "east"].map(Namespace::new);
-        veth((&west, "wan0"), (&east, "wan0"));
-        let desks = ["desk", "far"].map(Namespace::new);
-        let keys = [Keys::generate(), Keys::generate()];
-        let mut number = 0;
-        let sites = [west, east].map(|router| {
-            let own = number;
-            number += 1;
-            let desk = &desks[own];
-            veth((&router, "lan0"), (desk, "eth0"));
-            let lan = format!("192.168.{}", own + 1);
-            desk.ip(&["address", "add", &format!("{lan}.2/24"), "dev", "eth0"]);
-            desk.ip(&["route", "add", "default", "via", &format!("{lan}.1")]);
-            (router, own as u8)
-        });
-        let mut desks = desks.into_iter();
-        let sites = sites.map(|(router, own)| {
-            let desk = desks.next().expect("there are two");
-            let (ours, theirs) = (&keys[usize::from(own)], &keys[usize::from(1 - own)]);
-            match program {
-                Program::Genkan => {
-                    let genkan = genkan(lab, &router, own, ours, theirs);
-                    Site { desk, _router: router, tunnel: None, genkan: Some(genkan) }
-                }
-                other => {
-                    let tunnel = tunnel(lab, &router, other, own, ours, theirs);
-                    Site { desk, _router: router, tunnel: Some(tunnel), genkan: None }
-                }
-            }
-        });
-        wait_for(&format!("a tunnel of {}'s", program.name()), Duration::from_secs(20), || {
-            let said = sites[0].desk.try_run(&format!("ping -c 1 -W 1 {FAR}"));
-            if said.status.success() { Ok(()) } else { Err(crate::netns::text(&said)) }
-        });
-        let internet = Internet::start(&sites[1].desk, FAR);
-        Pair {
+fn inner(site: u8) -> Ipv4Addr {
+    Ipv4Addr::new(10, 77, 0, 1 + site)
+}
+
+impl Network {
+    fn new(lab: &Lab, program: Program, shape: Shape) -> Network {
+        let numbers = 0..=shape.sites();
+        let namespaces: Vec<_> = numbers.clone().map(|site| Namespace::new(&format!("site{site}"))).collect();
+        let street = join(&namespaces);
+        let keys: Vec<_> = numbers.clone().map(|_| Keys::generate()).collect();
+        let sites: Vec<_> = numbers
+            .zip(namespaces)
+            .map(|(site, namespace)| {
+                let desk = Namespace::new(&format!("desk{site}"));
+                veth((&namespace, "lan0"), (&desk, "eth0"));
+                let (lan, (router, host)) = (shape.lan(site), shape.hosts(site));
+                desk.ip(&["address", "add", &format!("{lan}.{host}/24"), "dev", "eth0"]);
+                desk.ip(&["route", "add", "default", "via", &format!("{lan}.{router}")]);
+                let router = match program {
+                    Program::Genkan => Router::Genkan(genkan(lab, &namespace, shape, site, &keys)),
+                    other => Router::Other(tunnel(lab, &namespace, other, shape, site, &keys)),
+                };
+                Site { desk, _namespace: namespace, router }
+            })
+            .collect();
+        for site in sites.iter().skip(1) {
+            wait_for(&format!("a tunnel of {}'s", program.name()), Duration::from_secs(20), || {
+                site.desk.pings(FAR)
+            });
+        }
+        let internet = Internet::start(&sites[0].desk, FAR);
+        Network {
             program,
+            shape,
             sites,
+            _street: street,
             _internet: internet,
             bulk: Rounds::default(),
             cost: Rounds::default(),
@@ -160,11 +212,19 @@ impl Pair {
 
     fn measure(&mut self) {
         let before = self.spent();
-        let gigabits = self.sites[0].desk.inside(|| pull(BULK));
+        let desks = self.sites.iter().skip(1).map(|site| &site.desk);
+        let gigabits: f64 = thread::scope(|scope| {
+            let pulls: Vec<_> = desks.map(|desk| scope.spawn(|| desk.inside(|| pull(BULK)))).collect();
+            pulls.into_iter().map(|pull| pull.join().expect("no panic")).sum()
+        });
         self.bulk.0.push(gigabits / BULK.as_secs_f64());
         self.cost.0.push((self.spent() - before) / gigabits);
-        let desk = &self.sites[0].desk;
-        let (idle, _) = desk.inside(|| probe(IDLE));
+        if self.shape == Shape::Eight {
+            return;
+        }
+        let time = trips();
+        let desk = &self.sites[1].desk;
+        let (idle, _) = desk.inside(|| probe(time));
         let over = AtomicBool::new(false);
         let (beside, lost) = thread::scope(|scope| {
             scope.spawn(|| {
@@ -174,7 +234,7 @@ impl Pair {
                     }
                 });
             });
-            let delays = desk.inside(|| probe(BESIDE));
+            let delays = desk.inside(|| probe(time));
             over.store(true, Ordering::Relaxed);
             delays
         });
@@ -187,10 +247,33 @@ impl Pair {
         }
     }
 
-    /// Seconds of a processor that both programs have taken so far.
+    /// Seconds of a processor that all the programs have taken so far.
     fn spent(&self) -> f64 {
         self.sites.iter().map(|site| seconds(site.process())).sum()
     }
+}
+
+/// How long round trips are measured in a round.
+fn trips() -> Duration {
+    let seconds = std::env::var(SECONDS).ok().and_then(|seconds| seconds.parse().ok());
+    seconds.map_or(TRIPS, Duration::from_secs)
+}
+
+/// A cable between two sites' `wan0`, or a switch between more, which is returned.
+fn join(namespaces: &[Namespace]) -> Option<Namespace> {
+    if let [one, other] = namespaces {
+        veth((one, "wan0"), (other, "wan0"));
+        return None;
+    }
+    let street = Namespace::new("street");
+    street.ip(&["link", "add", "br0", "type", "bridge"]);
+    street.ip(&["link", "set", "br0", "up"]);
+    for (number, namespace) in namespaces.iter().enumerate() {
+        let port = format!("site{number}");
+        veth((&street, &port), (namespace, "wan0"));
+        street.ip(&["link", "set", &port, "master", "br0"]);
+    }
+    Some(street)
 }
 
 /// Seconds of a processor that a process has taken so far.
@@ -253,106 +336,160 @@ fn probe(time: Duration) -> (Vec<f64>, u64) {
     (delays, lost)
 }
 
+/// The sites that a site has tunnels to.
+fn others(shape: Shape, site: u8) -> std::ops::RangeInclusive<u8> {
+    if site == 0 { 1..=shape.sites() } else { 0..=0 }
+}
+
 fn tunnel(
     lab: &Lab,
-    router: &Namespace,
+    namespace: &Namespace,
     program: Program,
-    own: u8,
-    ours: &Keys,
-    theirs: &Keys,
+    shape: Shape,
+    site: u8,
+    keys: &[Keys],
 ) -> WireGuardGo {
-    router.ip(&["address", "add", &format!("{}/24", outer(own).ip()), "dev", "wan0"]);
-    router.ip(&["address", "add", &format!("192.168.{}.1/24", own + 1), "dev", "lan0"]);
-    router.sysctl("net.ipv4.ip_forward", "1");
+    namespace.ip(&["address", "add", &format!("{}/24", outer(site).ip()), "dev", "wan0"]);
     let words = program.words();
     let words: Vec<_> = words.iter().map(String::as_str).collect();
-    let mut tunnel = WireGuardGo::other(lab, router, &words, PORT, 1440);
-    tunnel.take(lab, ours.clone());
-    let allowed = format!("10.77.0.{}/32,192.168.{}.0/24", 2 - own, 2 - own);
-    let endpoint = Some(outer(1 - own));
-    tunnel.meet(
-        lab,
-        Peer { public: &theirs.public, preshared: None, endpoint, allowed: &allowed, keepalive: 0 },
-    );
-    router.ip(&["address", "add", &format!("10.77.0.{}/24", own + 1), "dev", &tunnel.device]);
-    router.ip(&["route", "add", &format!("192.168.{}.0/24", 2 - own), "dev", &tunnel.device]);
+    let mut tunnel = WireGuardGo::other(lab, namespace, &words, PORT, 1440);
+    tunnel.take(lab, keys[usize::from(site)].clone());
+    namespace.ip(&["address", "add", &format!("{}/24", inner(site)), "dev", &tunnel.device]);
+    for other in others(shape, site) {
+        let (public, allowed) = (&keys[usize::from(other)].public, shape.behind(other).join(","));
+        let endpoint = Some(outer(other));
+        tunnel.meet(lab, Peer { public, preshared: None, endpoint, allowed: &allowed, keepalive: 0 });
+    }
+    if shape == Shape::Bridged {
+        let (local, remote) = (inner(site), inner(1 - site));
+        let vxlan = format!("link add vx0 type vxlan id 42 local {local} remote {remote} dstport 4789");
+        namespace.ip(&vxlan.split(' ').collect::<Vec<_>>());
+        namespace.ip(&["link", "add", "br0", "type", "bridge"]);
+        for device in ["vx0", "lan0"] {
+            namespace.ip(&["link", "set", device, "mtu", "1500", "master", "br0", "up"]);
+        }
+        namespace.ip(&["link", "set", "br0", "up"]);
+    } else {
+        let (router, _) = shape.hosts(site);
+        namespace.ip(&["address", "add", &format!("{}.{router}/24", shape.lan(site)), "dev", "lan0"]);
+        namespace.sysctl("net.ipv4.ip_forward", "1");
+        for other in others(shape, site) {
+            namespace.ip(&["route", "add", &format!("{}.0/24", shape.lan(other)), "dev", &tunnel.device]);
+        }
+    }
     tunnel
 }
 
-fn genkan(lab: &Lab, router: &Namespace, own: u8, ours: &Keys, theirs: &Keys) -> Genkan {
-    let role = ["west", "east"][usize::from(own)];
-    let key: PathBuf = lab.secret(&format!("{role}.key"), &ours.private);
-    let config = format!(
+fn genkan(lab: &Lab, namespace: &Namespace, shape: Shape, site: u8, keys: &[Keys]) -> Genkan {
+    let role = format!("{}{site}", shape.name());
+    let key: PathBuf = lab.secret(&format!("{role}.key"), &keys[usize::from(site)].private);
+    let (router, _) = shape.hosts(site);
+    // The way out leads nowhere; all that is reached is on the segment.
+    let mut config = format!(
         "[port.wan0]\nnic = \"wan0\"\n\n[port.lan0]\nnic = \"lan0\"\n\n\
-         [wan.isp]\nport = \"wan0\"\nstatic = {{ address = \"{}/24\", gateway = \"{}\" }}\n\n\
-         [lan.home]\nports = [\"lan0\"]\naddress = \"192.168.{lan}.1/24\"\n\n\
-         [vpn.friends]\nprivate-key-file = {:?}\nlisten-port = {PORT}\naddress = \"10.77.0.{lan}/24\"\n\n\
-         [[vpn.friends.peer]]\nname = \"other\"\npublic-key = \"{}\"\nendpoint = \"{}\"\n\
-         allowed-ips = [\"10.77.0.{other}/32\", \"192.168.{other}.0/24\"]\n\n\
-         [[filter]]\nfrom = \"vpn\"\nto = \"lan\"\naction = \"accept\"\n",
-        outer(own).ip(),
-        outer(1 - own).ip(),
+         [wan.isp]\nport = \"wan0\"\nstatic = {{ address = \"{}/24\", gateway = \"192.0.2.254\" }}\n\n\
+         [lan.home]\nports = [\"lan0\"]\naddress = \"{}.{router}/24\"\n\n\
+         [vpn.friends]\nprivate-key-file = {:?}\nlisten-port = {PORT}\naddress = \"{}/24\"\n",
+        outer(site).ip(),
+        shape.lan(site),
         key.display().to_string(),
-        theirs.public,
-        outer(1 - own),
-        lan = own + 1,
-        other = 2 - own,
+        inner(site),
     );
-    let genkan = Genkan::start(lab, router, role, &config);
+    if shape == Shape::Bridged {
+        config += "bridge = { lan = \"home\", vni = 42 }\n";
+    }
+    for other in others(shape, site) {
+        let _ = write!(
+            config,
+            "\n[[vpn.friends.peer]]\nname = \"site{other}\"\npublic-key = \"{}\"\nendpoint = \"{}\"\nallowed-ips = {:?}\n",
+            keys[usize::from(other)].public,
+            outer(other),
+            shape.behind(other),
+        );
+    }
+    config += "\n[[filter]]\nfrom = \"vpn\"\nto = \"lan\"\naction = \"accept\"\n";
+    let genkan = Genkan::start(lab, namespace, &role, &config);
     genkan.wait_up("isp", Duration::from_secs(10));
     genkan
 }
 
-/// Measures, interleaved.
-pub fn measure() -> Report {
-    let lab = Lab::new("bench-vpn");
-    let mut ours = Pair::new(&lab, Program::Genkan);
+/// Two sites, each with its own network.
+pub fn routed() -> Report {
+    measure(Shape::Routed, ["9 bulk", "9 cost", "9 p99.9"])
+}
+
+/// Two sites on one Ethernet.
+pub fn bridged() -> Report {
+    measure(Shape::Bridged, ["9 bridged bulk", "9 bridged cost", "9 bridged p99.9"])
+}
+
+/// A hub and eight sites.
+pub fn eight() -> Report {
+    measure(Shape::Eight, ["9 eight bulk", "9 eight cost"])
+}
+
+/// Measures, interleaved. `numbers` are those of bulk, cost, and, where there are round trips, their delay.
+fn measure<const N: usize>(shape: Shape, numbers: [&'static str; N]) -> Report {
+    let lab = Lab::new(&format!("bench-vpn-{}", shape.name()));
+    let mut ours = Network::new(&lab, Program::Genkan, shape);
     let (mut others, mut missing) = (Vec::new(), Vec::new());
     for program in Program::OTHERS {
-        match attempt(|| Pair::new(&lab, program)) {
-            Ok(pair) => others.push(pair),
+        match attempt(|| Network::new(&lab, program, shape)) {
+            Ok(network) => others.push(network),
             Err(error) => missing.push(format!("{} was not measured: {error}\n", program.name())),
         }
     }
-    let mut again = Pair::new(&lab, Program::WireGuardGo);
+    let mut again = Network::new(&lab, Program::WireGuardGo, shape);
     for round in 1..=ROUNDS {
         eprintln!("round {round} of {ROUNDS}");
         ours.measure();
-        others.iter_mut().for_each(Pair::measure);
+        others.iter_mut().for_each(Network::measure);
         again.measure();
     }
     // The best of each round: it is no one program's row.
-    let best = |of: &dyn Fn(&Pair) -> &Rounds, better: fn(f64, f64) -> f64| {
-        let of_round = |round: usize| others.iter().map(|pair| of(pair).0[round]).reduce(better);
+    let best = |of: &dyn Fn(&Network) -> &Rounds, better: fn(f64, f64) -> f64| {
+        let of_round = |round: usize| others.iter().map(|network| of(network).0[round]).reduce(better);
         Rounds((0..ROUNDS).map(|round| of_round(round).unwrap_or(f64::NAN)).collect())
     };
-    let go = others.iter().find(|pair| pair.program == Program::WireGuardGo).unwrap_or(&again);
-    let row = |number, of: &dyn Fn(&Pair) -> &Rounds, better| {
+    let go = others.iter().find(|network| network.program == Program::WireGuardGo).unwrap_or(&again);
+    let row = |number, of: &dyn Fn(&Network) -> &Rounds, better| {
         Row::new(number, of(&ours).to(&best(of, better)), of(&again).to(of(go)))
     };
-    let rows = vec![
-        row("9 bulk", &|pair| &pair.bulk, f64::max),
-        row("9 cost", &|pair| &pair.cost, f64::min),
-        row("9 p99.9", &|pair| &pair.beside[2], f64::min),
+    type Of<'a> = (&'a dyn Fn(&Network) -> &Rounds, fn(f64, f64) -> f64);
+    let what: [Of<'_>; 3] = [
+        (&|network| &network.bulk, f64::max),
+        (&|network| &network.cost, f64::min),
+        (&|network| &network.beside[2], f64::min),
     ];
+    let rows = numbers.into_iter().zip(what).map(|(number, (of, better))| row(number, of, better)).collect();
     let mut text = format!(
-        "Two sites, both on the same processors as sender and receiver. One TCP connection for {} s; the cost is what both \
-         programs take of a processor. Round trips of UDP, {PROBE} octets, one each {} ms: {} s idle, {} s beside one TCP \
-         connection. {ROUNDS} rounds.\n\n\
-         | program | bulk, Gb/s | processor, s per Gbit | idle: p50, ms | p99 | p99.9 | max | beside bulk: p50, ms | p99 | p99.9 | \
-         max | lost |\n|---|---|---|---|---|---|---|---|---|---|---|---|\n",
+        "{} and a hub, all on the same processors as senders and receivers. One TCP connection to each for {} s; the cost \
+         is what all the programs take of a processor, without what the kernel does for them in interrupts. ",
+        if shape == Shape::Eight { "Eight sites" } else { "A site" },
         BULK.as_secs(),
-        PACE.as_millis(),
-        IDLE.as_secs(),
-        BESIDE.as_secs()
     );
-    let lines = [(&ours, "")].into_iter().chain(others.iter().map(|pair| (pair, "")));
-    for (pair, more) in lines.chain([(&again, " again (control)")]) {
-        let _ = write!(text, "| {}{more} | {} | {} ", pair.program.name(), pair.bulk, pair.cost);
-        for rounds in pair.idle.iter().chain(&pair.beside) {
-            let _ = write!(text, "| {:.2} ", rounds.median());
+    let mut heading = String::from("| program | bulk, Gb/s | processor, s per Gbit |");
+    if shape != Shape::Eight {
+        let _ = write!(
+            text,
+            "Round trips of UDP, {PROBE} octets, one each {} ms: {} s idle, as long beside one TCP connection. ",
+            PACE.as_millis(),
+            trips().as_secs(),
+        );
+        heading += " idle: p50, ms | p99 | p99.9 | max | beside bulk: p50, ms | p99 | p99.9 | max | lost |";
+    }
+    let columns = heading.matches('|').count() - 1;
+    let _ = writeln!(text, "{ROUNDS} rounds.\n\n{heading}\n|{}", "---|".repeat(columns));
+    let lines = [(&ours, "")].into_iter().chain(others.iter().map(|network| (network, "")));
+    for (network, more) in lines.chain([(&again, " again (control)")]) {
+        let _ = write!(text, "| {}{more} | {} | {} |", network.program.name(), network.bulk, network.cost);
+        if shape != Shape::Eight {
+            for rounds in network.idle.iter().chain(&network.beside) {
+                let _ = write!(text, " {:.2} |", rounds.median());
+            }
+            let _ = write!(text, " {} |", network.lost);
         }
-        let _ = writeln!(text, "| {} |", pair.lost);
+        text.push('\n');
     }
     for line in missing {
         let _ = write!(text, "\n{line}");

@@ -55,7 +55,7 @@ fn results() -> String {
         netns::sweep();
     }
     format!(
-        "# Results\n\nWritten by `make bench`, which takes less than ten minutes; `target/release/bench PART` measures one part \
+        "# Results\n\nWritten by `make bench`, which takes some twenty minutes; `target/release/bench PART` measures one part \
          again (parts: {}). Only ratios within one run mean anything: what is compared is measured in turns, round by round, \
          a ratio is of the same round, and a value is the median of rounds with the lowest and highest. The control is the \
          same thing measured twice; what differs less than that is not claimed. What was \
