@@ -45,7 +45,7 @@ fn attach(
         let (mut kernel, _tables) = Kernel::load(&SIZES, &OPTIONS, pins).unwrap();
         let mut attached = Vec::new();
         for (number, (port, entry)) in (0..).zip(ports) {
-            let ifindex = port.index().unwrap().cast_unsigned();
+            let ifindex = port.index().cast_unsigned();
             let record = layout::Port {
                 ifindex,
                 number,

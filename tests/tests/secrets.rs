@@ -113,6 +113,10 @@ fn life(method: Authentication) {
             assert!(!octets.is_empty());
             assert_clean(&format!("{role}'s {file}"), &octets);
         }
+        let limits = fs::read_to_string(process.join("limits")).expect("a process that runs has limits");
+        let core = limits.lines().find(|line| line.starts_with("Max core file size")).unwrap_or_default();
+        let core: Vec<_> = core.split_whitespace().skip(4).take(2).collect();
+        assert_eq!(core, ["1", "1"], "{role} may leave its memory on a disk");
         for thread in fs::read_dir(process.join("task")).expect("it has threads").flatten() {
             assert_clean("a thread's name", &fs::read(thread.path().join("comm")).unwrap_or_default());
         }

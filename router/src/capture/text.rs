@@ -78,30 +78,37 @@ fn hex(bytes: &[u8]) -> String {
 }
 
 fn ethernet(out: &mut String, frame: &[u8]) {
-    let (Some(to), Some(from), Some(mut ethertype)) = (mac_at(frame, 0), mac_at(frame, 6), u16_at(frame, 12))
-    else {
-        return out.push_str("shorter than an Ethernet header");
-    };
-    let mut payload = frame.get(14..).unwrap_or_default();
     // An empty header stands before packets that have none.
-    if frame.get(..12).is_some_and(|addresses| addresses != [0; 12]) {
+    if frame.get(..12).is_some_and(|addresses| addresses != [0; 12])
+        && let (Some(to), Some(from)) = (mac_at(frame, 0), mac_at(frame, 6))
+    {
         let _ = write!(out, "{from} > {to}, ");
     }
+    *out += &words(frame);
+}
+
+/// What a frame carries, without the stations' addresses. Passwords are left out; whatever else is secret is the caller's
+/// to overwrite.
+pub fn words(frame: &[u8]) -> String {
+    let mut out = String::new();
+    let Some(mut ethertype) = u16_at(frame, 12) else { return "shorter than an Ethernet header".into() };
+    let mut payload = frame.get(14..).unwrap_or_default();
     while matches!(ethertype, 0x8100 | 0x88a8) {
         let (Some(tag), Some(next)) = (u16_at(payload, 0), u16_at(payload, 2)) else { break };
         let _ = write!(out, "vlan {}, priority {}, ", tag & 0xfff, tag >> 13);
         (ethertype, payload) = (next, payload.get(4..).unwrap_or_default());
     }
     match ethertype {
-        0x0800 => ipv4(out, payload),
-        0x86dd => ipv6(out, payload),
-        0x0806 => arp(out, payload),
-        0x8863 => ppp::discovery(out, payload),
-        0x8864 => ppp::session(out, payload),
+        0x0800 => ipv4(&mut out, payload),
+        0x86dd => ipv6(&mut out, payload),
+        0x0806 => arp(&mut out, payload),
+        0x8863 => ppp::discovery(&mut out, payload),
+        0x8864 => ppp::session(&mut out, payload),
         other => {
             let _ = write!(out, "ethertype 0x{other:04x}");
         }
     }
+    out
 }
 
 fn arp(out: &mut String, packet: &[u8]) {

@@ -10,6 +10,7 @@ use genkan_config::{Config, Loaded, Report};
 use genkan_netstack::gateway::Gateway;
 use genkan_netstack::settings::Settings;
 use genkan_netstack::time::Instant;
+use rustix::process::{Resource, Rlimit, setrlimit};
 use tokio::runtime::Runtime;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::oneshot;
@@ -56,6 +57,7 @@ pub(super) fn run(file: &Path) -> ExitCode {
 
 /// Runs the gateway until a signal ends it.
 fn watch(file: &Path, loaded: &Loaded) -> Result<(), String> {
+    leave_no_core();
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
@@ -68,6 +70,15 @@ fn watch(file: &Path, loaded: &Loaded) -> Result<(), String> {
         start(loaded)?
     };
     serve(&runtime, signals, file, running)
+}
+
+/// Passwords are in the program's memory: when it crashes that must not come on a disk. A limit of 0 would forbid files
+/// only; with 1 nothing is handed to a collector either (core(5)).
+fn leave_no_core() {
+    let limit = Rlimit { current: Some(1), maximum: Some(1) };
+    if let Err(error) = setrlimit(Resource::Core, limit) {
+        warn!("a crash may leave a core file with passwords in it: {error}");
+    }
 }
 
 /// What a report says, a warning a line.

@@ -218,9 +218,7 @@ impl Kernel {
     pub fn attach(&mut self, number: u16, port: &mut Port, wanted: Entry) -> Attached {
         let mut why = None;
         let mut entry = wanted;
-        let Some(index) = port.index() else {
-            return Attached { entry: Entry::None, why: Some("there is no device".into()) };
-        };
+        let index = port.index();
         if !port.is_here() {
             return Attached { entry: Entry::None, why: Some(ELSEWHERE.into()) };
         }

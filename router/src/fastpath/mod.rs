@@ -214,12 +214,10 @@ impl FastPath {
     fn announce(&mut self, number: u16, port: &Port) {
         let wanted = self.wanted(number);
         let place = usize::from(number);
-        let (Some(index), Some(record), Some(status)) =
-            (port.index(), self.records.get_mut(place), self.ports.get_mut(place))
-        else {
+        let (Some(record), Some(status)) = (self.records.get_mut(place), self.ports.get_mut(place)) else {
             return;
         };
-        let ifindex = index.cast_unsigned();
+        let ifindex = port.index().cast_unsigned();
         record.ifindex = ifindex;
         if wanted == Entry::None {
             return;
@@ -401,11 +399,10 @@ fn shown(record: &PortRecord, paused: bool) -> PortRecord {
 
 /// What the mirror needs to know of a port's device.
 fn device(port: &Port, entry: Entry) -> Option<Device> {
-    let ifindex = port.index()?.cast_unsigned();
     if entry == Entry::None {
         return None;
     }
-    let tap = matches!(port, Port::Tap(_));
+    let (ifindex, tap) = (port.index().cast_unsigned(), matches!(port, Port::Tap(_)));
     Some(Device { ifindex, xdp: entry.xdp(), tap, checksum: port.completes_checksums() })
 }
 

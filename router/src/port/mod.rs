@@ -1,7 +1,6 @@
 //! Ports: where frames come from and where they go.
 //!
-//! A [`Port`] is a tap device, a network card or a pair of capture files. All three give and take the core's frames in
-//! batches and never block: the data thread waits for [`Port::fd`], takes what there is with [`Port::receive`], lets
+//! A [`Port`] is a tap device or a network card. Both give and take the core's frames in batches and never block: the data thread waits for [`Port::fd`], takes what there is with [`Port::receive`], lets
 //! the gateway work, and sends with [`Port::transmit`].
 //!
 //! Tap devices and cards speak of large segments and partial checksums by the virtio-net header (`vnet`), so bulk
@@ -9,7 +8,6 @@
 
 mod link;
 mod nic;
-mod pcap;
 mod slot;
 mod tap;
 mod vnet;
@@ -30,7 +28,6 @@ use crate::sys::ethtool::Ethtool;
 use crate::sys::netlink::Netlink;
 
 pub use nic::Nic;
-pub use pcap::Pcap;
 pub use tap::Tap;
 
 /// Frames that may wait for a device that takes no more; the rest is dropped and counted.
@@ -79,21 +76,13 @@ pub enum Device {
         /// The device's name.
         device: String,
     },
-    /// Capture files instead of a device.
-    Pcap {
-        /// The capture to read frames from (pcap or pcapng, Ethernet).
-        read: PathBuf,
-        /// The pcapng file to write sent frames to, created or overwritten. Secrets are redacted.
-        write: Option<PathBuf>,
-    },
 }
 
 impl Device {
-    /// The device's name, or the file that is read.
+    /// The device's name.
     pub fn name(&self) -> String {
         match self {
             Device::Tap { device, .. } | Device::Nic { device } => device.clone(),
-            Device::Pcap { read, .. } => read.display().to_string(),
         }
     }
 }
@@ -186,8 +175,6 @@ pub enum Port {
     Tap(Box<Tap>),
     /// A network card.
     Nic(Box<Nic>),
-    /// Capture files.
-    Pcap(Box<Pcap>),
 }
 
 macro_rules! each {
@@ -195,7 +182,6 @@ macro_rules! each {
         match $self {
             Port::Tap($port) => $then,
             Port::Nic($port) => $then,
-            Port::Pcap($port) => $then,
         }
     };
 }
@@ -208,20 +194,13 @@ impl Port {
                 Tap::open(spec, device, *offload).map(|tap| Port::Tap(Box::new(tap)))
             }
             Device::Nic { device } => Nic::open(spec, device).map(|nic| Port::Nic(Box::new(nic))),
-            Device::Pcap { read, write } => {
-                Pcap::open(spec, read, write.as_deref()).map(|pcap| Port::Pcap(Box::new(pcap)))
-            }
         };
         opened.map_err(|error| explain(&format!("port {}", spec.name), error))
     }
 
     /// Ends without giving anything back to the host: the card stays taken, the tap stays, for the next run.
     pub fn leave(self) {
-        match self {
-            Port::Tap(tap) => tap.leave(),
-            Port::Nic(nic) => nic.leave(),
-            Port::Pcap(_) => {}
-        }
+        each!(self, port => port.leave());
     }
 
     /// There is no kernel half after all: its frames all come to us.
@@ -242,27 +221,22 @@ impl Port {
             Port::Nic(nic) => {
                 Ethtool::open().and_then(|asked| asked.sums(nic.name())).is_ok_and(|sums| !sums)
             }
-            Port::Pcap(_) => false,
         }
     }
 
-    /// The device's number; `None` without a device.
-    pub fn index(&self) -> Option<i32> {
-        match self {
-            Port::Tap(tap) => Some(tap.index()),
-            Port::Nic(nic) => Some(nic.index()),
-            Port::Pcap(_) => None,
-        }
+    /// The device's number.
+    pub fn index(&self) -> i32 {
+        each!(self, port => port.index())
     }
 
     /// The device is in this thread's network namespace, under its number and name. A tap may be given to another one, and
     /// goes on working.
     pub fn is_here(&self) -> bool {
-        let here = |index| link::by_index(&mut Netlink::open()?, index);
-        self.index().is_some_and(|index| here(index).is_ok_and(|link| link.name == self.name()))
+        let here = || link::by_index(&mut Netlink::open()?, self.index());
+        here().is_ok_and(|link| link.name == self.name())
     }
 
-    /// The name of the device, or of the file that is read.
+    /// The name of the device.
     pub fn name(&self) -> &str {
         each!(self, port => port.name())
     }
@@ -279,11 +253,7 @@ impl Port {
 
     /// Why the MTU is lower than the wanted one, naming the device that caps it; `None` when it is not.
     pub fn mtu_limit(&self) -> Option<&str> {
-        match self {
-            Port::Tap(tap) => tap.mtu_limit(),
-            Port::Nic(nic) => nic.mtu_limit(),
-            Port::Pcap(_) => None,
-        }
+        each!(self, port => port.mtu_limit())
     }
 
     /// It sends large segments and completes partial checksums. When false, a frame to send must be whole and no
@@ -292,7 +262,7 @@ impl Port {
         each!(self, port => port.offload())
     }
 
-    /// A descriptor that is readable while there are frames to receive. (A capture that has ended is not.)
+    /// A descriptor that is readable while there are frames to receive.
     pub fn fd(&self) -> BorrowedFd<'_> {
         each!(self, port => port.fd())
     }
@@ -312,11 +282,7 @@ impl Port {
 
     /// What has become of the device: asked after [`Port::receive`] or [`Port::transmit`] has failed.
     pub fn presence(&mut self) -> Presence {
-        match self {
-            Port::Tap(tap) => tap.presence(),
-            Port::Nic(nic) => nic.presence(),
-            Port::Pcap(_) => Presence::Up,
-        }
+        each!(self, port => port.presence())
     }
 
     /// Chooses the way of frames that an XDP program on the device does not carry: AF_XDP where it can be had. The program
@@ -336,7 +302,7 @@ impl Port {
     pub fn open_xdp_sockets(&mut self) -> io::Result<usize> {
         match self {
             Port::Nic(nic) => nic.open_xdp_sockets(),
-            Port::Tap(_) | Port::Pcap(_) => Err(io::ErrorKind::Unsupported.into()),
+            Port::Tap(_) => Err(io::ErrorKind::Unsupported.into()),
         }
     }
 

@@ -52,7 +52,11 @@ impl<W: Write> Both<W> {
                 captured.as_ref().map_or(Ok(()), |captured| self.captured(*port, at, captured))
             }
             What::Missed { port, captured } => self.captured(*port, at, captured),
-            What::Event(_) | What::Dropped { .. } | What::Skipped { .. } | What::Note(_) => Ok(()),
+            What::Event(_)
+            | What::Decided(_)
+            | What::Dropped { .. }
+            | What::Skipped { .. }
+            | What::Note(_) => Ok(()),
         }
     }
 

@@ -33,6 +33,7 @@ use genkan_netstack::frame::Batch;
 use genkan_netstack::gateway::Gateway;
 use genkan_netstack::id::{Mac, PortId};
 use genkan_netstack::ledger::DropReason;
+use genkan_netstack::sight::{Fact, Watch};
 use genkan_netstack::time::Instant;
 
 pub use both::Both;
@@ -42,7 +43,6 @@ use crate::capture::reader::{Reader, Record};
 use crate::settings::{PortFacts, settings, specs};
 use mend::Mended;
 use pair::Pairs;
-use parts::describe;
 use sides::{Place, Sides};
 use translate::{Need, Translator, Verdict};
 
@@ -135,6 +135,8 @@ pub enum What {
         /// The frame.
         captured: Counterpart,
     },
+    /// What it decided about a frame that it received before this: clauses.
+    Decided(Vec<String>),
     /// A frame that it received before this was dropped.
     Dropped {
         /// Where it came in.
@@ -253,6 +255,7 @@ impl Replay {
         let dialled_at = sides.dialled_at.map(|at| at.saturating_sub(time_to_dial(start(), &sides)));
         let origin = dialled_at.or(sides.first_at);
         let mut gateway = start();
+        gateway.watch(Watch::Everything);
         if let Some(origin) = origin {
             gateway.set_clock(now, origin);
         }
@@ -501,8 +504,23 @@ impl Replay {
         let mut batch = Batch::from([mend::frame(bytes, gso)]);
         self.gateway.set_clock(self.now, self.wall());
         self.gateway.receive(self.now, port, &mut batch);
+        self.tell_decisions();
         self.tell_drops(port);
         self.drain();
+    }
+
+    /// Tells what was decided since it was told last, and is not told otherwise.
+    fn tell_decisions(&mut self) {
+        let is_told = |fact: &Fact| {
+            matches!(fact, Fact::Own | Fact::HandedUp { .. } | Fact::NextHop { .. } | Fact::Dropped(_))
+        };
+        while let Some(sighting) = self.gateway.poll_sighting() {
+            let facts = sighting.facts.iter().filter(|fact| !is_told(fact));
+            let decided: Vec<String> = facts.map(ToString::to_string).collect();
+            if !decided.is_empty() {
+                self.tell(What::Decided(decided));
+            }
+        }
     }
 
     /// Tells what was dropped since it was told last.
@@ -519,6 +537,7 @@ impl Replay {
     /// Takes out what the gateway has to say, and answers what only we asked.
     fn drain(&mut self) {
         loop {
+            self.tell_decisions();
             while let Some(event) = self.gateway.poll_event() {
                 self.tell(What::Event(event));
             }

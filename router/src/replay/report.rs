@@ -1,8 +1,11 @@
-//! Outcomes as text: a line each, or two where the captured router sent something else.
+//! Outcomes as text: a line each, or two where the captured router sent something else. Secrets are left out.
 
 use std::fmt::Write as _;
 
-use super::{Counterpart, Outcome, Replay, What, describe};
+use genkan_netstack::wire::redact::redact;
+
+use super::{Counterpart, Outcome, Replay, What};
+use crate::capture::text;
 
 impl Replay {
     /// The outcome as a line of text.
@@ -61,7 +64,8 @@ impl Replay {
                         let _ = write!(line, " (as frame {number})");
                     }
                     Some(Counterpart { number, frame, .. }) => {
-                        let _ = write!(line, " (unlike frame {number}: {})", describe(frame));
+                        let _ =
+                            write!(line, " (unlike frame {number})\n{:18}which is {}", "", describe(frame));
                     }
                     None => line.push_str(" (not in the capture)"),
                 }
@@ -71,6 +75,7 @@ impl Replay {
                 let (port, words) = (self.port_name(*port), describe(&captured.frame));
                 format!("not sent  {port} {words} (frame {} of the captured router)", captured.number)
             }
+            What::Decided(facts) => format!("decided   {}", facts.join("; ")),
             What::Dropped { port, reason } => {
                 format!("dropped   {} {}: {}", self.port_name(*port), reason.name(), reason.describe().trim())
             }
@@ -83,6 +88,13 @@ impl Replay {
             What::Note(note) => format!("note      {note}"),
         }
     }
+}
+
+/// A frame of a capture that may have secrets in it.
+fn describe(frame: &[u8]) -> String {
+    let mut frame = frame.to_vec();
+    redact(&mut frame);
+    text::words(&frame)
 }
 
 fn list(addresses: &[impl std::fmt::Display]) -> String {

@@ -38,7 +38,7 @@ impl Wire {
         let options = Options { seed: [1, 2], sample_mask: u32::MAX };
         let kernel = right.run(|| {
             let (mut kernel, _) = Kernel::load(&SIZES, &options, None).unwrap();
-            let ifindex = receiver.index().unwrap().cast_unsigned();
+            let ifindex = receiver.index().cast_unsigned();
             let record = layout::Port { ifindex, number: NUMBER, link: NO_LINK, ..layout::Port::default() };
             kernel.set_port(&record).unwrap();
             assert_eq!(kernel.attach(NUMBER, &mut receiver, Entry::Xdp).entry, Entry::Xdp);

@@ -169,8 +169,9 @@ fn pap(out: &mut String, packet: &[u8]) {
     let [code, id, ..] = *packet else { return out.push_str("PAP, cut short") };
     let name = ["Authenticate-Request", "Authenticate-Ack", "Authenticate-Nak"];
     let name = usize::from(code).checked_sub(1).and_then(|index| name.get(index)).unwrap_or(&"unknown code");
+    // Behind a request's name is the password: of a packet whose lengths are wrong nothing is shown.
     let text = packet.get(5..).unwrap_or_default();
-    let text = text.get(..packet.get(4).copied().unwrap_or(0).into()).unwrap_or(text);
+    let text = text.get(..packet.get(4).copied().unwrap_or(0).into()).unwrap_or_default();
     let what = if code == 1 { "user" } else { "message" };
     let _ = write!(out, "PAP {name}, id {id}, {what} \"{}\"", printable(text));
 }
