@@ -68,7 +68,7 @@ fn check_accepts_every_example() {
     for secret in ["isp", "other", "office"] {
         folder.write(&format!("{secret}.secret"), 0o600, "secret\n");
     }
-    for key in ["friends.key", "sites.key", "phones.key", "office.psk"] {
+    for key in ["friends.key", "sites.key", "phones.key", "provider.key", "office.psk"] {
         folder.write(key, 0o600, "WG8TkW3h5Wq4S8a3r6rY0Qx1c2d3e4f5g6h7i8j9k1A=\n");
     }
     let examples = Path::new(env!("CARGO_MANIFEST_DIR")).join("../config/examples");

@@ -438,13 +438,22 @@ fn peer() -> impl Strategy<Value = VpnPeer> {
         vec(prop_oneof![ipv4(), ipv6()].prop_map(network_of), 0..4),
         prop::option::of(1..=65_535u64),
     )
-        .prop_map(|(name, public_key, preshared, endpoint, allowed_ips, keepalive)| VpnPeer {
-            name: name.unwrap_or_else(|| key::nickname(PublicKey(public_key))),
-            public_key: PublicKey(public_key),
-            preshared_key: preshared.map(PresharedKey::new),
-            endpoint,
-            allowed_ips,
-            keepalive: keepalive.map(Duration::from_secs),
+        .prop_map(|(name, public_key, preshared, endpoint, networks, keepalive)| {
+            // What stands there twice is read once.
+            let mut allowed_ips = Vec::new();
+            for network in networks {
+                if !allowed_ips.contains(&network) {
+                    allowed_ips.push(network);
+                }
+            }
+            VpnPeer {
+                name: name.unwrap_or_else(|| key::nickname(PublicKey(public_key))),
+                public_key: PublicKey(public_key),
+                preshared_key: preshared.map(PresharedKey::new),
+                endpoint,
+                allowed_ips,
+                keepalive: keepalive.map(Duration::from_secs),
+            }
         })
 }
 

@@ -159,13 +159,21 @@ impl Forwarder {
         }
     }
 
-    /// Sends an Ethernet frame by a port; what the device there cannot cut or sum is cut and summed here.
+    /// Sends an Ethernet frame by a port; what the device there cannot cut or sum is cut and summed here. Pieces that are too
+    /// large for it, as who sends by a card with a larger MTU may ask for, are dropped.
     pub(super) fn transmit_on_port(&self, port: PortId, frame: Frame, egress: &mut Egress) {
-        if is_plain(&frame) || self.ports.get(port.index()).is_some_and(|port| port.offload) {
+        let Some(device) = self.ports.get(port.index()) else {
+            return egress.drop(frame, DropReason::Internal);
+        };
+        if is_plain(&frame) || device.offload {
             return egress.transmit(port, frame);
         }
+        let largest = usize::from(device.mtu).saturating_add(Header::LEN);
         match pieces(frame, Header::LEN, egress) {
-            Ok(pieces) => pieces.into_iter().for_each(|piece| egress.transmit(port, piece)),
+            Ok(pieces) => pieces.into_iter().for_each(|piece| match piece.len() > largest {
+                true => egress.drop(piece, DropReason::TooBig),
+                false => egress.transmit(port, piece),
+            }),
             Err(frame) => egress.drop(frame, DropReason::GsoMalformed),
         }
     }

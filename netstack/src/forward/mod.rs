@@ -117,6 +117,7 @@ enum Role {
 struct Port {
     role: Role,
     mac: Mac,
+    mtu: u16,
     offload: bool,
     /// How the last routed packet came in by it.
     way_in: Option<WayIn>,
@@ -282,6 +283,7 @@ impl Forwarder {
             .map(|(index, port)| Port {
                 role: role(settings, PortId(index)),
                 mac: port.mac,
+                mtu: port.mtu,
                 // Devices cut and sum behind a tag each in its way: what leaves with one is whole.
                 offload: port.offload && port.vlan.is_none(),
                 way_in: None,
