@@ -404,6 +404,7 @@ impl Worker {
             std::thread::sleep(RETRY_TRANSMIT);
             self.transmit();
         }
+        self.show();
         self.report();
         let balance = self.gateway.balance();
         if !balance.holds() {
