@@ -1,6 +1,6 @@
 //! What becomes of a connection, in words.
 //!
-//! The Forwarder knows ([`Forwarder::inquire`]): the flow that is there, or what its first packet would meet. Here it is told.
+//! The Forwarder knows (`Forwarder::inquire`): the flow that is there, or what its first packet would meet. Here it is told.
 
 use alloc::format;
 use alloc::string::{String, ToString};

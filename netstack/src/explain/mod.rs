@@ -2,10 +2,10 @@
 //!
 //! How it works. Nothing is asked of a machine that it does not show already:
 //!
-//! 1. [`memory`] stands at the door between Control and the Forwarder, and keeps of each uplink the last thing that was
+//! 1. `memory` stands at the door between Control and the Forwarder, and keeps of each uplink the last thing that was
 //!    said in each part of its life and the last thing that was heard. `words` reads the packets for it; passwords,
 //!    responses and keys are never among the words. It hears Control's facts, too.
-//! 2. [`wan`] walks the line in order, from the port to the DNS server. The first step that fails is a [`Symptom`].
+//! 2. `wan` walks the line in order, from the port to the DNS server. The first step that fails is a `Symptom`.
 //! 3. [`symptom`] is the one table of what a symptom means, what usually causes it, and what to try.
 //! 4. [`flow`] tells what becomes of a connection, by the tables that decide it. Nothing is changed by asking.
 //! 5. `vpn` tells why a peer of a VPN does not answer.

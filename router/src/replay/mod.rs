@@ -1,11 +1,11 @@
 //! A capture, run through the same gateway: on the capture's clock, with a fixed seed.
 //!
-//! 1. [`sides`] reads the capture once, and finds out which port each frame is at and which station is the captured router.
+//! 1. `sides` reads the capture once, and finds out which port each frame is at and which station is the captured router.
 //!    Our gateway takes that station's Ethernet address, and remembers what the capture shows that the router had in mind.
 //! 2. The gateway starts when the captured router first dialled, and runs on the capture's time from there. What the captured
-//!    router received, ours receives: mended where a network card had not finished it ([`mend`]), and translated so that
-//!    answers fit our questions ([`translate`]).
-//! 3. What ours sends is shown beside what the captured router sent in its place ([`pair`]).
+//!    router received, ours receives: mended where a network card had not finished it (`mend`), and translated so that
+//!    answers fit our questions (`translate`).
+//! 3. What ours sends is shown beside what the captured router sent in its place (`pair`).
 //!
 //! [`Replay`] is an iterator of [`Outcome`]s: everything that happens, in order. The same capture, configuration and seed give
 //! the same outcomes to the octet. Afterwards the gateway may be asked for its status, as a running one.
