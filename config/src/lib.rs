@@ -32,6 +32,7 @@ pub use reader::is_name;
 pub use report::{Diagnostic, Place, Report, Severity, Source};
 pub use schema::Config;
 pub use tunnel::{parse_endpoint, parse_network};
+pub use value::parse_size;
 
 /// A valid configuration and what there is to say about it.
 #[derive(Debug, Clone)]

@@ -156,7 +156,6 @@ fn parse_duration(text: &str) -> Option<Duration> {
 /// A size in octets: "8MiB", or 0.
 pub(crate) fn size(node: Node) -> Option<u64> {
     const EXPECTED: Form = Form::new("a size", "\"8MiB\", or 0 for none");
-    const UNITS: [(&str, u64); 4] = [("KiB", 1 << 10), ("MiB", 1 << 20), ("GiB", 1 << 30), ("B", 1)];
     if let DeValue::Integer(number) = node.value() {
         return match number.as_str() {
             "0" => Some(0),
@@ -166,18 +165,20 @@ pub(crate) fn size(node: Node) -> Option<u64> {
         };
     }
     let text = str(&node, &EXPECTED)?;
-    let digits = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
-    let (number, unit) = text.split_at(digits);
-    let unit = unit.trim();
-    let scale = match UNITS.iter().find(|(name, _)| *name == unit) {
-        Some((_, scale)) => Some(*scale),
-        None if text == "0" => Some(1),
-        None => None,
-    };
-    match number.parse::<u64>().ok().zip(scale).and_then(|(n, scale)| n.checked_mul(scale)) {
+    match parse_size(text) {
         Some(size) => Some(size),
+        None if text == "0" => Some(0),
         None => node.mismatch_help(&EXPECTED, "units are B, KiB, MiB and GiB".to_owned()),
     }
+}
+
+/// Octets of a size with its unit: `512KiB`, `64 MiB`, `1GiB`, `7B`.
+pub fn parse_size(text: &str) -> Option<u64> {
+    const UNITS: [(&str, u64); 4] = [("KiB", 1 << 10), ("MiB", 1 << 20), ("GiB", 1 << 30), ("B", 1)];
+    let digits = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
+    let (number, unit) = text.split_at(digits);
+    let (_, scale) = UNITS.iter().find(|(name, _)| *name == unit.trim())?;
+    number.parse::<u64>().ok()?.checked_mul(*scale)
 }
 
 /// Octets written in hex.

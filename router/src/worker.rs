@@ -338,9 +338,7 @@ impl Worker {
             }
             Command::Explain(question, reply) => {
                 let now = self.clock.now();
-                for (line, port) in self.lines.iter().zip(self.gateway.ports()) {
-                    self.gateway.set_trouble(port, line.trouble());
-                }
+                self.tell_troubles();
                 // Whoever asked may have gone.
                 let _ = reply.send(answer(&mut self.gateway, now, &question));
             }
@@ -358,11 +356,16 @@ impl Worker {
         None
     }
 
-    fn status(&mut self) -> RunningStatus {
-        let now = self.clock.now();
+    /// Tells the gateway why ports carry nothing, before it is asked what is wrong.
+    fn tell_troubles(&mut self) {
         for (line, port) in self.lines.iter().zip(self.gateway.ports()) {
             self.gateway.set_trouble(port, line.trouble());
         }
+    }
+
+    fn status(&mut self) -> RunningStatus {
+        let now = self.clock.now();
+        self.tell_troubles();
         let fast_path = match &mut self.fast_path {
             Ok(fast_path) => fast_path.status(now, &mut self.gateway),
             Err(status) => (**status).clone(),

@@ -10,7 +10,7 @@ use core::net::SocketAddr;
 
 use serde::Serialize;
 
-use super::{Span, Symptom};
+use super::{Span, Symptom, teach};
 use crate::forward::Forwarder;
 use crate::forward::inquiry::{Found, Known, Station};
 use crate::id::Interface;
@@ -49,17 +49,8 @@ impl fmt::Display for FlowDiagnosis {
         for fact in &self.facts {
             writeln!(f, "  {fact}")?;
         }
-        let mut line = |label: &str, text: &str| writeln!(f, "  {label:<8}{text}");
-        if let Some(meaning) = &self.meaning {
-            line("means", meaning)?;
-        }
-        for (index, cause) in self.causes.iter().enumerate() {
-            line(if index == 0 { "likely" } else { "or" }, cause)?;
-        }
-        for (index, advice) in self.advice.iter().enumerate() {
-            line(if index == 0 { "try" } else { "" }, advice)?;
-        }
-        Ok(())
+        let line = |label: &str, text: &str| writeln!(f, "  {label:<8}{text}");
+        teach(line, self.meaning.as_deref(), &self.causes, &self.advice)
     }
 }
 

@@ -150,18 +150,29 @@ impl fmt::Display for Step {
             let mut line = |label: &str, text: &str| writeln!(f, "      {label:<12}{text}");
             line("sent", self.sent.as_deref().unwrap_or("nothing"))?;
             line("came back", self.came.as_deref().unwrap_or("nothing"))?;
-            if let Some(meaning) = &self.meaning {
-                line("means", meaning)?;
-            }
-            for (index, cause) in self.causes.iter().enumerate() {
-                line(if index == 0 { "likely" } else { "or" }, cause)?;
-            }
-            for (index, advice) in self.advice.iter().enumerate() {
-                line(if index == 0 { "try" } else { "" }, advice)?;
-            }
+            teach(line, self.meaning.as_deref(), &self.causes, &self.advice)?;
         }
         Ok(())
     }
+}
+
+/// What a symptom means, its causes and what to try, a `line` with a label each.
+fn teach(
+    mut line: impl FnMut(&str, &str) -> fmt::Result,
+    meaning: Option<&str>,
+    causes: &[String],
+    advice: &[String],
+) -> fmt::Result {
+    if let Some(meaning) = meaning {
+        line("means", meaning)?;
+    }
+    for (index, cause) in causes.iter().enumerate() {
+        line(if index == 0 { "likely" } else { "or" }, cause)?;
+    }
+    for (index, advice) in advice.iter().enumerate() {
+        line(if index == 0 { "try" } else { "" }, advice)?;
+    }
+    Ok(())
 }
 
 /// A span of time in words: `3 s`, `5 min`, `2 h`, `4 days`.

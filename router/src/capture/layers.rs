@@ -5,6 +5,7 @@
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use genkan_netstack::forward::offload::Ends;
+use genkan_netstack::wire::octets::u16_at;
 use serde::{Deserialize, Serialize};
 
 const IPV4: u16 = 0x0800;
@@ -171,10 +172,6 @@ fn packet(frame: &[u8]) -> Option<Inner<'_>> {
         }
     }
     None
-}
-
-fn u16_at(bytes: &[u8], at: usize) -> Option<u16> {
-    bytes.get(at..)?.first_chunk::<2>().copied().map(u16::from_be_bytes)
 }
 
 #[cfg(test)]

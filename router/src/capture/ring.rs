@@ -14,6 +14,7 @@ use std::time::Duration;
 use genkan_netstack::frame::Frame;
 use genkan_netstack::ledger::DropReason;
 use genkan_netstack::sight::{Fact, Sighting};
+use genkan_netstack::wire::octets::u16_at;
 use genkan_netstack::wire::redact::redact;
 
 use super::{Direction, Interface, Packet, Points, Writer, direction, on_the_wire};
@@ -259,10 +260,6 @@ fn is_control6(frame: &[u8], at: usize) -> bool {
         Some(0) => true,
         _ => false,
     }
-}
-
-fn u16_at(bytes: &[u8], at: usize) -> Option<u16> {
-    bytes.get(at..)?.first_chunk::<2>().copied().map(u16::from_be_bytes)
 }
 
 #[cfg(test)]

@@ -6,6 +6,10 @@ use std::fmt::Write as _;
 use std::net::{Ipv4Addr, Ipv6Addr};
 use std::time::Duration;
 
+use data_encoding::HEXLOWER;
+use genkan_netstack::id::Mac;
+use genkan_netstack::wire::octets::{u16_at, u32_at};
+
 use super::Direction;
 
 mod dhcp;
@@ -52,14 +56,6 @@ fn printable(text: &[u8]) -> String {
     String::from_utf8_lossy(text).chars().map(safe).collect()
 }
 
-fn u16_at(bytes: &[u8], at: usize) -> Option<u16> {
-    bytes.get(at..)?.first_chunk::<2>().copied().map(u16::from_be_bytes)
-}
-
-fn u32_at(bytes: &[u8], at: usize) -> Option<u32> {
-    bytes.get(at..)?.first_chunk::<4>().copied().map(u32::from_be_bytes)
-}
-
 fn v4_at(bytes: &[u8], at: usize) -> Option<Ipv4Addr> {
     u32_at(bytes, at).map(Ipv4Addr::from)
 }
@@ -68,13 +64,12 @@ fn v6_at(bytes: &[u8], at: usize) -> Option<Ipv6Addr> {
     bytes.get(at..)?.first_chunk::<16>().copied().map(Ipv6Addr::from)
 }
 
-fn mac_at(bytes: &[u8], at: usize) -> Option<String> {
-    let octets = bytes.get(at..)?.first_chunk::<6>()?;
-    Some(octets.map(|octet| format!("{octet:02x}")).join(":"))
+fn mac_at(bytes: &[u8], at: usize) -> Option<Mac> {
+    Mac::read(bytes.get(at..)?)
 }
 
 fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|octet| format!("{octet:02x}")).collect()
+    HEXLOWER.encode(bytes)
 }
 
 fn ethernet(out: &mut String, frame: &[u8]) {

@@ -100,12 +100,8 @@ pub(super) struct Arguments {
 
 /// A size with its unit.
 fn size(text: &str) -> Result<u64, String> {
-    let digits = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
-    let (number, unit) = text.split_at(digits);
-    let scale = [("B", 1), ("KiB", 1 << 10), ("MiB", 1 << 20), ("GiB", 1u64 << 30)];
-    let scale = scale.into_iter().find(|(name, _)| *name == unit.trim()).map(|(_, scale)| scale);
-    let size = number.parse::<u64>().ok().zip(scale).and_then(|(number, scale)| number.checked_mul(scale));
-    size.filter(|size| *size > 0).ok_or_else(|| "a size has a unit: 512KiB, 64MiB, 1GiB".to_owned())
+    let size = genkan_config::parse_size(text).filter(|size| *size > 0);
+    size.ok_or_else(|| "a size has a unit: 512KiB, 64MiB, 1GiB".to_owned())
 }
 
 impl Arguments {

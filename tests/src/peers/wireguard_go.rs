@@ -102,11 +102,6 @@ impl WireGuardGo {
             panic!("cannot start {}: {error}; `make setup-test` installs it", words[0])
         });
         let mut go = WireGuardGo { device, keys: Keys::generate(), child };
-        // At once: some give up when they have read from a device that is down.
-        wait_for(&format!("{}'s device", words[0]), Duration::from_secs(10), || {
-            let output = namespace.try_run(&format!("ip link set {} mtu {mtu} up", go.device));
-            if output.status.success() { Ok(()) } else { Err(text(&output)) }
-        });
         // Between the birth of its socket and the first who may call there, `wg` would remove that as a dead one's.
         let socket = Path::new("/run/wireguard").join(format!("{}.sock", go.device));
         let mut seen = false;
@@ -120,6 +115,7 @@ impl WireGuardGo {
         });
         go.take(lab, go.keys.clone());
         go.listen(port);
+        namespace.ip(&["link", "set", &go.device, "mtu", &mtu.to_string(), "up"]);
         go
     }
 
