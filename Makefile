@@ -3,6 +3,8 @@
 #   make demo     a lab of its own: an ISP, the gateway and a LAN client; shows that it works
 #   make test     every test, with real peers; needs root or sudo
 #   make build    target/release/genkan
+#   make image    target/image: the guest router as a disk image, and its kernel and initramfs
+#   make deb      target/deb: the Debian packages, of the program and of the guest router
 #   make bench    measures, and writes tests/bench/RESULTS.md
 #   make fuzz     each fuzz target for FUZZ_SECONDS seconds
 #   make soak     LIVES simulated lives, ten years of nightly redials, FRAMES frames through the kernel half and the core,
@@ -11,7 +13,8 @@
 #   make lint doc deny fmt
 
 .DEFAULT_GOAL := build
-.PHONY: help setup setup-demo setup-test setup-bench build demo test test-run test-fuzz bench soak fuzz requirements fmt lint doc deny
+.PHONY: help setup setup-demo setup-test setup-bench setup-image setup-deb build image deb demo test test-run test-fuzz bench soak \
+	fuzz requirements fmt lint doc deny
 
 # Where rustup puts its programs, which a non-interactive shell may not know; ip, tc and dnsmasq are in sbin.
 export PATH := $(HOME)/.cargo/bin:$(PATH):/usr/sbin:/sbin
@@ -33,12 +36,16 @@ RUN_AS_ROOT := $(if $(SUDO),--config "target.'cfg(all())'.runner = '$(SUDO)'")
 help:
 	@sed -n '/^$$/q; s/^# \{0,1\}//p' Makefile
 
-# Debian packages: to build; for the demo; for the tests: the labs and the guest with the real peers; for the benchmarks.
+# Debian packages: to build; for the demo; for the guest router's image; for the tests: the labs and the guest with the real
+# peers; for the benchmarks.
 BUILD_PACKAGES := build-essential ca-certificates pkg-config libpcap-dev clang libbpf-dev
+DEB_PACKAGES := debhelper
 DEMO_PACKAGES := iproute2 iputils-ping udhcpc
-TEST_PACKAGES := $(DEMO_PACKAGES) isc-dhcp-client dnsmasq-base busybox-static ethtool tcpdump tshark traceroute \
-	ndisc6 radvd kea-dhcp6-server libfl2 qemu-system-x86 cpio nftables wireguard-go \
-	wireguard-tools
+IMAGE_PACKAGES := busybox-static cpio squashfs-tools dosfstools mtools fdisk qemu-utils grub-common \
+	libgnutls30 libseccomp2 libtomcrypt1 libtommath1
+TEST_PACKAGES := $(DEMO_PACKAGES) $(DEB_PACKAGES) debootstrap libvirt-clients libvirt-daemon libxml2-utils isc-dhcp-client \
+	dnsmasq-base busybox-static ethtool tcpdump tshark traceroute ndisc6 radvd kea-dhcp6-server libfl2 qemu-system-x86 cpio \
+	nftables wireguard-go wireguard-tools
 BENCH_PACKAGES := $(TEST_PACKAGES) valgrind linux-perf
 # Programs of crates.io that are measured beside genkan.
 BENCH_PEERS := boringtun-cli@0.7.1 gotatun-cli@0.10.2
@@ -53,6 +60,12 @@ setup-demo:
 setup-test:
 	@tests/setup.sh $(BUILD_PACKAGES) $(TEST_PACKAGES)
 
+setup-image:
+	@tests/setup.sh $(BUILD_PACKAGES) $(IMAGE_PACKAGES)
+
+setup-deb:
+	@tests/setup.sh $(BUILD_PACKAGES) $(DEB_PACKAGES)
+
 setup-bench:
 	@tests/setup.sh $(BUILD_PACKAGES) $(BENCH_PACKAGES)
 	@for peer in $(BENCH_PEERS); do $(CARGO) install --quiet --locked --root target/bench-peers $$peer; done
@@ -60,13 +73,23 @@ setup-bench:
 build: setup
 	$(CARGO) build --release --package genkan
 
+image: setup-image build
+	@images/build.sh target/image target/release/genkan
+
+# The manual pages and completions first, by the command line's own definition.
+deb: setup-deb image
+	$(CARGO) build --package genkan --example documents
+	@rm -rf target/documents && target/debug/examples/documents target/documents
+	@images/deb/build.sh target/deb target/release/genkan target/documents \
+		target/image/genkan-vm.qcow2
+
 # Without root and sudo the demo itself tries a user namespace, and says what to do where there is none.
 demo: setup-demo build
 	@if [ -n "$(SUDO)" ] && sudo -v 2>/dev/null; then sudo target/release/genkan demo; else target/release/genkan demo; fi
 
 # Everything: unit tests, simulated lives, labs with real peers, a short run of each fuzz target. Labs exclude each
 # other, and a lab that cannot run fails. They wait most of the time, so the fuzz targets are built and run beside them.
-test: setup-test build
+test: setup-test build deb
 	@tests/guest/build.sh target/guest
 	@$(SUDO) true || { echo "make test: labs need root, and sudo does not give it" >&2; exit 1; }
 	$(CARGO) test --workspace --no-run

@@ -4,7 +4,7 @@ use std::fmt;
 
 use genkan_netstack::settings::{Dhcp6, Ula, VpnPeer};
 
-use crate::schema::{Concentrator, Config, Lan, Port, Vpn, Wan};
+use crate::schema::{Concentrator, Config, Filter, Lan, Port, Vpn, Wan};
 
 /// One table's change.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -57,7 +57,7 @@ pub fn diff(old: &Config, new: &Config) -> Vec<Change> {
     let rest = [
         ("nat", old.nat != new.nat, "flows that are there keep their limits and timeouts until they end"),
         ("port-forward", old.port_forwards != new.port_forwards, "flows through forwards that are gone end"),
-        ("filter", old.filters != new.filters, "every flow is judged again"),
+        ("filter", !same_rules(&old.filters, &new.filters), "every flow is judged again"),
         ("fast-path", old.fast_path != new.fast_path, "established traffic changes its path"),
         ("capture", old.capture_ring != new.capture_ring, "the ring starts empty"),
     ];
@@ -65,6 +65,12 @@ pub fn diff(old: &Config, new: &Config) -> Vec<Change> {
         rest.into_iter().filter(|(_, differs, _)| *differs).map(|(t, _, effect)| changed(t, effect, false)),
     );
     changes
+}
+
+/// The same rules in the same order; where they stand in the file changes nothing.
+fn same_rules(old: &[Filter], new: &[Filter]) -> bool {
+    let bare = |rule: &Filter| Filter { line: 0, ..rule.clone() };
+    old.iter().map(bare).eq(new.iter().map(bare))
 }
 
 fn system(old: &Config, new: &Config, changes: &mut Vec<Change>) {
@@ -271,11 +277,11 @@ mod tests {
     use std::net::Ipv4Addr;
 
     use genkan_netstack::id::Ipv4Cidr;
-    use genkan_netstack::settings::{Echo, Nat, PrefixRequest};
+    use genkan_netstack::settings::{Action, Echo, Nat, PrefixRequest, RuleProtocol};
     use genkan_netstack::tunnel::wireguard::{PresharedKey, PrivateKey, PublicKey};
 
     use super::*;
-    use crate::schema::{Bridge, Device, FastPath, LanPrefix, System, Uplink};
+    use crate::schema::{Bridge, Device, FastPath, LanPrefix, System, Uplink, Zone};
 
     fn peer(number: u8) -> VpnPeer {
         VpnPeer {
@@ -364,6 +370,24 @@ mod tests {
     #[test]
     fn no_change_says_nothing() {
         assert_eq!(said(|_| {}), [""; 0]);
+    }
+
+    #[test]
+    fn a_rule_that_moves_within_the_file_is_the_same_rule() {
+        let rule = |line| Filter {
+            from: Zone::Lan,
+            to: Zone::Any,
+            protocol: RuleProtocol::Any,
+            ports: Vec::new(),
+            source: None,
+            destination: None,
+            action: Action::Drop,
+            line,
+        };
+        let with = |rules: Vec<Filter>| Config { filters: rules, ..config() };
+        assert!(diff(&with(vec![rule(3)]), &with(vec![rule(9)])).is_empty());
+        let other = Filter { action: Action::Accept, ..rule(3) };
+        assert_eq!(diff(&with(vec![rule(3)]), &with(vec![other])).len(), 1);
     }
 
     #[test]

@@ -187,6 +187,8 @@ pub struct Filter {
     pub destination: Option<Network>,
     /// What to do with it.
     pub action: Action,
+    /// The line of the file at which it stands, from 1.
+    pub line: u32,
 }
 
 /// A filter zone.

@@ -19,6 +19,7 @@ fn examples_check_without_a_word() {
         "bridge-ports",
         "concentrator",
         "cable",
+        "guest",
         "vpn-site-to-site",
         "vpn-road-warriors",
         "vpn-bridged-lan",
@@ -59,6 +60,8 @@ fn the_contract_is_read_to_its_last_value() {
     assert_eq!(config.nat.flows_per_host, 4096);
     assert_eq!((config.port_forwards[0].port, config.port_forwards[0].to_port), (8443, 443));
     let filter = &config.filters[0];
+    let written = include_str!("../examples/gateway.toml").lines().nth(filter.line as usize - 1);
+    assert_eq!(written, Some("[[filter]]"));
     assert_eq!((filter.from, filter.to), (Zone::Wan, Zone::Lan));
     assert_eq!(filter.ports, [22..=22, 443..=443]);
     assert_eq!(filter.destination, Some(Network::V6Suffix("::10/64".parse().unwrap())));

@@ -13,7 +13,8 @@
 //!    unasked makes the router ask everyone whose it is.
 //! 5. The Forwarder asks by [`Resolve`]. An unknown address is asked for by broadcast, once a second, three times; a
 //!    known one is told at once, and when it has not been heard of for [`REACHABLE`] it is probed by unicast first and
-//!    by broadcast then. The Forwarder repeats its question while it uses an address; that keeps the entry fresh.
+//!    by broadcast then. The Forwarder repeats its question while it uses an address; that keeps the entry fresh. After
+//!    something that we have not seen ([`Arp::reconfirm`]) every station is probed before it counts as heard of.
 //! 6. Someone who claims the router's address is reported, and answered with an announcement (RFC 5227 §2.4).
 //!
 //! Memory is bounded by [`NEIGHBOURS`] for each segment and [`PENDING`] questions in all.
@@ -204,8 +205,8 @@ impl fmt::Display for Event {
 enum State {
     /// Asked for by broadcast; no station is known.
     Incomplete { tries: u8, next: Instant },
-    /// The station was heard of at `heard`.
-    Known { mac: Mac, heard: Instant },
+    /// The station was `heard` of then, or before something that we have not seen.
+    Known { mac: Mac, heard: Option<Instant> },
     /// The station is known and has been silent for long; it is being asked.
     Probing { mac: Mac, tries: u8, next: Instant },
 }
@@ -262,6 +263,22 @@ impl Arp {
             Input::Resolve(Resolve { address: IpAddr::V6(_), .. }) => {}
         }
         Ok(())
+    }
+
+    /// The stations of these segments may be others by now, or have forgotten us: they are told of us again, and each is
+    /// probed when it is asked for next.
+    pub fn reconfirm(&mut self, cx: &mut Cx<'_>, which: impl Fn(Segment) -> bool) {
+        for (_, attached) in self.segments.iter_mut().filter(|(segment, _)| which(**segment)) {
+            for state in attached.neighbours.values_mut() {
+                if let State::Known { heard, .. } = state {
+                    *heard = None;
+                }
+            }
+            if attached.address.is_some() {
+                (attached.announcements, attached.next_announcement) = (ANNOUNCEMENTS, cx.now);
+            }
+        }
+        self.handle_timeout(cx);
     }
 
     /// Announces, asks again, gives up: whatever is due.
@@ -364,7 +381,7 @@ impl Arp {
     /// Takes note of a station. An unknown one is taken in only when it `asked` for us.
     fn learn(&mut self, cx: &mut Cx<'_>, segment: Segment, address: Ipv4Addr, mac: Mac, asked: bool) {
         let Some(attached) = self.segments.get_mut(&segment) else { return };
-        let known = State::Known { mac, heard: cx.now };
+        let known = State::Known { mac, heard: Some(cx.now) };
         let news = match attached.neighbours.get_mut(&address) {
             Some(state) => {
                 let before = core::mem::replace(state, known);
@@ -402,7 +419,8 @@ impl Arp {
             self.segments.get(&segment).and_then(|attached| attached.neighbours.get(&address).copied());
         match state {
             Some(State::Known { mac: old, heard }) if old != mac => {
-                let may_ask = cx.now.since(heard) >= RETRY && self.pending.len() < PENDING;
+                let is_old = heard.is_none_or(|heard| cx.now.since(heard) >= RETRY);
+                let may_ask = is_old && self.pending.len() < PENDING;
                 if may_ask {
                     // Everyone at once: the one that is known may have gone.
                     self.ask(cx, segment, address, Some(old), TRIES);
@@ -427,7 +445,8 @@ impl Arp {
             Some(State::Probing { mac, .. }) => self.tell_found(segment, address, mac),
             Some(State::Known { mac, heard }) => {
                 self.tell_found(segment, address, mac);
-                if cx.now.since(heard) >= REACHABLE && self.pending.len() < PENDING {
+                let is_old = heard.is_none_or(|heard| cx.now.since(heard) >= REACHABLE);
+                if is_old && self.pending.len() < PENDING {
                     self.ask(cx, segment, address, Some(mac), 0);
                 }
             }

@@ -131,6 +131,26 @@ impl Gateway {
         self.settle(now);
     }
 
+    /// Time has passed that the clock behind `now` has not counted: the machine was paused, and nobody knows for how long.
+    /// Everything that was agreed with others is asked for again at once; until they answer it stays in use, but for keys of
+    /// VPNs. Being told so in vain costs some questions, and no flow.
+    pub fn resumed(&mut self, now: Instant) {
+        self.egress.begin_journey(None);
+        let cx = &mut Cx { now, rng: &mut self.rng };
+        self.control.resumed(cx);
+        self.forwarder.doubt(now);
+        self.settle(now);
+    }
+
+    /// The line of a port was cut, and is whole again. The uplinks there ask whether what they have is still theirs.
+    pub fn reconnected(&mut self, now: Instant, port: PortId) {
+        self.egress.begin_journey(None);
+        let cx = &mut Cx { now, rng: &mut self.rng };
+        self.control.reconnected(cx, port);
+        self.forwarder.doubt_line(now, port);
+        self.settle(now);
+    }
+
     /// What the wall clock says at `now`: the time since 1970. May be told again, also when it was set back. Only the stamps
     /// of handshakes come from it.
     pub fn set_clock(&mut self, now: Instant, unix: Duration) {
@@ -347,6 +367,9 @@ impl Gateway {
     }
 }
 
+#[cfg(test)]
+#[cfg(feature = "sim")]
+mod pauses;
 #[cfg(test)]
 #[cfg(feature = "sim")]
 mod plain;

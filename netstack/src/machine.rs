@@ -11,6 +11,16 @@
 use crate::rng::Rng;
 use crate::time::Instant;
 
+/// Why what was agreed with others may hold no longer. It is asked for again at once, and stays in use until somebody says
+/// otherwise, or nobody says anything where somebody must.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Doubt {
+    /// The line was cut, and is whole again. The clock has counted how long that took.
+    Line,
+    /// Time has passed that the clock has not counted: the machine was paused. Nobody knows how much it was.
+    Clock,
+}
+
 /// The time, and randomness.
 pub struct Cx<'a> {
     /// The time of this call. It never goes back.

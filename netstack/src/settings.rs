@@ -327,6 +327,8 @@ pub struct Dhcp4 {
     pub range: RangeInclusive<Ipv4Addr>,
     /// Lease time.
     pub lease: Duration,
+    /// Servers that tell the time (NTP), the preferred one first.
+    pub ntp: Vec<Ipv4Addr>,
 }
 
 /// A LAN's part of a delegated prefix.
@@ -508,6 +510,24 @@ pub struct Rule {
     pub destination: Option<Network>,
     /// What to do.
     pub action: Action,
+    /// The line of the configuration at which it stands, from 1, when it stands in a file.
+    pub line: Option<u32>,
+}
+
+/// A rule of the configuration, for people.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct RuleId {
+    /// Which `[[filter]]`, from 1.
+    pub number: usize,
+    /// The line at which it stands, from 1.
+    pub line: Option<u32>,
+}
+
+impl fmt::Display for RuleId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "[[filter]] number {}", self.number)?;
+        self.line.map_or(Ok(()), |line| write!(f, " at line {line}"))
+    }
 }
 
 /// An access concentrator: the ISP's side of PPPoE.

@@ -31,7 +31,7 @@ use crate::forward::offload::Ends;
 use crate::frame::Frame;
 use crate::id::{Interface, Mac, PortId, Zone};
 use crate::ledger::DropReason;
-use crate::settings::{Action, Settings};
+use crate::settings::{Action, RuleId, Settings};
 use crate::wire::ethernet::{Header, ethertype};
 use crate::wire::ipv4::Ipv4;
 use crate::wire::ipv6::Ipv6;
@@ -108,8 +108,8 @@ pub enum Fact {
     },
     /// One of the configuration's rules decided.
     Rule {
-        /// Which `[[filter]]`, from 1.
-        number: usize,
+        /// Which one.
+        rule: RuleId,
         /// What it says.
         action: Action,
     },
@@ -201,13 +201,13 @@ impl fmt::Display for Fact {
                 }
                 if *in_kernel { write!(f, ", carried by the kernel path") } else { Ok(()) }
             }
-            Fact::Rule { number, action } => {
+            Fact::Rule { rule, action } => {
                 let verdict = match action {
                     Action::Accept => "accepts it",
                     Action::Drop => "drops it",
                     Action::Reject => "rejects it",
                 };
-                write!(f, "[[filter]] number {number} {verdict}")
+                write!(f, "{rule} {verdict}")
             }
             Fact::BuiltIn { from, to, accepted } => {
                 let verdict = if *accepted { "accepted" } else { "dropped" };

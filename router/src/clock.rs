@@ -3,6 +3,7 @@
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use genkan_netstack::time::{Duration, Instant};
+use rustix::time::{ClockId, clock_gettime};
 
 /// Tells the time in the core's terms. Copies agree with each other.
 #[derive(Debug, Clone, Copy)]
@@ -25,6 +26,11 @@ impl Clock {
     pub fn until(&self, deadline: Instant) -> Duration {
         deadline.since(self.now())
     }
+}
+
+/// The time since the machine was started, asleep or not. Nobody can set it.
+pub fn since_boot() -> Duration {
+    Duration::try_from(clock_gettime(ClockId::Boottime)).unwrap_or_default()
 }
 
 /// The time of the day, since 1970: for people and files, never for timers.

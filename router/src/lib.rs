@@ -12,12 +12,15 @@ pub mod explain;
 pub mod fastpath;
 mod line;
 mod log;
+mod pause;
 pub mod port;
+pub mod provision;
 pub mod replay;
 pub mod settings;
 pub mod state;
 #[allow(unsafe_code)]
 mod sys;
+mod watch;
 pub mod worker;
 
 pub use sys::{netns, poll};

@@ -67,6 +67,11 @@ impl Line {
         Ok(Line { spec, mac, mtu, port: Some(port), token, ready: true, trouble: None, refused: 0, before })
     }
 
+    /// The port's name in the configuration.
+    pub fn name(&self) -> &str {
+        &self.spec.name
+    }
+
     /// True while it carries nothing: have it looked after now and then.
     pub fn in_trouble(&self) -> bool {
         self.trouble.is_some()

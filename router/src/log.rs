@@ -32,6 +32,7 @@ enum Kind {
     Ndp(Discriminant<ndp::neighbour::Event>),
     LanDhcp6(Discriminant<dhcp6::server::Event>),
     Prefixes,
+    Resumed,
     Delegation(Discriminant<dhcp6::delegate::Event>),
     Vpn(Discriminant<VpnEvent>),
 }
@@ -55,6 +56,7 @@ fn subject(event: &Event) -> Subject {
         Event::Ndp { name, event, .. } => (Some(Arc::clone(name)), Kind::Ndp(discriminant(event))),
         Event::LanDhcp6 { lan, event } => (Some(Arc::clone(lan)), Kind::LanDhcp6(discriminant(event))),
         Event::PrefixesChanged => (None, Kind::Prefixes),
+        Event::Resumed => (None, Kind::Resumed),
         Event::Vpn { name, event } => (Some(Arc::clone(name)), Kind::Vpn(discriminant(event))),
         Event::Delegation { concentrator, event } => {
             (Some(Arc::clone(concentrator)), Kind::Delegation(discriminant(event)))

@@ -190,6 +190,7 @@ fn rule(from: &schema::Filter) -> Rule {
         source: from.source,
         destination: from.destination,
         action: from.action,
+        line: Some(from.line),
     }
 }
 

@@ -1,8 +1,11 @@
 //! The state file: what the gateway wants to find again when it starts next.
 //!
-//! The core counts time from the program's start, so the file says at which time of the day it was written, and what it
-//! holds is moved to the new program's clock when it is read. It also says in which run of the machine: only in the same one
-//! do sessions and leases go on as if nothing had been in between. Each version replaces the last one by a rename: whatever
+//! The core counts time from the program's start, so the file says when it was written, and what it holds is moved to the new
+//! program's clock when it is read. Within one run of the machine that is the kernel's count of time, which nobody can set.
+//! After another start there is only the time of the day, which is believed within reason: a file from the future, or one
+//! that is older than a month, shows that the clock was set, and is taken as if it had just been written. So nothing that
+//! others hold is given away; what we hold of others is asked for then anyway. The file also says in which run of the machine
+//! it was written: only in the same one do sessions and leases go on as if nothing had been in between. Each version replaces the last one by a rename: whatever
 //! happens, the file is whole.
 
 use std::fs;
@@ -26,6 +29,9 @@ struct File {
     written: u64,
     /// The same moment on the program's clock.
     now: Instant,
+    /// And in nanoseconds since the machine was started, asleep or not.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    since_boot: Option<u64>,
     /// The kernel's name for the time since the machine was started, when it told.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     boot: Option<String>,
@@ -37,12 +43,28 @@ fn boot() -> Option<String> {
     fs::read_to_string("/proc/sys/kernel/random/boot_id").ok().map(|id| id.trim().to_owned())
 }
 
+/// The longest time between two runs, on either side of a start of the machine, that is believed.
+const LONGEST: Duration = Duration::from_secs(30 * 86_400);
+
+/// The time between the writing of a file and now, in nanoseconds of the same clocks. `since_boot` is known in the same run of
+/// the machine alone. `None` when nobody knows.
+fn elapsed(written: u64, unix: u64, since_boot: Option<(u64, u64)>) -> Option<Duration> {
+    match since_boot {
+        Some((then, now)) => Some(Duration::from_nanos(now.saturating_sub(then))),
+        None => unix.checked_sub(written).map(Duration::from_nanos).filter(|elapsed| *elapsed <= LONGEST),
+    }
+}
+
 fn path(state_dir: &Path) -> PathBuf {
     state_dir.join("state.json")
 }
 
+fn nanos(time: Duration) -> u64 {
+    u64::try_from(time.as_nanos()).unwrap_or(u64::MAX)
+}
+
 fn unix_nanos() -> u64 {
-    u64::try_from(clock::wall().as_nanos()).unwrap_or(u64::MAX)
+    nanos(clock::wall())
 }
 
 /// Reads the state that the last run left, moved to this program's clock; when the machine has been started anew since,
@@ -76,8 +98,17 @@ pub fn load(state_dir: &Path, now: Instant) -> State {
         }
     };
     let Some(file) = file else { return State::default() };
-    let elapsed = Duration::from_nanos(unix_nanos().saturating_sub(file.written));
     let same_boot = file.boot.is_some() && file.boot == boot();
+    let since_boot = file.since_boot.filter(|_| same_boot).map(|then| (then, nanos(clock::since_boot())));
+    let elapsed = elapsed(file.written, unix_nanos(), since_boot).unwrap_or_else(|| {
+        warn!(
+            "{}: the state of the last run is from the future, or more than {} days old: the clock was set; what was leased \
+             is taken to be as it was",
+            path.display(),
+            LONGEST.as_secs() / 86_400
+        );
+        Duration::ZERO
+    });
     let state = if same_boot { file.state } else { file.state.without_adoption() };
     state.moved(file.now + elapsed, now)
 }
@@ -99,7 +130,8 @@ fn readable_part(text: &[u8]) -> Option<File> {
 }
 
 fn save(path: &Path, state: &State, now: Instant) -> io::Result<()> {
-    let file = File { written: unix_nanos(), now, boot: boot(), state: state.clone() };
+    let since_boot = Some(nanos(clock::since_boot()));
+    let file = File { written: unix_nanos(), now, since_boot, boot: boot(), state: state.clone() };
     let text = serde_json::to_vec_pretty(&file)?;
     let new = path.with_extension("json.new");
     let mut file = fs::OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&new)?;
@@ -216,6 +248,60 @@ mod tests {
         file.as_object_mut().unwrap().remove("boot");
         fs::write(path(&dir), file.to_string()).unwrap();
         assert_eq!(load(&dir, Instant::from_secs(1)), state.without_adoption(), "an older program's file");
+        fs::remove_dir_all(dir).unwrap();
+    }
+
+    /// A file with a lease that has an hour to run, written `ago` seconds ago by the time of the day, or to be written then.
+    fn with_lease(dir: &Path, ago: i64) -> serde_json::Value {
+        let text = r#"{"leases": [{"lan": "home", "mac": "02:00:00:00:00:01", "client_id": null,
+            "address": "192.168.1.100", "hostname": null, "expires": 3610000000000}]}"#;
+        let state: State = serde_json::from_str(text).unwrap();
+        save(&path(dir), &state, Instant::from_secs(10)).unwrap();
+        let mut file: serde_json::Value = serde_json::from_slice(&fs::read(path(dir)).unwrap()).unwrap();
+        let written = file["written"].as_u64().unwrap();
+        file["written"] = written.saturating_add_signed(-ago * 1_000_000_000).into();
+        fs::write(path(dir), file.to_string()).unwrap();
+        file
+    }
+
+    /// Seconds that the lease of [`with_lease`] has to run.
+    fn left(dir: &Path) -> u64 {
+        let now = Instant::from_secs(5);
+        let state = load(dir, now);
+        state.leases[0].lease.expires.since(now).as_secs()
+    }
+
+    const DAY: i64 = 86_400;
+
+    #[test]
+    fn a_clock_that_is_set_while_the_machine_runs_changes_no_lease() {
+        let dir = directory("clock");
+        for set in [DAY, -DAY, 365 * DAY, -365 * DAY] {
+            with_lease(&dir, set);
+            assert!((3595..=3600).contains(&left(&dir)), "the clock was set by {set} s");
+        }
+        let mut file = with_lease(&dir, 0);
+        let since_boot = file["since_boot"].as_u64().unwrap();
+        file["since_boot"] = since_boot.saturating_sub(600_000_000_000).into();
+        fs::write(path(&dir), file.to_string()).unwrap();
+        let passed = since_boot.min(600_000_000_000) / 1_000_000_000;
+        assert!(
+            (3595 - passed..=3600 - passed).contains(&left(&dir)),
+            "the kernel's count alone is believed"
+        );
+        fs::remove_dir_all(dir).unwrap();
+    }
+
+    #[test]
+    fn after_another_start_the_time_of_the_day_is_believed_within_reason() {
+        let dir = directory("start");
+        for (ago, expected) in [(600, 3000), (4000, 0), (-DAY, 3600), (365 * DAY, 3600), (-365 * DAY, 3600)] {
+            let mut file = with_lease(&dir, ago);
+            file["boot"] = "another".into();
+            fs::write(path(&dir), file.to_string()).unwrap();
+            let left = left(&dir);
+            assert!(left <= expected && left + 5 >= expected, "{ago} s ago: {left} s left");
+        }
         fs::remove_dir_all(dir).unwrap();
     }
 

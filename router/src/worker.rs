@@ -19,7 +19,7 @@ use genkan_netstack::status::Status;
 use genkan_netstack::time::{Instant, earliest};
 use serde::Serialize;
 use tokio::sync::oneshot;
-use tracing::error;
+use tracing::{error, info};
 
 use crate::capture::ring::Snapshot;
 use crate::capture::{Direction, Keeper, Points, Recorder, Tap};
@@ -28,6 +28,7 @@ use crate::explain::{Answer, Question, answer};
 use crate::fastpath::{FastPath, FastPathStatus};
 use crate::line::{Line, PortStatus};
 use crate::log::EventLog;
+use crate::pause::{Pause, Witness};
 use crate::port::{Port, Spec};
 use crate::state::StateWriter;
 use crate::sys::poll::{Epoll, EventFd};
@@ -60,6 +61,10 @@ pub enum Command {
     Record(Tap),
     /// What the ring holds; `None` when there is none.
     Ring(oneshot::Sender<Option<Snapshot>>),
+    /// The machine was paused.
+    Resumed(Pause),
+    /// The line of a port was cut, and is whole again.
+    Reconnected(PortId),
     /// Return, and say so when everything is done.
     Stop(End, oneshot::Sender<()>),
 }
@@ -98,6 +103,19 @@ pub struct RunningStatus {
     pub fast_path: FastPathStatus,
     /// The newest file in which the ring was saved.
     pub saved_capture: Option<PathBuf>,
+    /// The last time that was not lived through.
+    pub last_pause: Option<PauseStatus>,
+}
+
+/// A time that was not lived through, as the status shows it.
+#[derive(Debug, Clone, Copy, Serialize)]
+pub struct PauseStatus {
+    /// Seconds since its end.
+    pub age_s: u64,
+    /// Seconds that it seems to have lasted.
+    pub lasted_s: u64,
+    /// What tells so.
+    pub witness: Witness,
 }
 
 /// Reaches the data thread from elsewhere.
@@ -136,6 +154,8 @@ pub struct Worker {
     /// What the gateway has shown in the last call.
     sightings: Vec<Sighting>,
     log: EventLog,
+    /// The last pause, and when it ended.
+    last_pause: Option<(Instant, Pause)>,
     state: StateWriter,
     /// Without a kernel path: what is to be said of that.
     fast_path: Result<FastPath, Box<FastPathStatus>>,
@@ -177,6 +197,7 @@ impl Worker {
             keeper,
             sightings: Vec::new(),
             log,
+            last_pause: None,
             state,
             fast_path,
         };
@@ -351,9 +372,30 @@ impl Worker {
                 // Whoever asked may have gone.
                 let _ = reply.send(snapshot);
             }
+            Command::Resumed(pause) => self.resumed(pause),
+            Command::Reconnected(port) => {
+                let name = self.lines.get(port.index()).map_or("", Line::name);
+                info!("port {name}: its line is back; what the other end has given is asked for again");
+                self.gateway.reconnected(self.clock.now(), port);
+            }
             Command::Stop(end, done) => return Some((end, done)),
         }
         None
+    }
+
+    fn resumed(&mut self, pause: Pause) {
+        let seconds = pause.lasted.as_secs();
+        match pause.witness {
+            Witness::Kernel => info!("the machine slept for {seconds} s"),
+            Witness::HardwareClock => {
+                info!("the hardware clock went on by {seconds} s that the machine's clock has not counted");
+            }
+            Witness::Program => info!("the program was not run for {seconds} s"),
+        }
+        let now = self.clock.now();
+        self.last_pause = Some((now, pause));
+        self.gateway.set_clock(now, clock::wall());
+        self.gateway.resumed(now);
     }
 
     /// Tells the gateway why ports carry nothing, before it is asked what is wrong.
@@ -377,6 +419,11 @@ impl Worker {
             ports: self.lines.iter_mut().map(Line::status).collect(),
             fast_path,
             saved_capture: self.keeper.as_ref().and_then(Keeper::newest),
+            last_pause: self.last_pause.map(|(ended, pause)| PauseStatus {
+                age_s: now.since(ended).as_secs(),
+                lasted_s: pause.lasted.as_secs(),
+                witness: pause.witness,
+            }),
         }
     }
 

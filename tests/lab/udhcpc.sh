@@ -9,6 +9,9 @@ bound | renew)
     ip address replace "$ip/$mask" dev "$interface"
     [ -z "$mtu" ] || ip link set "$interface" mtu "$mtu"
     for gateway in $router; do ip route replace default via "$gateway" dev "$interface"; break; done
-    printf 'address %s\nmask %s\nrouter %s\ndns %s\ndomain %s\n' "$ip" "$mask" "$router" "$dns" "$domain" > "$LEASE"
+    {
+        printf 'address %s\nmask %s\nrouter %s\n' "$ip" "$mask" "$router"
+        printf 'dns %s\ndomain %s\nntp %s\n' "$dns" "$domain" "$ntpsrv"
+    } > "$LEASE"
     ;;
 esac

@@ -91,6 +91,7 @@ pub fn gateway() -> Settings {
             dhcp: Some(Dhcp4 {
                 range: Ipv4Addr::new(192, 168, 1, 100)..=Ipv4Addr::new(192, 168, 1, 199),
                 lease: Duration::from_secs(12 * 3600),
+                ntp: Vec::new(),
             }),
             prefix: None,
             dhcp6: Dhcp6::Off,
@@ -172,6 +173,7 @@ pub fn isp() -> Settings {
             source: None,
             destination: None,
             action: Action::Accept,
+            line: None,
         }],
         ..Settings::default()
     }

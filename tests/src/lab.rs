@@ -114,7 +114,8 @@ impl Lab {
         let path = self.folder.join(format!("lease-{}-{device}", client.name()));
         let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("lab/udhcpc.sh");
         let mut command = client.command("busybox");
-        command.args(["udhcpc", "-n", "-q", "-f", "-t", "15", "-T", "1", "-i", device, "-s"]).arg(script);
+        command.args(["udhcpc", "-n", "-q", "-f", "-t", "15", "-T", "1", "-O", "ntpsrv", "-i", device, "-s"]);
+        command.arg(script);
         let output =
             command.env("LEASE", &path).output().expect("busybox is installed: `make setup` does it");
         assert!(output.status.success(), "no lease on {device}: {}", text(&output));
@@ -130,6 +131,7 @@ impl Lab {
             router: address("router"),
             dns: address("dns"),
             domain: word("domain"),
+            ntp: word("ntp").parse().ok(),
         }
     }
 }
@@ -158,6 +160,8 @@ pub struct Lease {
     pub dns: Ipv4Addr,
     /// Its domain; empty when none was told.
     pub domain: String,
+    /// Who tells it the time.
+    pub ntp: Option<Ipv4Addr>,
 }
 
 /// The workspace's build folder.

@@ -88,6 +88,7 @@ impl PacketPath {
                 source: None,
                 destination: None,
                 action: Action::Drop,
+                line: None,
             })
             .collect();
         let mut rng = SeededRng::from_u64(1);

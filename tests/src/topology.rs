@@ -141,7 +141,7 @@ impl House {
         config.push_str(uplinks);
         config.push_str(&format!(
             "\n[lan.home]\nports = [\"lan0\", \"lan1\"]\naddress = \"{GATEWAY}/24\"\n\
-             dhcp = {{ range = \"192.168.1.100-192.168.1.199\", lease = \"12h\" }}\ndomain = \"home.arpa\"\n{lan}\n\
+             dhcp = {{ range = \"192.168.1.100-192.168.1.199\", lease = \"12h\", ntp = [\"{NAS}\"] }}\ndomain = \"home.arpa\"\n{lan}\n\
              [[lan.home.host]]\nname = \"nas\"\nmac = \"{NAS_MAC}\"\nipv4 = \"{NAS}\"\n\n"
         ));
         config

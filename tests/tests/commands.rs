@@ -15,6 +15,7 @@ use genkan_tests::netns::text;
 use genkan_tests::peers::Authentication;
 use genkan_tests::recording::{Recorded, Recording, read};
 use genkan_tests::street::Street;
+use genkan_tests::terminal::Terminal;
 use genkan_tests::topology::{Dial, Terms};
 use genkan_tests::wait_for;
 
@@ -694,4 +695,118 @@ fn a_live_capture_can_be_piped_and_ended_without_harm() {
     desk.run(&format!("ping -c 5 -i 0.2 -W 2 {WEB}"));
     let said = shell.wait_with_output().expect("a child can be waited for");
     assert_eq!(errors(&said), "ended with 0\n");
+}
+
+/// A command in a machine of its own making: these network cards, and an empty /run.
+fn in_guest(folder: &Folder, cards: &[&str], arguments: &[&str]) -> Command {
+    let net = folder.0.join("net");
+    for card in cards {
+        fs::create_dir_all(net.join(card).join("device")).expect("the temporary folder can be written");
+        folder.write(&format!("net/{card}/type"), 0o644, "1\n");
+    }
+    let script = "mount --bind \"$0\" /sys/class/net && mount -t tmpfs run /run && exec \"$@\"";
+    let mut command = Command::new("unshare");
+    command.args(["--mount", "--", "sh", "-c", script]).arg(&net).arg(program()).args(arguments);
+    command
+}
+
+fn path_text(path: &Path) -> &str {
+    path.to_str().expect("a path is text")
+}
+
+/// The first life of a guest that nobody has configured.
+#[test]
+fn the_console_asks_for_credentials_and_lends_the_terminal_to_a_login() {
+    let folder = Folder::new("console");
+    let config = folder.0.join("config");
+    let cards = ["eth0", "eth1"];
+    let made =
+        in_guest(&folder, &cards, &["provision", "--to", path_text(&config)]).output().expect("it runs");
+    assert_eq!(made.status.code(), Some(0), "{}", text(&made));
+    assert!(text(&made).contains("eth1 is the LAN"), "{}", text(&made));
+    let login = folder.write(
+        "login",
+        0o755,
+        "#!/bin/sh\nprintf 'login: '\nread -r name\necho \"hello $name\"\nsleep 1\n",
+    );
+    let file = config.join("gateway.toml");
+    let arguments = ["console", "--login", path_text(&login), path_text(&file)];
+    let mut terminal = Terminal::start(in_guest(&folder, &cards, &arguments));
+    let first = terminal.wait("PPPoE user name: ");
+    assert!(first.contains("no gateway is running"), "{first}");
+    terminal.press("\r");
+    terminal.wait("login: ");
+    assert!(terminal.is_plain());
+    terminal.press("root\n");
+    terminal.wait("hello root");
+    terminal.wait("PPPoE user name: ");
+    assert!(!terminal.is_plain());
+    terminal.press("anna@isp.example\r");
+    terminal.wait("Password (not shown): ");
+    terminal.press("hunter2-canary\r");
+    let after = terminal.wait("The gateway will start with them.");
+    assert!(!after.contains("canary"), "{after}");
+    let secret = config.join("isp.secret");
+    assert_eq!(fs::read_to_string(&secret).expect("the password is kept"), "hunter2-canary\n");
+    assert_eq!(mode(&secret), 0o600);
+    let written = fs::read_to_string(&file).expect("the configuration is there");
+    assert!(written.contains("\"anna@isp.example\"") && !written.contains("canary"), "{written}");
+    terminal.wait("Enter: log in");
+    terminal.press("\x03");
+    assert!(terminal.wait_end().success());
+    assert!(terminal.is_plain(), "the terminal is given back");
+    assert!(!String::from_utf8_lossy(&terminal.shown()).contains("canary"));
+
+    let again = ["console", "--credentials", path_text(&file)];
+    let mut asked = in_guest(&folder, &cards, &again)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("it runs");
+    let mut input = asked.stdin.take().expect("it has a standard input");
+    input.write_all(b"ben\nhunter3-canary\n").expect("it reads");
+    drop(input);
+    let asked = asked.wait_with_output().expect("it ends");
+    assert_eq!(asked.status.code(), Some(0), "{}", text(&asked));
+    assert!(!text(&asked).contains("canary"), "{}", text(&asked));
+    assert_eq!(fs::read_to_string(&secret).expect("the password is kept"), "hunter3-canary\n");
+}
+
+#[test]
+fn the_console_needs_a_terminal_and_says_what_does_without() {
+    let folder = Folder::new("no-terminal");
+    let output = genkan(&["console"], &folder.0.join("gateway.toml"));
+    assert_eq!(output.status.code(), Some(1));
+    assert!(errors(&output).contains("needs a terminal; `genkan status FILE`"), "{}", errors(&output));
+}
+
+/// What is offered wrong is refused in `check`'s words; a right one is in force, mode and all, whatever it came by.
+#[test]
+fn provision_refuses_what_check_refuses_and_says_how_it_went() {
+    let folder = Folder::new("provision");
+    fs::create_dir_all(folder.0.join("disk")).expect("the temporary folder can be written");
+    folder.write(
+        "disk/gateway.toml",
+        0o755,
+        "[port.lan0]\ntap = \"genkan-lan\"\n[lan.home]\nport = [\"lan0\"]\n",
+    );
+    let (to, disk) = (folder.0.join("config"), folder.0.join("disk"));
+    let arguments = ["provision", "--to", path_text(&to), "--from", path_text(&disk)];
+    let run = || Command::new(program()).args(arguments).stdin(Stdio::null()).output().expect("it runs");
+    let refused = run();
+    assert_eq!(refused.status.code(), Some(2), "{}", text(&refused));
+    let checked = genkan(&["check"], &disk.join("gateway.toml"));
+    let report = errors(&checked);
+    assert!(!report.is_empty() && errors(&refused).contains(&report), "{}\n{report}", errors(&refused));
+    let kept = fs::read_to_string(to.join("refused.txt")).expect("the reasons are kept");
+    assert!(kept.contains(&report), "{kept}");
+    folder.write("disk/gateway.toml", 0o755, VPN);
+    folder.write("disk/friends.key", 0o755, "WG8TkW3h5Wq4S8a3r6rY0Qx1c2d3e4f5g6h7i8j9k1A=\n");
+    let taken = run();
+    assert_eq!(taken.status.code(), Some(0), "{}", text(&taken));
+    assert_eq!(mode(&to.join("friends.key")), 0o600);
+    assert_eq!(genkan(&["check"], &to.join("gateway.toml")).status.code(), Some(0));
+    assert!(!to.join("refused.txt").exists());
+    assert!(text(&run()).contains("nothing changes"));
 }

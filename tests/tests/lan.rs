@@ -54,6 +54,7 @@ fn a_lan_gets_leases_names_and_the_net() {
     );
     assert!((100..=199).contains(&street.desk.address.octets()[3]), "{:?}", street.desk);
     assert_eq!(street.desk.domain, "home.arpa");
+    assert_eq!(street.desk.ntp, Some(NAS), "who tells the time");
     assert_eq!(street.wan.mtu, 1492);
 
     let desk = &street.house.desk;

@@ -1,7 +1,12 @@
 //! Captures of simulated lives, replayed: the gateway comes to the same states, whoever captured and whatever it draws.
 
-use std::fs;
+use std::fs::{self, File};
+use std::io::{BufWriter, Write as _};
 use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use flate2::Compression;
+use flate2::write::GzEncoder;
 
 use genkan::capture::{Direction, Interface, Packet, Writer};
 use genkan::replay::{Both, Options, Outcome, Replay, What};
@@ -12,6 +17,7 @@ use genkan_netstack::settings::Authentication;
 use genkan_netstack::sim::Heard;
 use genkan_netstack::status::WanStatus;
 use genkan_netstack::time::Duration;
+use genkan_tests::gateway::program;
 use genkan_tests::household::{Household, INSIDE, LINE, Sessions, USER, dual_stack_gateway, dual_stack_isp};
 use genkan_tests::replayed::{self, text};
 use pcap_file::pcap::{PcapPacket, PcapWriter};
@@ -260,6 +266,56 @@ fn every_public_capture_is_replayed_or_refused_with_a_reason() {
     for reason in &reasons {
         let names_it = reason.contains(".pcap");
         assert!(names_it && (reason.contains("it holds") || reason.contains("cannot read")), "{reason}");
+    }
+}
+
+/// Captures whose lengths and counts lie, packed so that a small file is a large one. Each is replayed as far as it goes, or
+/// refused, in an address space that none of them would fit into.
+#[test]
+fn hostile_captures_are_replayed_in_bounded_memory() {
+    const SPACE_KIB: u32 = 100_000;
+    const LARGE: usize = 200 << 20;
+    let block = |kind: u32, length: u32| [kind.to_be_bytes(), length.to_be_bytes()].concat();
+    let section = [
+        &block(0x0a0d_0d0a, 28)[..],
+        &[0x1a, 0x2b, 0x3c, 0x4d, 0, 1, 0, 0],
+        &[0xff; 8],
+        &28_u32.to_be_bytes(),
+    ]
+    .concat();
+    let pcap =
+        [&[0xa1, 0xb2, 0xc3, 0xd4, 0, 2, 0, 4, 0, 0, 0, 0, 0, 0, 0, 0, 0, 4, 0, 0, 0, 0, 0, 1][..]].concat();
+    // An interface with a name of 60,000 octets, again and again.
+    let name = [&[0, 2, 0xea, 0x60][..], &[b'x'; 60_000], &[0; 4]].concat();
+    let length = u32::try_from(name.len() + 20).unwrap();
+    let interface = [&block(1, length)[..], &[0, 1, 0, 0, 0, 0, 0, 0], &name, &length.to_be_bytes()].concat();
+    let hostile = [
+        ("block", [&section[..], &block(6, 0xffff_fff0)].concat(), vec![0; 1 << 20]),
+        ("unknown-block", [&section[..], &block(77, 0x0c80_0000)].concat(), vec![0; 1 << 20]),
+        ("frame", [&pcap[..], &[0, 0, 0, 1, 0, 0, 0, 0], &[0xff; 8]].concat(), vec![0; 1 << 20]),
+        ("interfaces", section.clone(), interface),
+    ];
+    let folder = folder().join("hostile");
+    fs::create_dir_all(&folder).unwrap();
+    let file = folder.join("gateway.toml");
+    fs::write(&file, replayed::dialled(USER)).unwrap();
+    for (name, head, filling) in hostile {
+        let path = folder.join(format!("{name}.pcap.gz"));
+        let mut packed = GzEncoder::new(BufWriter::new(File::create(&path).unwrap()), Compression::fast());
+        packed.write_all(&head).unwrap();
+        for _ in 0..LARGE / filling.len() {
+            packed.write_all(&filling).unwrap();
+        }
+        packed.finish().unwrap();
+        let line = format!("ulimit -v {SPACE_KIB} && exec \"$@\"");
+        let mut shell = Command::new("sh");
+        shell.args(["-c", &line, "sh"]).arg(program()).arg("replay").arg(&file).arg(&path);
+        let output = shell.output().expect("there is a shell");
+        let said =
+            String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr);
+        assert!(matches!(output.status.code(), Some(0 | 1)), "{name}: {} {said}", output.status);
+        assert!(!said.contains("panicked") && said.len() < 100_000, "{name}: {said}");
+        fs::remove_file(path).unwrap();
     }
 }
 

@@ -14,6 +14,7 @@ use genkan_tests::netns::text;
 use genkan_tests::peers::Authentication;
 use genkan_tests::recording::Recording;
 use genkan_tests::street::Street;
+use genkan_tests::terminal::Terminal;
 use genkan_tests::topology::{Dial, Terms};
 use genkan_tests::wait_for;
 
@@ -106,6 +107,11 @@ fn life(method: Authentication) {
             assert!(status.status.success(), "{}", text(&status));
             assert_clean(&format!("{role}'s status"), text(&status).as_bytes());
         }
+        let mut console = Command::new(program());
+        console.arg("console").arg(genkan.config());
+        let mut console = Terminal::start(console);
+        let shown = console.wait("kernel path: ");
+        assert_clean(&format!("{role}'s console"), shown.as_bytes());
         assert_clean(&format!("{role}'s check"), text(&genkan.command("check", &[])).as_bytes());
         let process = PathBuf::from(format!("/proc/{}", genkan.process()));
         for file in ["cmdline", "environ", "status", "comm"] {
@@ -229,6 +235,16 @@ fn check_shows_no_password_that_stands_in_a_wrong_place() {
                 continue;
             }
             assert_clean(&format!("{command} of {number}: {said}"), said.as_bytes());
+        }
+        let to = folder.join(format!("config-{number}"));
+        let provision =
+            Command::new(program()).arg("provision").arg("--to").arg(&to).arg("--from").arg(&folder).output();
+        let output = provision.expect("it can be started");
+        assert_eq!(output.status.code(), Some(2), "{number}: {}", text(&output));
+        let kept = fs::read(to.join("refused.txt")).expect("the reasons are kept");
+        if !wan.contains("password-file") {
+            assert_clean(&format!("provision of {number}"), text(&output).as_bytes());
+            assert_clean(&format!("what is kept of {number}"), &kept);
         }
     }
     fs::remove_dir_all(folder).expect("the folder can be removed");

@@ -3,6 +3,7 @@
 use genkan_netstack::settings::{Action, Network, RuleProtocol};
 use toml::de::DeValue;
 
+use super::Cx;
 use crate::reader::{Node, Table};
 use crate::schema::{Filter, Zone};
 use crate::value;
@@ -30,7 +31,7 @@ const PROTOCOLS: &[(&str, RuleProtocol)] = &[
     ("ah", RuleProtocol::Number(51)),
 ];
 
-pub(super) fn read(table: &Table) -> Option<Filter> {
+pub(super) fn read(table: &Table, cx: &Cx) -> Option<Filter> {
     let from = table.or("from", Zone::Any, value::one_of(ZONES));
     let to = table.or("to", Zone::Any, value::one_of(ZONES));
     let protocol = table.optional("protocol", protocol);
@@ -54,7 +55,8 @@ pub(super) fn read(table: &Table) -> Option<Filter> {
     }
     let action = table.required("action", "action = \"accept\"", value::one_of(ACTIONS));
     let protocol = protocol.unwrap_or(RuleProtocol::Any);
-    Some(Filter { from, to, protocol, ports, source, destination, action: action? })
+    let line = cx.line(&table.span);
+    Some(Filter { from, to, protocol, ports, source, destination, action: action?, line })
 }
 
 /// A protocol by its name or number.

@@ -18,6 +18,8 @@ const DHCP6: &[(&str, Dhcp6)] =
     &[("stateless", Dhcp6::Stateless), ("stateful", Dhcp6::Stateful), ("off", Dhcp6::Off)];
 
 const DEFAULT_LEASE: Duration = Duration::from_secs(12 * 3600);
+/// Most servers that a LAN's hosts are told to ask for the time.
+const NTP_SERVERS: usize = 4;
 
 pub(super) fn read(name: &str, table: &Table, cx: &Cx) -> Option<Lan> {
     let ports = table.required("ports", "ports = [\"lan0\"]", |node| ports(node, name, cx));
@@ -78,7 +80,20 @@ fn dhcp(table: &Table, address: Option<Ipv4Cidr>) -> Option<Dhcp4> {
     });
     let lease = Duration::from_secs(60)..=Duration::from_secs(365 * 86_400);
     let lease = table.or("lease", DEFAULT_LEASE, value::duration(lease, "1m to 365d"));
-    Some(Dhcp4 { range: range?, lease })
+    let ntp = table.or("ntp", Vec::new(), ntp);
+    Some(Dhcp4 { range: range?, lease, ntp })
+}
+
+/// The addresses of a few servers.
+fn ntp(node: Node) -> Option<Vec<Ipv4Addr>> {
+    let servers = value::list(value::ipv4)(node)?;
+    if servers.len() > NTP_SERVERS {
+        return node.fail(
+            format!("`ntp` has {} servers; {NTP_SERVERS} are as many as a client asks", servers.len()),
+            "name fewer",
+        );
+    }
+    Some(servers)
 }
 
 /// The half of the network that the router is not in, more or less.

@@ -13,6 +13,7 @@ mod vpn;
 mod wan;
 
 use std::cell::RefCell;
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 
 use toml::de::{DeTable, DeValue};
@@ -30,6 +31,8 @@ const DEFAULT_RING: u64 = 8 << 20;
 /// What every reader needs besides its own table.
 struct Cx<'a> {
     host: &'a dyn Host,
+    /// The file's own.
+    text: &'a str,
     /// Paths are relative to it.
     directory: &'a Path,
     names: Names<'a>,
@@ -47,6 +50,12 @@ struct Names<'a> {
 }
 
 impl Cx<'_> {
+    /// The line at which something stands, from 1.
+    fn line(&self, place: &Range<usize>) -> u32 {
+        let before = self.text.get(..place.start).unwrap_or_default();
+        u32::try_from(before.matches('\n').count() + 1).unwrap_or(u32::MAX)
+    }
+
     /// A path in the configuration, relative to the file that it stands in.
     fn path(&self, node: Node) -> Option<PathBuf> {
         let path = value::str(&node, &Form::new("a path", "\"/etc/genkan/isp.secret\""))?;
@@ -112,6 +121,7 @@ pub(crate) fn control_socket(path: &Path, host: &dyn Host) -> Result<PathBuf, Re
     let sink = Sink::new(false);
     let cx = Cx {
         host,
+        text: &source.text,
         directory: path.parent().unwrap_or(Path::new("")),
         names: Names::default(),
         facts: RefCell::default(),
@@ -211,6 +221,7 @@ fn read(source: &Source, directory: &Path, host: &dyn Host) -> (Option<Config>, 
         let tables = Tables::of(root);
         let cx = Cx {
             host,
+            text: &source.text,
             directory,
             names: tables.names(),
             facts: RefCell::default(),
@@ -267,8 +278,9 @@ fn read_tables(root: &Table, tables: &Tables, cx: &Cx) -> Option<Config> {
     let port_forwards: Vec<_> = (root.each("port-forward").into_iter())
         .map(|node| node.table("port-forward", |t| nat::port_forward(t, cx)).flatten())
         .collect();
-    let filters: Vec<_> =
-        (root.each("filter").into_iter()).map(|node| node.table("filter", filter::read).flatten()).collect();
+    let filters: Vec<_> = (root.each("filter").into_iter())
+        .map(|node| node.table("filter", |t| filter::read(t, cx)).flatten())
+        .collect();
     let vpns = all(&tables.vpns, "vpn", |name, t| vpn::read(name, t, cx));
     let concentrators = all(&tables.concentrators, "concentrator", |name, t| concentrator::read(name, t, cx));
     const MODES: &[(&str, FastPath)] =

@@ -116,6 +116,15 @@ impl Access {
         }
     }
 
+    /// Time has passed that nobody has counted: subscribers are asked whether they are there, and told anew.
+    pub(super) fn reconfirm(&mut self, cx: &mut Cx<'_>) {
+        // As above.
+        let _ = self.concentrator.handle(cx, Input::Doubt);
+        if let Some(ipv6) = &mut self.ipv6 {
+            ipv6.repeat(cx);
+        }
+    }
+
     pub(super) fn shut_down(&mut self, cx: &mut Cx<'_>) {
         // As above.
         let _ = self.concentrator.handle(cx, Input::Shutdown);

@@ -134,6 +134,8 @@ pub enum Event {
     },
     /// About the DNS forwarder.
     Dns(dns::Event),
+    /// Time has passed that our clock has not counted.
+    Resumed,
 }
 
 impl Event {
@@ -188,6 +190,7 @@ impl Event {
                 _ => Level::Info,
             },
             Event::Ndp { event: ndp::neighbour::Event::AddressReady { .. }, .. } => Level::Debug,
+            Event::Resumed => Level::Info,
             Event::LanRouter { .. } | Event::Ndp { .. } => Level::Warning,
             Event::Arp { .. }
             | Event::WanArp { .. }
@@ -250,6 +253,9 @@ impl fmt::Display for Event {
             Event::Vpn { name, event } => write!(f, "vpn {name}: {event}"),
             Event::Bridge { lan, event } => write!(f, "lan {lan}: {event}"),
             Event::Dns(event) => write!(f, "dns: {event}"),
+            Event::Resumed => f.write_str(
+                "the machine was paused; everybody is asked again whether what was agreed before still holds",
+            ),
         }
     }
 }

@@ -38,7 +38,7 @@ use crate::forward::{
 use crate::frame::Frame;
 use crate::id::{Interface, LanId, PeerId, PortId, Segment, SubscriberId, WanId};
 use crate::ledger::{DropReason, Ledger};
-use crate::machine::Cx;
+use crate::machine::{Cx, Doubt};
 use crate::pppoe::{DiscoveryFrame, Remembered};
 use crate::settings::Settings;
 use crate::state::{RememberedSession, State, UplinkLease};
@@ -243,6 +243,29 @@ impl Control {
     /// What the wall clock says at `now`: the time since 1970.
     pub fn set_clock(&mut self, now: Instant, unix: Duration) {
         self.vpns.set_clock(now, unix);
+    }
+
+    /// Time has passed that our clock has not counted, and nobody knows how much: everything that was agreed with others is
+    /// asked for again, and everything that others rely on is told again.
+    pub fn resumed(&mut self, cx: &mut Cx<'_>) {
+        self.outbox.events.push_back(Event::Resumed);
+        self.uplinks.iter_mut().for_each(|uplink| uplink.reconfirm(cx, Doubt::Clock));
+        self.access.iter_mut().for_each(|access| access.reconfirm(cx));
+        self.ipv6.reconfirm(cx);
+        self.services.reconfirm(cx, |_| true);
+        self.services.forget_answers();
+        self.vpns.reconfirm(cx);
+        self.drain(cx);
+    }
+
+    /// A port's line was cut, and is whole again: the uplinks there ask whether what they have is still theirs.
+    pub fn reconnected(&mut self, cx: &mut Cx<'_>, port: PortId) {
+        for uplink in self.uplinks.iter_mut().filter(|uplink| uplink.port() == port) {
+            uplink.reconfirm(cx, Doubt::Line);
+            self.ipv6.reconfirm_wan(cx, uplink.id());
+            self.services.reconfirm(cx, |segment| segment == Segment::Wan(uplink.id()));
+        }
+        self.drain(cx);
     }
 
     /// Tells the keepalives when their sessions last carried something.

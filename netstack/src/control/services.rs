@@ -94,6 +94,16 @@ impl Services {
         let _ = self.arp.handle(cx, arp::Input::Address { segment: Segment::Wan(wan), address });
     }
 
+    /// What is known of the stations on these segments may hold no longer.
+    pub(super) fn reconfirm(&mut self, cx: &mut Cx<'_>, which: impl Fn(Segment) -> bool) {
+        self.arp.reconfirm(cx, which);
+    }
+
+    /// Nobody knows how old the answers are that the DNS forwarder keeps.
+    pub(super) fn forget_answers(&mut self) {
+        self.dns.forget_answers();
+    }
+
     pub(super) fn resolve(&mut self, cx: &mut Cx<'_>, resolve: Resolve) {
         // Only frames can be refused.
         let _ = self.arp.handle(cx, arp::Input::Resolve(resolve));

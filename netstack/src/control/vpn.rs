@@ -175,6 +175,16 @@ impl Vpns {
         }
     }
 
+    /// Time has passed that nobody has counted: attempts begin anew, and names are asked for again.
+    pub(super) fn reconfirm(&mut self, cx: &mut Cx<'_>) {
+        for vpn in &mut self.vpns {
+            vpn.negotiator.restart(cx);
+            for lookup in vpn.peers.iter_mut().filter_map(|peer| peer.lookup.as_mut()) {
+                (lookup.next, lookup.wait, lookup.second) = (Some(cx.now), RETRY, false);
+            }
+        }
+    }
+
     /// A message of a handshake.
     pub(super) fn handle(
         &mut self,

@@ -48,6 +48,8 @@ pub mod option {
     pub const DOMAIN_NAME: u8 = 15;
     pub const INTERFACE_MTU: u8 = 26;
     pub const BROADCAST_ADDRESS: u8 = 28;
+    /// RFC 2132 §8.3.
+    pub const NTP_SERVERS: u8 = 42;
     pub const REQUESTED_ADDRESS: u8 = 50;
     pub const LEASE_TIME: u8 = 51;
     pub const OVERLOAD: u8 = 52;

@@ -134,6 +134,7 @@ pub struct Dhcp4 {
     router_name: String,
     hosts: Vec<Host>,
     lease_time: u32,
+    ntp: Vec<Ipv4Addr>,
     pool: Pool,
     exhausted: bool,
     changed: bool,
@@ -155,6 +156,7 @@ impl Dhcp4 {
             hosts: lan.hosts.clone(),
             // The largest number would mean for ever (RFC 2131 §3.3).
             lease_time: u32::try_from(dhcp.lease.as_secs()).unwrap_or(u32::MAX).clamp(1, u32::MAX - 1),
+            ntp: dhcp.ntp.clone(),
             pool: Pool::new(lan.address, dhcp.range.clone(), &lan.hosts),
             exhausted: false,
             changed: false,
@@ -163,17 +165,20 @@ impl Dhcp4 {
         })
     }
 
-    /// Takes back the leases of an earlier life: those that still run and that the configuration still allows.
-    pub fn restore(&mut self, cx: &mut Cx<'_>, leases: Vec<Lease>) {
+    /// Takes back the leases of an earlier life that the configuration still allows. Those that have run out are kept for their
+    /// holders, as if they had done so in this life: it may be that only the clock says so.
+    pub fn restore(&mut self, cx: &mut Cx<'_>, mut leases: Vec<Lease>) {
+        leases.sort_by_key(|lease| core::cmp::Reverse(lease.expires));
         for mut lease in leases {
             let client = client_of(lease.client_id.as_deref(), lease.mac);
-            let runs = lease.expires > cx.now && self.network.contains(lease.address);
-            if runs && self.pool.may_have(&client, lease.mac, lease.address) {
+            let fits = self.network.contains(lease.address);
+            if fits && self.pool.may_have(&client, lease.mac, lease.address) {
                 lease.hostname =
                     self.name_for(lease.mac, lease.address, lease.hostname.as_deref().map(str::as_bytes));
                 self.pool.lease(client, lease);
             }
         }
+        self.pool.expire(cx.now);
     }
 
     /// The live leases, by address.
@@ -374,6 +379,9 @@ impl Dhcp4 {
             option::HOST_NAME => name.map(|name| name.as_bytes().to_vec()),
             option::DOMAIN_NAME if !self.domain.is_empty() => Some(self.domain.as_bytes().to_vec()),
             option::INTERFACE_MTU if self.mtu < 1500 => Some(self.mtu.to_be_bytes().to_vec()),
+            option::NTP_SERVERS if !self.ntp.is_empty() => {
+                Some(self.ntp.iter().flat_map(Ipv4Addr::octets).collect())
+            }
             option::BROADCAST_ADDRESS => Some(self.network.broadcast()?.octets().to_vec()),
             _ => None,
         }

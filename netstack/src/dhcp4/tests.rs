@@ -29,7 +29,11 @@ fn lan() -> settings::Lan {
         name: "home".to_string(),
         ports: vec![crate::id::PortId(0)],
         address: Ipv4Cidr { address: ip(1), prefix: 24 },
-        dhcp: Some(Range { range: ip(100)..=ip(103), lease: Duration::from_secs(u64::from(HOUR)) }),
+        dhcp: Some(Range {
+            range: ip(100)..=ip(103),
+            lease: Duration::from_secs(u64::from(HOUR)),
+            ntp: vec![],
+        }),
         prefix: None,
         dhcp6: settings::Dhcp6::Off,
         domain: "home.arpa".to_string(),
@@ -572,6 +576,39 @@ fn rfc2131_leases_survive_a_restart_when_the_configuration_still_allows_them() {
     assert!([mac(1), mac(200), mac(7)].iter().all(|mac| macs.contains(mac)));
     assert!(after.server.leases().all(|lease| lease.hostname.as_deref().is_none_or(|name| name == "nas")));
     assert_eq!(after.boot(1), Some(address));
+}
+
+/// RFC 2132 §8.3: in their order, and to whom it matters.
+#[test]
+fn rfc2132_8_3_who_asks_is_told_who_tells_the_time() {
+    let mut lan = lan();
+    let servers = vec![ip(2), Ipv4Addr::new(192, 0, 2, 123)];
+    lan.dhcp.as_mut().unwrap().ntp = servers.clone();
+    let mut bench = Bench::with(lan, 1500);
+    let offer = bench.ask(&wants(discover(1), &[OptionCode::NtpServers])).unwrap();
+    assert_eq!(offer.option(OptionCode::NtpServers), Some(&DhcpOption::NtpServers(servers)));
+    let offer = bench.ask(&wants(discover(1), &[OptionCode::Router])).unwrap();
+    assert_eq!(offer.option(OptionCode::NtpServers), None);
+}
+
+/// A lease may have run out by the clock alone, which was set: its address is given to nobody else while there is another.
+#[test]
+fn an_address_whose_lease_ran_out_between_two_runs_is_kept_for_its_holder() {
+    let mut before = Bench::new();
+    let address = before.boot(1).unwrap();
+    let mut leases: Vec<Lease> = before.server.leases().cloned().collect();
+    leases[0].expires = Instant::ZERO;
+    let mut after = Bench::new();
+    after.server.restore(&mut Cx { now: after.now, rng: &mut after.rng }, leases);
+    assert_eq!(after.server.leases().count(), 0);
+    let others: Vec<Ipv4Addr> = (2..5).map(|client| after.boot(client).unwrap()).collect();
+    assert!(!others.contains(&address), "{others:?}");
+    assert_eq!(after.boot(1), Some(address));
+    // But nobody goes without because of it.
+    let mut after = Bench::new();
+    let old = Lease { mac: mac(1), client_id: None, address, hostname: None, expires: Instant::ZERO };
+    after.server.restore(&mut Cx { now: after.now, rng: &mut after.rng }, vec![old]);
+    assert!((2..6).all(|client| after.boot(client).is_some()));
 }
 
 #[test]

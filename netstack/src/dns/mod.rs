@@ -132,6 +132,11 @@ impl Dns {
         }
     }
 
+    /// Nobody knows how old the answers are that are kept: they are forgotten.
+    pub fn forget_answers(&mut self) {
+        self.cache.clear();
+    }
+
     /// Replaces a LAN's IPv6 prefixes: the router's address in each, with the prefix's length. Names of the LAN have addresses
     /// in these, and what is asked about others in them is nobody else's business. Prefixes on their way out are left out.
     pub fn set_prefixes(&mut self, lan: LanId, prefixes: impl IntoIterator<Item = Ipv6Cidr>) {

@@ -33,6 +33,8 @@ pub struct FlowDiagnosis {
     pub known: bool,
     /// The `[[filter]]` that decides, counted from 1; `null` when the built-in rules do.
     pub rule: Option<usize>,
+    /// The line of the configuration at which it stands, from 1.
+    pub rule_line: Option<u32>,
     /// What was decided, in order.
     pub facts: Vec<String>,
     /// When it does not pass: what that means.
@@ -85,10 +87,8 @@ fn tell(
     let subject = format!("{protocol} {source} to {destination}");
     let symptom = symptom(found);
     let rule = match (found.rule, &found.refused) {
-        (Some((number, Action::Accept)), _) => format!("[[filter]] number {number} lets it pass"),
-        (Some((number, Action::Drop | Action::Reject)), _) => {
-            format!("[[filter]] number {number} forbids it")
-        }
+        (Some((rule, Action::Accept)), _) => format!("{rule} lets it pass"),
+        (Some((rule, Action::Drop | Action::Reject)), _) => format!("{rule} forbids it"),
         (None, Some(_)) => "no [[filter]] matches".into(),
         (None, None) if found.forwarded => "no [[filter]] matches; a port forward lets it pass".into(),
         (None, None) => "no [[filter]] matches; the built-in rules let it pass".into(),
@@ -143,7 +143,7 @@ fn tell(
             let known = symptom.knowledge();
             let [cause, other] = known.causes;
             let by = match (symptom, found.rule, found.refused) {
-                (Symptom::FilterRule, Some((number, _)), _) => format!(" ([[filter]] number {number})"),
+                (Symptom::FilterRule, Some((rule, _)), _) => format!(" ({rule})"),
                 (Symptom::NoWay, _, Some(reason)) => format!(" ({})", reason.describe().trim()),
                 _ => String::new(),
             };
@@ -156,7 +156,8 @@ fn tell(
         sentence,
         passes,
         known: found.flow.is_some(),
-        rule: found.rule.map(|(number, _)| number),
+        rule: found.rule.map(|(rule, _)| rule.number),
+        rule_line: found.rule.and_then(|(rule, _)| rule.line),
         facts,
         meaning: known.map(|known| known.meaning.into()),
         causes: known.iter().flat_map(|known| known.causes).map(String::from).collect(),

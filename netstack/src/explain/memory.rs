@@ -205,6 +205,10 @@ impl Line {
                 self.begin(Reached::Link);
                 self.refused_authentication = None;
                 self.authentication = *authentication;
+                // What another session has left unanswered says nothing about this one.
+                if let Some(echo) = self.part_mut(Part::Echo) {
+                    *echo = Exchange::NOTHING;
+                }
             }
             Event::Authenticated { .. } => self.reached = Reached::Authenticated,
             Event::SessionKept { session, ipv4, .. } => {
@@ -338,7 +342,7 @@ impl Memory {
             foreign_vlan: foreign_vlan(place.port),
         };
         let mut told = patient.diagnose();
-        told.blank(&String::from_utf8_lossy(place.secret.expose()));
+        told.blank(&place.secret);
         Some(told)
     }
 

@@ -31,10 +31,8 @@ use serde::Serialize;
 pub use flow::FlowDiagnosis;
 pub use symptom::Symptom;
 
+use crate::secret::Secret;
 use crate::time::Duration;
-
-/// Letters of the shortest secret that is looked for in what others say.
-const SHORTEST: usize = 4;
 
 /// What is wrong with an uplink or a VPN's peer, or that nothing is.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -52,16 +50,11 @@ pub struct Diagnosis {
 }
 
 impl Diagnosis {
-    /// Blanks a secret wherever the other side has repeated it. One of few letters would be in every word.
-    pub(crate) fn blank(&mut self, secret: &str) {
-        if secret.len() < SHORTEST {
-            return;
-        }
+    /// Blanks a secret wherever the other side has repeated it.
+    pub(crate) fn blank(&mut self, secret: &Secret) {
         let steps = self.steps.iter_mut().flat_map(|step| [&mut step.result, &mut step.sent, &mut step.came]);
         for text in steps.flatten().chain([&mut self.sentence]) {
-            if text.contains(secret) {
-                *text = text.replace(secret, "********");
-            }
+            *text = secret.blanked(core::mem::take(text));
         }
     }
 

@@ -200,6 +200,9 @@ impl Patient<'_> {
             Some((name::LCP, symptom, detail)) if discovery.state != StepState::Failed => {
                 Verdict::failed(symptom, detail.clone())
             }
+            _ if self.line.reached == Reached::Session && self.is_silent(Part::Lcp) => {
+                Verdict::failed(Symptom::LcpSilent, None)
+            }
             _ => Verdict::waiting(),
         };
         let failure = self.failure();
@@ -209,6 +212,11 @@ impl Patient<'_> {
             }
             Some((name::AUTHENTICATION, symptom, detail)) if discovery.state != StepState::Failed => {
                 Verdict::failed(symptom, detail)
+            }
+            _ if self.line.reached == Reached::Link => {
+                let silent = self.is_silent(Part::Authentication);
+                let silent = silent.then(|| Verdict::failed(Symptom::AuthenticationSilent, None));
+                self.being_refused().or(silent).unwrap_or(Verdict::waiting())
             }
             _ => Verdict::waiting(),
         };
@@ -229,6 +237,23 @@ impl Patient<'_> {
             (name::LCP, lcp),
             (name::AUTHENTICATION, authentication.by(Part::Authentication)),
         ]
+    }
+
+    /// We have asked again and again, and asking has not been given up yet.
+    fn is_silent(&self, part: Part) -> bool {
+        self.line.part(part).unanswered >= QUESTIONS
+    }
+
+    /// The proof was not accepted, and the session is being ended for it.
+    fn being_refused(&self) -> Option<Verdict> {
+        let exchange = self.line.part(Part::Authentication);
+        let said = exchange.came.as_ref().filter(|_| exchange.hint == Some(Hint::Refused))?;
+        let symptom = match self.line.authentication? {
+            Authentication::Pap => Symptom::PapRefused,
+            Authentication::ChapMd5 | Authentication::MsChapV2 => Symptom::ChapRefused,
+        };
+        let text = said.words.to_string().split_once(": ").map(|(_, text)| text.to_string());
+        (exchange.unanswered == 0).then(|| Verdict::failed(symptom, text))
     }
 
     /// Discovery while there is no session.
@@ -362,7 +387,7 @@ impl Patient<'_> {
             return Verdict::failed(symptom, None).by(part);
         }
         use dhcp4::client::Event;
-        let silent = exchange.unanswered >= QUESTIONS;
+        let silent = self.is_silent(part);
         let verdict = match &self.line.dhcp4 {
             Some(Event::Conflict { address, mac }) => {
                 Verdict::failed(Symptom::AddressTaken, Some(format!("{address} is {mac}'s")))

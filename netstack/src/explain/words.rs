@@ -55,6 +55,8 @@ pub(crate) enum Hint {
     Nak,
     /// A demand for proof by some protocol is not agreed to.
     Authentication,
+    /// The proof is not accepted.
+    Refused,
 }
 
 /// A packet: the part that it belongs to, its words, and what it hints at.
@@ -119,8 +121,14 @@ pub(crate) fn ppp(bytes: &[u8]) -> Option<Heard> {
     let packet = Packet::parse(information)?;
     Some(match u16::from_be_bytes(number) {
         protocol::LCP => lcp(packet),
-        protocol::PAP => (Part::Authentication, pap(packet)?, None),
-        protocol::CHAP => (Part::Authentication, chap(packet)?, None),
+        protocol::PAP => {
+            let refused = packet.code() == pap_code::NAK;
+            (Part::Authentication, pap(packet)?, refused.then_some(Hint::Refused))
+        }
+        protocol::CHAP => {
+            let refused = packet.code() == chap_code::FAILURE;
+            (Part::Authentication, chap(packet)?, refused.then_some(Hint::Refused))
+        }
         protocol::IPCP => ipcp(packet),
         protocol::IPV6CP => (Part::Ipv6cp, ipv6cp(packet), None),
         _ => return None,

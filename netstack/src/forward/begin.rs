@@ -409,7 +409,7 @@ impl Forwarder {
     ) -> Result<(), Refusal<E>> {
         let verdict = judge(&self.rules, candidate);
         turn.egress.note(|_| match deciding(&self.rules, candidate) {
-            Some((index, action)) => Fact::Rule { number: index.saturating_add(1), action },
+            Some((rule, action)) => Fact::Rule { rule, action },
             None => {
                 Fact::BuiltIn { from: candidate.from, to: candidate.to, accepted: verdict == Verdict::Accept }
             }

@@ -16,7 +16,7 @@
 use core::net::IpAddr;
 
 use crate::id::Zone;
-use crate::settings::{Action, Network, Rule, RuleProtocol};
+use crate::settings::{Action, Network, Rule, RuleId, RuleProtocol};
 use crate::wire::ipv4::{ICMP, TCP, UDP};
 use crate::wire::ipv6::{AH, ESP, ICMPV6};
 
@@ -61,9 +61,10 @@ pub(crate) enum Verdict {
     Default,
 }
 
-/// The rule of the user's that decides about a flow: its index and what it says.
-pub(crate) fn deciding(rules: &[Rule], flow: &Candidate) -> Option<(usize, Action)> {
-    rules.iter().enumerate().find(|(_, rule)| matches(rule, flow)).map(|(index, rule)| (index, rule.action))
+/// The rule of the user's that decides about a flow, and what it says.
+pub(crate) fn deciding(rules: &[Rule], flow: &Candidate) -> Option<(RuleId, Action)> {
+    let (number, rule) = (1_usize..).zip(rules).find(|(_, rule)| matches(rule, flow))?;
+    Some((RuleId { number, line: rule.line }, rule.action))
 }
 
 /// What the rules say of a flow.
@@ -159,6 +160,7 @@ mod tests {
             source: None,
             destination: None,
             action,
+            line: None,
         }
     }
 

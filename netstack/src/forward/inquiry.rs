@@ -21,7 +21,7 @@ use crate::frame::Egress;
 use crate::id::{Interface, LanId, Mac, Segment, WanId};
 use crate::ledger::DropReason;
 use crate::rng::SeededRng;
-use crate::settings::Action;
+use crate::settings::{Action, RuleId};
 use crate::sight::{Fact, Names, Watch};
 use crate::time::Instant;
 use crate::wire::ipv4::{self, UDP};
@@ -41,8 +41,8 @@ pub(crate) struct Found {
     pub from: Interface,
     /// What it goes out by.
     pub to: Option<Interface>,
-    /// Which of the configuration's rules decides, counted from 1, and what it says. `None`: the built-in ones.
-    pub rule: Option<(usize, Action)>,
+    /// Which of the configuration's rules decides, and what it says. `None`: the built-in ones.
+    pub rule: Option<(RuleId, Action)>,
     /// What was decided on the way of a first packet.
     pub facts: Vec<Fact>,
     /// Source and destination on the other side.
@@ -150,7 +150,7 @@ impl Forwarder {
         let quota = flow.account().map(|account| self.quota(account));
         Found {
             flow: Some(known(flow, second, direction, self.is_current(flow), |at| self.epoch_of(at))),
-            rule: self.rule_for(&candidate),
+            rule: deciding(&self.rules, &candidate),
             beyond: Some(beyond),
             forwarded,
             station: self.station_to(now, to, beyond.1.ip()),
@@ -179,7 +179,7 @@ impl Forwarder {
         let quota = flow.account().map(|account| self.quota6(account));
         Found {
             flow: Some(known(flow, second, direction, current, epoch)),
-            rule: self.rule_for(&candidate),
+            rule: deciding(&self.rules, &candidate),
             station: self.station_to(now, to, there.destination().into()),
             quota,
             ..Found::by(from, to)
@@ -277,10 +277,6 @@ impl Forwarder {
         }
     }
 
-    fn rule_for(&self, candidate: &Candidate) -> Option<(usize, Action)> {
-        deciding(&self.rules, candidate).map(|(index, action)| (index.saturating_add(1), action))
-    }
-
     fn quota(&self, account: Account<Ipv4Addr>) -> (u32, u32) {
         (self.hosts.get(&account).copied().unwrap_or(0), self.flows_per_host)
     }
@@ -374,9 +370,9 @@ impl Found {
     }
 }
 
-fn rule_in(facts: &[Fact]) -> Option<(usize, Action)> {
+fn rule_in(facts: &[Fact]) -> Option<(RuleId, Action)> {
     facts.iter().find_map(|fact| match fact {
-        Fact::Rule { number, action } => Some((*number, *action)),
+        Fact::Rule { rule, action } => Some((*rule, *action)),
         _ => None,
     })
 }

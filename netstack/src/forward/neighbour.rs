@@ -239,6 +239,19 @@ impl<A: Copy + Eq + Hash> Neighbours<A> {
         self.resolve.pop_front()
     }
 
+    /// Stations may be others by now: each address that was in use lately is to be asked for again.
+    pub fn reconfirm(&mut self, now: Instant) {
+        for (address, entry) in &mut self.entries {
+            if let Entry::Resolved { answered, used, asked, .. } = entry
+                && now.since(*answered.max(used)) < STALE
+                && self.resolve.len() < ADDRESSES
+            {
+                *asked = now;
+                self.resolve.push_back(*address);
+            }
+        }
+    }
+
     /// Number of packets that wait.
     pub fn held(&self) -> usize {
         self.held
@@ -369,6 +382,12 @@ impl Neighbourhood {
             IpAddr::V4(address) => self.v4.failed(address),
             IpAddr::V6(address) => self.v6.failed(address),
         }
+    }
+
+    /// As [`Neighbours::reconfirm`].
+    pub fn reconfirm(&mut self, now: Instant) {
+        self.v4.reconfirm(now);
+        self.v6.reconfirm(now);
     }
 
     /// The next address that is to be asked for.

@@ -532,6 +532,21 @@ impl Forwarder {
         self.pump(&mut turn);
     }
 
+    /// Time has passed that nobody has counted: peers are to have new keys, and stations to be asked where they are.
+    pub fn doubt(&mut self, now: Instant) {
+        for vpn in &mut self.tunnels.vpns {
+            vpn.tunnel.doubt(now);
+        }
+        self.lans.iter_mut().for_each(|lan| lan.neighbours.reconfirm(now));
+        self.links.segments_mut().for_each(|(_, segment)| segment.neighbours.reconfirm(now));
+    }
+
+    /// A port's line was cut: the stations beyond the uplinks there are to be asked where they are.
+    pub fn doubt_line(&mut self, now: Instant, port: PortId) {
+        let there = self.links.segments_mut().filter(|(_, segment)| segment.port == port);
+        there.for_each(|(_, segment)| segment.neighbours.reconfirm(now));
+    }
+
     /// Does what is due in the tunnels.
     pub(super) fn handle_timeout_tunnels(&mut self, cx: &mut Cx<'_>, egress: &mut Egress) {
         for vpn in &mut self.tunnels.vpns {

@@ -27,7 +27,11 @@ fn lan(port: u16, third: u8) -> Lan {
         name: "home".into(),
         ports: vec![PortId(port)],
         address: Ipv4Cidr { address: ip(third, 1), prefix: 24 },
-        dhcp: Some(Dhcp4 { range: ip(third, 100)..=ip(third, 103), lease: Duration::from_secs(HOUR) }),
+        dhcp: Some(Dhcp4 {
+            range: ip(third, 100)..=ip(third, 103),
+            lease: Duration::from_secs(HOUR),
+            ntp: vec![],
+        }),
         prefix: None,
         dhcp6: Dhcp6::Off,
         domain: "home.arpa".into(),
@@ -190,7 +194,8 @@ fn an_address_that_is_lost_and_another_that_comes_are_one_epoch() {
     let outer = street.outer;
     let _ = street.world.crash(outer);
     let mut settings = self::outer();
-    settings.lans[0].dhcp = Some(Dhcp4 { range: ip(1, 150)..=ip(1, 151), lease: Duration::from_secs(HOUR) });
+    settings.lans[0].dhcp =
+        Some(Dhcp4 { range: ip(1, 150)..=ip(1, 151), lease: Duration::from_secs(HOUR), ntp: vec![] });
     street.world.start(outer, &settings, &crate::state::State::default());
     street.run(HOUR);
     let wan = street.wan();
@@ -210,7 +215,8 @@ fn rfc5227_an_address_that_somebody_uses_is_declined() {
     let mut outer = outer();
     outer.ports.push(port(7, 1500));
     outer.lans[0].ports.push(PortId(1));
-    outer.lans[0].dhcp = Some(Dhcp4 { range: ip(1, 100)..=ip(1, 101), lease: Duration::from_secs(HOUR) });
+    outer.lans[0].dhcp =
+        Some(Dhcp4 { range: ip(1, 100)..=ip(1, 101), lease: Duration::from_secs(HOUR), ntp: vec![] });
     let outer = world.add_gateway(&outer);
     let squatter = world.add_host(HostSettings {
         mac: Mac([2, 0, 0, 0, 8, 8]),

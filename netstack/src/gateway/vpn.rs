@@ -72,6 +72,7 @@ fn accept_to_lan() -> Rule {
         source: None,
         destination: None,
         action: Action::Accept,
+        line: None,
     }
 }
 
@@ -321,6 +322,58 @@ fn a_clock_that_was_set_back_does_not_keep_a_site_out() {
     let before = sites.replies();
     sites.run(10);
     assert!(sites.replies() >= before + 8, "{}", sites.world.story());
+}
+
+/// Keys end after three minutes, and after a pause nobody knows how old they are.
+#[test]
+fn after_a_pause_nothing_is_sent_by_the_old_keys_and_new_ones_are_there_at_once() {
+    // Who calls and who is called; the other site's clock counts everything.
+    for paused in [0, 1] {
+        let mut sites = Sites::new(&site(1, 2, Some(2)), &site(2, 2, Some(2)));
+        let noon = Duration::from_secs(1_700_000_000);
+        let now = sites.world.now();
+        sites.gateway(paused).set_clock(now, noon);
+        sites.run(30);
+        let node = sites.sites[paused];
+        sites.world.pause(node);
+        sites.run(600);
+        // Its wall clock has not gone on either, or was set back a day.
+        let now = sites.world.clock(node);
+        sites.gateway(paused).set_clock(now, noon - Duration::from_secs(86_400));
+        let refused = |sites: &mut Sites| {
+            let ledger = sites.gateway(1 - paused).ledger();
+            [DropReason::WireguardNoKeys, DropReason::WireguardUnknownIndex, DropReason::WireguardReplay]
+                .map(|reason| ledger.dropped(reason))
+        };
+        let before = refused(&mut sites);
+        sites.world.resume(node);
+        let replies = sites.replies();
+        sites.run(5);
+        assert!(sites.replies() >= replies + 4, "{}", sites.world.story());
+        assert_eq!(refused(&mut sites), before, "nothing by keys that the other one has given up");
+        let now = sites.world.clock(node);
+        let peer = sites.gateway(paused).status(now).vpns.remove(0).peers.remove(0);
+        assert!(peer.handshake_age_s.unwrap() <= 5, "{peer:?}");
+        assert_eq!(peer.state, "up");
+        sites.run(400);
+        assert_eq!(sites.peer(1 - paused).state, "up");
+    }
+}
+
+/// A pause that was none costs a handshake, and no packet.
+#[test]
+fn a_pause_of_no_length_costs_a_vpn_no_packet() {
+    let mut sites = Sites::new(&site(1, 2, Some(2)), &site(2, 2, None));
+    sites.run(30);
+    let replies = sites.replies();
+    let node = sites.sites[0];
+    for _ in 0..3 {
+        sites.world.pause(node);
+        sites.world.resume(node);
+        sites.run(10);
+        assert!(sites.peer(0).handshake_age_s.unwrap() <= 10);
+    }
+    assert_eq!(sites.replies(), replies + 30, "{}", sites.world.story());
 }
 
 #[test]

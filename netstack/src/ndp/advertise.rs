@@ -253,6 +253,14 @@ impl Advertiser {
         self.handle_timeout(cx);
     }
 
+    /// Hosts may have waited in vain, while nobody here counted the time: everything is told anew. Not at once, but a moment
+    /// later ([`CHANGE_INTERVAL`]), so that what turns out to be otherwise meanwhile is not told as it was.
+    pub fn repeat(&mut self, cx: &mut Cx<'_>) {
+        if let State::Advertising { next, .. } = self.state {
+            self.state = State::Advertising { next: next.min(cx.now + CHANGE_INTERVAL), changes: REPEATS };
+        }
+    }
+
     /// Tells the hosts that the router is a default router no longer, and falls silent (RFC 4861 §6.2.5).
     pub fn stop(&mut self, cx: &mut Cx<'_>) {
         if matches!(self.state, State::Advertising { .. }) {

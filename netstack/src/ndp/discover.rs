@@ -11,7 +11,9 @@
 //!    MTU, DNS servers and search domains, and it says whether DHCPv6 has more (M and O flags).
 //! 3. Each of them ends when its lifetime does. A lifetime of 0 ends it at once; for addresses a forged RA cannot do so:
 //!    it leaves two hours (RFC 4862 §5.5.3 e).
-//! 4. [`Event::Changed`] tells that something came, went or, for an address, ceased to be preferred. That it merely lasts
+//! 4. After something that we have not seen ([`RouterDiscovery::reconfirm`]) routers are solicited anew. What nobody advertises
+//!    within [`REVIEW`] of the first answer counts no longer.
+//! 5. [`Event::Changed`] tells that something came, went or, for an address, ceased to be preferred. That it merely lasts
 //!    longer is not told.
 //!
 //! Every list is bounded; what comes when a list is full is not taken, so a flood drives out nobody.
@@ -40,6 +42,8 @@ pub const SOLICITATION_MAX: Duration = Duration::from_secs(3600);
 pub const SOLICITATION_DELAY: Duration = Duration::from_secs(1);
 /// The lifetime that an RA can leave an address, but not undercut (RFC 4862 §5.5.3 e).
 pub const TWO_HOURS: Duration = Duration::from_secs(7200);
+/// Time for which routers may answer after the first one did, before what they did not name is forgotten.
+pub const REVIEW: Duration = Duration::from_secs(2);
 /// Most default routers.
 pub const ROUTERS: usize = 8;
 /// Most prefixes that are on the link, and most addresses.
@@ -154,6 +158,8 @@ pub struct RouterDiscovery {
     link: Option<Link>,
     soliciting: Option<Soliciting>,
     learnt: Learnt,
+    /// What was learnt since everything was in doubt, and when that takes the place of all.
+    review: Option<(Option<Instant>, Learnt)>,
     told: Facts,
     /// The time of the last call.
     now: Instant,
@@ -171,6 +177,7 @@ impl RouterDiscovery {
             link: None,
             soliciting: None,
             learnt: Learnt::default(),
+            review: None,
             told: Facts::default(),
             now: Instant::ZERO,
             transmit: VecDeque::new(),
@@ -191,6 +198,15 @@ impl RouterDiscovery {
         };
         self.solicit_from(cx.now + delay);
         self.handle_timeout(cx);
+    }
+
+    /// Routers and what they advertise may be others by now: they are asked, and what they have said stays until they answer.
+    pub fn reconfirm(&mut self, cx: &mut Cx<'_>) {
+        if self.link.is_some() {
+            self.review = Some((None, Learnt::default()));
+            self.solicit_from(cx.now);
+            self.handle_timeout(cx);
+        }
     }
 
     /// The link is down: everything is forgotten.
@@ -249,6 +265,10 @@ impl RouterDiscovery {
             Message::RouterAdvertisement(advertisement) => {
                 self.learnt.expire(cx.now);
                 self.learnt.take(cx.now, link, packet.source, advertisement);
+                if let Some((until, review)) = &mut self.review {
+                    until.get_or_insert(cx.now + REVIEW);
+                    review.take(cx.now, link, packet.source, advertisement);
+                }
                 let flags = (advertisement.managed, advertisement.other);
                 if self.learnt.flags.replace(flags) != Some(flags) {
                     self.flags = Some(Event::FlagsSeen { managed: flags.0, other: flags.1 });
@@ -276,6 +296,11 @@ impl RouterDiscovery {
     /// Solicits, and forgets what has come to its end.
     pub fn handle_timeout(&mut self, cx: &mut Cx<'_>) {
         let Some(link) = self.link else { return };
+        if let Some((_, review)) =
+            self.review.take_if(|(until, _)| until.is_some_and(|until| until <= cx.now))
+        {
+            self.learnt = Learnt { flags: self.learnt.flags, ..review };
+        }
         self.learnt.expire(cx.now);
         self.conclude(cx);
         let Some(soliciting) = self.soliciting.as_mut().filter(|soliciting| soliciting.next <= cx.now) else {
@@ -296,7 +321,9 @@ impl RouterDiscovery {
 
     /// When the machine wants to be called next, if ever.
     pub fn poll_timeout(&self) -> Option<Instant> {
-        earliest(self.soliciting.map(|soliciting| soliciting.next), self.learnt.next_end(self.now))
+        let review = self.review.as_ref().and_then(|(until, _)| *until);
+        let end = earliest(review, self.learnt.next_end(self.now));
+        earliest(self.soliciting.map(|soliciting| soliciting.next), end)
     }
 
     /// Writes the next IPv6 packet into `frame`; says whether there was one.

@@ -330,6 +330,20 @@ impl Neighbours {
         }
     }
 
+    /// The stations of these segments may be others by now, and switches may have forgotten our groups: those are reported
+    /// again, and each station is probed when it is asked for next.
+    pub fn reconfirm(&mut self, cx: &mut Cx<'_>, which: impl Fn(Segment) -> bool) {
+        for (_, link) in self.links.iter_mut().filter(|(segment, _)| which(**segment)) {
+            for state in link.neighbours.values_mut() {
+                if let State::Known { confirmed, .. } = state {
+                    *confirmed = None;
+                }
+            }
+            link.listener.repeat(cx);
+        }
+        self.handle_timeout(cx);
+    }
+
     /// Asks again, gives up, reports, finds an address free: whatever is due.
     pub fn handle_timeout(&mut self, cx: &mut Cx<'_>) {
         let segments: Vec<Segment> = self.links.keys().copied().collect();

@@ -1,5 +1,5 @@
 //! What Echo-Requests are for (RFC 1661 §5.8): [`Keepalive`] finds out whether the peer lives, [`ProofOfLife`] whether it
-//! still knows a link of an earlier run, [`Probe`] whether the path carries packets of the full size (RFC 4638 §5).
+//! still knows a link after something that we have not seen, [`Probe`] whether the path carries packets of the full size (RFC 4638 §5).
 //!
 //! Everything that the peer sends is a sign of life, network data too, so a busy link sends no Echo-Request and is never
 //! declared dead because a reply was lost under load.
@@ -73,7 +73,8 @@ impl Keepalive {
     }
 }
 
-/// Finds out whether the peer still knows a link of an earlier run.
+/// Finds out whether the peer still knows a link that another run of the program has left, or that we have not watched for a
+/// while.
 #[derive(Debug)]
 pub(super) struct ProofOfLife {
     /// When it began. Whatever is heard later proves it.

@@ -143,7 +143,8 @@ pub enum DownReason {
     AuthenticationTimeout,
     /// The peer went silent: no data, no reply to our Echo-Requests.
     EchoTimeout,
-    /// Nothing is heard of the peer on a link that an earlier run of the program has left open.
+    /// Nothing is heard of the peer on a link that an earlier run of the program has left open, or that we have not watched
+    /// for a while.
     Gone,
     /// The peer closed the link.
     PeerTerminated {
@@ -226,9 +227,7 @@ impl fmt::Display for DownReason {
             DownReason::ServerNotProven => f.write_str("the server did not prove that it knows the password"),
             DownReason::AuthenticationTimeout => f.write_str("the authentication was not completed in time"),
             DownReason::EchoTimeout => f.write_str("the peer does not answer any more"),
-            DownReason::Gone => {
-                f.write_str("the session of the last run is gone: the peer does not answer on it")
-            }
+            DownReason::Gone => f.write_str("the session is gone: the peer does not answer on it"),
             DownReason::PeerTerminated { phase, text } => {
                 f.write_str(match phase {
                     Phase::Establish => "the peer refused the link while it was negotiated",

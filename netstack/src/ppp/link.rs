@@ -244,6 +244,20 @@ impl Link {
         self.end(cx, DownReason::Closed);
     }
 
+    /// The peer may have forgotten the link: the line was cut for a while, or time has passed that nobody has counted. It is
+    /// asked at once, and when nothing at all is heard of it for 4 s, the link goes down. Negotiations that were under way
+    /// have lost their other side; they end at once.
+    pub fn reconfirm(&mut self, cx: &mut Cx<'_>) {
+        match self.phase {
+            Phase::Network => {
+                self.life = Some(ProofOfLife::new(cx.now));
+                self.life_timeout(cx);
+            }
+            Phase::Establish | Phase::Authenticate => self.give_up(cx, DownReason::Gone),
+            Phase::Dead | Phase::Terminate => {}
+        }
+    }
+
     /// The lower layer is gone: [`Event::Down`] follows at once and nothing more is sent.
     pub fn lower_down(&mut self, _cx: &mut Cx<'_>) {
         if self.phase != Phase::Dead {
@@ -334,7 +348,7 @@ impl Link {
         self.limit().min(self.lcp.options.mru())
     }
 
-    /// True while nothing was heard of the peer on a link that was adopted.
+    /// True while nothing was heard of the peer since it was asked whether it still knows the link.
     pub fn is_unproven(&self) -> bool {
         self.life.as_ref().is_some_and(|life| !self.heard_after(life.begun))
     }
@@ -390,7 +404,7 @@ impl Link {
             }
             other => {
                 if other == code::TERMINATE_REQUEST {
-                    self.farewell = Some(printable(packet.data()));
+                    self.farewell = Some(self.quoted(printable(packet.data())));
                 }
                 let limit = self.limit();
                 let layer = self.lcp.receive(&mut wire(cx, &self.role, &mut self.out, limit), packet)?;
@@ -566,12 +580,14 @@ impl Link {
         match keepalive.handle_timeout(cx.now, self.role.echo()) {
             Due::Nothing => {}
             Due::Send => self.send_echo(),
-            Due::GiveUp => {
-                // One goodbye, in case that only our ears are shut; nobody is there to wait for.
-                self.end(cx, DownReason::EchoTimeout);
-                self.finish(Why::NoAnswer);
-            }
+            Due::GiveUp => self.give_up(cx, DownReason::EchoTimeout),
         }
+    }
+
+    /// Ends the link with one goodbye, in case that only our ears are shut; nobody is there to wait for.
+    fn give_up(&mut self, cx: &mut Cx<'_>, reason: DownReason) {
+        self.end(cx, reason);
+        self.finish(Why::NoAnswer);
     }
 
     fn life_timeout(&mut self, cx: &mut Cx<'_>) {
@@ -582,11 +598,7 @@ impl Link {
         match life.handle_timeout(cx.now) {
             Due::Nothing => {}
             Due::Send => self.send_echo(),
-            Due::GiveUp => {
-                // One goodbye, as above.
-                self.end(cx, DownReason::Gone);
-                self.finish(Why::NoAnswer);
-            }
+            Due::GiveUp => self.give_up(cx, DownReason::Gone),
         }
     }
 
@@ -683,10 +695,23 @@ impl Link {
             Progress::Pending => {}
             Progress::Identify(name) => self.events.push_back(Event::Identify { name }),
             Progress::Proven { name, message } => {
+                let message = self.quoted(message);
                 self.events.push_back(Event::Authenticated { name, message });
                 self.enter_network(cx);
             }
+            Progress::Failed(DownReason::AuthenticationFailed { protocol, message }) => {
+                let message = self.quoted(message);
+                self.end(cx, DownReason::AuthenticationFailed { protocol, message });
+            }
             Progress::Failed(reason) => self.end(cx, reason),
+        }
+    }
+
+    /// What the peer says, for the log: without the password, should it repeat it.
+    fn quoted(&self, text: String) -> String {
+        match &self.role {
+            Role::Client(settings) => settings.password.blanked(text),
+            Role::Server(_) => text,
         }
     }
 

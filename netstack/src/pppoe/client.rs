@@ -12,7 +12,8 @@
 //!    PADIs, since a concentrator that missed it may stay silent until it is.
 //! 5. Shutting down sends the link's Terminate-Request and a PADT, and waits for nothing.
 //!
-//! Left out: TR-124 WAN.PPP.7: no port tells of carrier; a session goes on after any loss that its keepalive outlives.
+//! 6. When the line was cut and is whole again, or time has passed that nobody has counted, the peer is asked at once whether
+//!    it still knows the session ([`Input::Doubt`]). Silence ends it after 4 s, and it is dialled anew.
 
 use alloc::boxed::Box;
 use alloc::collections::VecDeque;
@@ -28,6 +29,7 @@ use super::{Adoption, DiscoveryFrame, LeftSession, Outbox, Remembered, split_ppp
 use crate::frame::Frame;
 use crate::ledger::DropReason;
 use crate::machine::Cx;
+use crate::ppp::event::DownClass;
 use crate::ppp::text::printable;
 use crate::ppp::{self, ClientSettings, Ipv4Agreement, Ipv6Agreement, Link, NetworkDownReason};
 use crate::settings::{Families, Port, PppoeClient};
@@ -50,6 +52,8 @@ pub enum Input<'a> {
     TrafficSeen(Instant),
     /// Another client of the same port was granted this session: the concentrator has forgotten whose it was.
     SessionLost(Remembered),
+    /// The concentrator may have forgotten the session, or whatever else is under way.
+    Doubt,
     /// End the session and dial no more.
     Shutdown,
 }
@@ -251,6 +255,10 @@ impl Client {
                 self.lose(cx, session);
                 Ok(())
             }
+            Input::Doubt => {
+                self.reconfirm(cx);
+                Ok(())
+            }
             Input::Shutdown => {
                 self.shut_down(cx);
                 Ok(())
@@ -363,6 +371,19 @@ impl Client {
         self.remind_orphan();
         self.state = State::Discovering(Discovery::start(cx, &self.wanted));
         self.tell(Event::Dialling);
+    }
+
+    /// Asks whether the session lives. Without one, it dials at once, unless it waits because it was not let in.
+    fn reconfirm(&mut self, cx: &mut Cx<'_>) {
+        let refused = |failure: &Failure| failure.class() == DownClass::Authentication;
+        match &mut self.state {
+            State::Open(session) => session.link.reconfirm(cx),
+            State::Discovering(_) => self.dial(cx),
+            State::Waiting { until } if !self.last_failure.as_ref().is_some_and(refused) => {
+                *until = (*until).min(cx.now + Retry::first(cx.rng));
+            }
+            State::Waiting { .. } | State::Closed => {}
+        }
     }
 
     fn discovery(&mut self, cx: &mut Cx<'_>, frame: &DiscoveryFrame<'_>) -> Result<(), DropReason> {

@@ -65,6 +65,8 @@ pub enum Input<'a> {
     },
     /// Session data came in by its port, for our address, under a session that does not exist.
     Stray(Remembered),
+    /// Time has passed that nobody has counted: every subscriber is asked whether it is still there.
+    Doubt,
     /// End every session and open no more.
     Shutdown,
 }
@@ -171,6 +173,15 @@ impl Concentrator {
                 Ok(())
             }
             Input::Stray(key) => self.stray(cx, key),
+            Input::Doubt => {
+                for slot in self.sessions.slots() {
+                    if let Some(session) = self.sessions.get_mut(slot) {
+                        session.link.reconfirm(cx);
+                        self.settle(cx, slot);
+                    }
+                }
+                Ok(())
+            }
             Input::Shutdown => {
                 self.open = false;
                 for slot in self.sessions.slots() {

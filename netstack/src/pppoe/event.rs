@@ -204,7 +204,7 @@ pub enum Failure {
         /// Its own words, printable and bounded; often empty.
         text: String,
     },
-    /// The concentrator ended the session of the last run before anything else was heard on it.
+    /// The concentrator ended the session before anything else was heard on it since the last run, or since it was in doubt.
     Gone,
     /// The concentrator gave the session's number to another of our sessions, so it has lost its memory.
     Forgotten,
@@ -247,9 +247,7 @@ impl fmt::Display for Failure {
                 f.write_str("the concentrator ended the session")?;
                 quoted(f, text)
             }
-            Failure::Gone => {
-                f.write_str("the session of the last run is gone: the concentrator does not know it any more")
-            }
+            Failure::Gone => f.write_str("the session is gone: the concentrator does not know it any more"),
             Failure::Forgotten => f.write_str("the concentrator has forgotten the session"),
             Failure::Link(reason) => reason.fmt(f),
         }

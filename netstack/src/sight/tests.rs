@@ -3,6 +3,7 @@ use alloc::vec::Vec;
 
 use super::*;
 use crate::id::{LanId, WanId};
+use crate::settings::RuleId;
 
 const PACKET: [u8; 21] = [0x45, 0, 0, 21, 0, 0, 0, 0, 64, 253, 0, 0, 192, 0, 2, 1, 192, 0, 2, 2, 7];
 
@@ -94,8 +95,8 @@ fn facts_are_sentences_with_the_names_of_the_configuration() {
         alloc::format!("{flow}"),
         "new flow TCP 192.0.2.1:5000 > 192.0.2.2:443 from lan.home to wan.isp, there 192.0.2.9:40000 > 192.0.2.2:443"
     );
-    let rule = Fact::Rule { number: 2, action: Action::Drop };
-    assert_eq!(alloc::format!("{rule}"), "[[filter]] number 2 drops it");
+    let rule = Fact::Rule { rule: RuleId { number: 2, line: Some(31) }, action: Action::Drop };
+    assert_eq!(alloc::format!("{rule}"), "[[filter]] number 2 at line 31 drops it");
     let dropped = alloc::format!("{}", Fact::Dropped(DropReason::TtlExceeded));
     assert!(dropped.starts_with("dropped, ttl-exceeded: "), "{dropped}");
 }

@@ -39,6 +39,15 @@ enum Node {
     Off,
 }
 
+/// How a node's clock goes.
+#[derive(Debug, Clone, Copy, Default)]
+struct Clock {
+    /// What it has not counted.
+    behind: Duration,
+    /// When the node was paused, while it is.
+    paused: Option<Instant>,
+}
+
 struct Cable {
     ends: [End; 2],
     impairment: Impairment,
@@ -62,6 +71,8 @@ pub struct World {
     now: Instant,
     rng: SeededRng,
     nodes: Vec<Node>,
+    /// Those of the nodes that were paused.
+    clocks: BTreeMap<usize, Clock>,
     cables: Vec<Cable>,
     in_flight: BTreeMap<(Instant, u64), (End, Frame)>,
     sent: u64,
@@ -77,6 +88,7 @@ impl World {
             now: Instant::from_secs(1),
             rng: SeededRng::from_u64(seed),
             nodes: Vec::new(),
+            clocks: BTreeMap::new(),
             cables: Vec::new(),
             in_flight: BTreeMap::new(),
             sent: 0,
@@ -89,6 +101,44 @@ impl World {
     /// The present.
     pub fn now(&self) -> Instant {
         self.now
+    }
+
+    /// The present by a node's own clock, which does not go on while it is paused.
+    pub fn clock(&self, node: NodeId) -> Instant {
+        let Clock { behind, paused } = self.clocks.get(&node.0).copied().unwrap_or_default();
+        let now = paused.unwrap_or(self.now);
+        Instant::from_nanos(now.as_nanos().saturating_sub(behind.as_nanos() as u64))
+    }
+
+    /// Stops a gateway and its clock. What is sent to it meanwhile is lost.
+    pub fn pause(&mut self, node: NodeId) {
+        let clock = self.clocks.entry(node.0).or_default();
+        clock.paused.get_or_insert(self.now);
+    }
+
+    /// Lets a gateway go on that was paused, and tells it so.
+    pub fn resume(&mut self, node: NodeId) {
+        let Some(clock) = self.clocks.get_mut(&node.0) else { return };
+        let Some(paused) = clock.paused.take() else { return };
+        clock.behind += self.now.since(paused);
+        let now = self.clock(node);
+        if let Some(Node::Gateway(gateway)) = self.nodes.get_mut(node.0) {
+            gateway.resumed(now);
+        }
+        self.flush(node);
+    }
+
+    /// A cut cable is whole again: a gateway at a port of it is told so.
+    pub fn reconnect(&mut self, End(node, port): End) {
+        let now = self.clock(node);
+        if let Some(Node::Gateway(gateway)) = self.nodes.get_mut(node.0) {
+            gateway.reconnected(now, port);
+        }
+        self.flush(node);
+    }
+
+    fn is_paused(&self, node: NodeId) -> bool {
+        self.clocks.get(&node.0).is_some_and(|clock| clock.paused.is_some())
     }
 
     /// The world's random numbers, for the plan of a life.
@@ -134,8 +184,9 @@ impl World {
 
     /// Has a gateway end its sessions in good order, and switches it off. Returns what its state file holds.
     pub fn shut_down(&mut self, node: NodeId) -> State {
+        let now = self.clock(node);
         if let Some(Node::Gateway(gateway)) = self.nodes.get_mut(node.0) {
-            gateway.shut_down(self.now);
+            gateway.shut_down(now);
         }
         self.flush(node);
         self.crash(node)
@@ -152,7 +203,7 @@ impl World {
     pub fn start(&mut self, node: NodeId, settings: &Settings, state: &State) {
         let mut seed = [0; 32];
         self.rng.fill(&mut seed);
-        let gateway = Gateway::new(settings, state, seed, self.now);
+        let gateway = Gateway::new(settings, state, seed, self.clock(node));
         if let Some(node) = self.nodes.get_mut(node.0) {
             *node = Node::Gateway(Box::new(gateway));
         }
@@ -227,8 +278,9 @@ impl World {
                 // A machine whose deadline does not move would spin here for ever: time must pass between two of its
                 // calls.
                 self.now = self.now.max(at) + Duration::from_nanos(1);
+                let now = self.clock(NodeId(index));
                 match self.nodes.get_mut(index) {
-                    Some(Node::Gateway(gateway)) => gateway.handle_timeout(self.now),
+                    Some(Node::Gateway(gateway)) => gateway.handle_timeout(now),
                     Some(Node::Host(host)) => host.handle_timeout(self.now),
                     Some(Node::Off) | None => {}
                 }
@@ -240,17 +292,25 @@ impl World {
     }
 
     fn deadline(&self, node: NodeId) -> Option<Instant> {
+        if self.is_paused(node) {
+            return None;
+        }
+        let behind = self.clocks.get(&node.0).map_or(Duration::ZERO, |clock| clock.behind);
         match self.nodes.get(node.0)? {
-            Node::Gateway(gateway) => gateway.poll_timeout(),
+            Node::Gateway(gateway) => gateway.poll_timeout().map(|at| at + behind),
             Node::Host(host) => host.poll_timeout(),
             Node::Off => None,
         }
     }
 
     fn deliver(&mut self, End(node, port): End, frame: Frame) {
+        if self.is_paused(node) {
+            return;
+        }
         self.hear(End(node, port), false, &frame);
+        let now = self.clock(node);
         match self.nodes.get_mut(node.0) {
-            Some(Node::Gateway(gateway)) => gateway.receive(self.now, port, &mut Batch::from([frame])),
+            Some(Node::Gateway(gateway)) => gateway.receive(now, port, &mut Batch::from([frame])),
             Some(Node::Host(host)) => host.receive(self.now, &frame),
             Some(Node::Off) | None => {}
         }

@@ -70,7 +70,7 @@ impl Keeper {
     /// Keeps `ring`, and saves it in a folder of the state directory, which is made when it is needed.
     pub fn start(ring: Ring, state_dir: &Path) -> io::Result<Keeper> {
         let folder = state_dir.join("captures");
-        let newest = Arc::new(Mutex::new(saved(&folder).pop().map(|(path, _)| path)));
+        let newest = Arc::new(Mutex::new(saved(&folder, &stamped(&folder, "")).pop().map(|(path, _)| path)));
         let (sender, receiver) = mpsc::channel();
         let told = Arc::clone(&newest);
         let thread = thread::Builder::new().name("ring".into()).spawn(move || write_all(&receiver, &told))?;
@@ -107,7 +107,7 @@ impl Keeper {
     }
 
     fn save(&self, what: &str, why: &str) {
-        let path = self.folder.join(format!("{}-{what}.{ENDING}", stamp(clock::wall())));
+        let path = stamped(&self.folder, what);
         if let Some(sender) = &self.sender {
             // The receiver is gone only when its thread has panicked, which has been told.
             let _ = sender.send((path, self.ring.snapshot(), why.to_owned()));
@@ -162,7 +162,7 @@ fn write(path: &Path, snapshot: &Snapshot, why: &str) -> io::Result<()> {
         let _ = fs::remove_file(&new);
     }
     written?;
-    let mut files = saved(folder);
+    let mut files = saved(folder, path);
     let mut octets: u64 = files.iter().map(|(_, size)| size).sum();
     files.reverse();
     while files.len() > FILES || octets > OCTETS && files.len() > 1 {
@@ -173,8 +173,14 @@ fn write(path: &Path, snapshot: &Snapshot, why: &str) -> io::Result<()> {
     Ok(())
 }
 
-/// The saved files with their sizes, the oldest first.
-fn saved(folder: &Path) -> Vec<(PathBuf, u64)> {
+/// What a file is called that is saved now.
+fn stamped(folder: &Path, what: &str) -> PathBuf {
+    folder.join(format!("{}-{what}.{ENDING}", stamp(clock::wall())))
+}
+
+/// The saved files with their sizes, the oldest first. None is younger than `last`: one whose name says so is from before the
+/// clock was set back.
+fn saved(folder: &Path, last: &Path) -> Vec<(PathBuf, u64)> {
     let mut files: Vec<(PathBuf, u64)> = fs::read_dir(folder)
         .into_iter()
         .flatten()
@@ -182,7 +188,7 @@ fn saved(folder: &Path) -> Vec<(PathBuf, u64)> {
         .filter(|entry| entry.path().extension().is_some_and(|ending| ending == ENDING))
         .filter_map(|entry| Some((entry.path(), entry.metadata().ok()?.len())))
         .collect();
-    files.sort();
+    files.sort_by(|(a, _), (b, _)| (a.as_path() <= last, a).cmp(&(b.as_path() <= last, b)));
     files
 }
 
@@ -246,7 +252,7 @@ mod tests {
         assert_eq!(keeper.newest(), None);
         keeper.note(&refused("bras"), Instant::from_secs(1));
         drop(keeper);
-        let files = saved(&state.join("captures"));
+        let files = saved(&state.join("captures"), Path::new("~"));
         assert_eq!(files.len(), 1);
         let name = files[0].0.file_name().unwrap().to_string_lossy().into_owned();
         assert!(name.ends_with("-bras-authentication-failed.pcapng"), "{name}");
@@ -283,9 +289,30 @@ mod tests {
         for number in 0..FILES + 5 {
             write(&folder.join(format!("{number:03}.pcapng")), &keeper.ring.snapshot(), "a test").unwrap();
         }
-        let files = saved(&folder);
+        let files = saved(&folder, Path::new("~"));
         assert_eq!(files.len(), FILES);
         assert!(files[0].0.ends_with("005.pcapng"), "{files:?}");
+        drop(keeper);
+        fs::remove_dir_all(state).unwrap();
+    }
+
+    /// The clock is set back a day: what is saved then is the newest, whatever the names say.
+    #[test]
+    fn a_file_that_is_saved_after_the_clock_was_set_back_stays() {
+        let state = folder("set-back");
+        let keeper = keeper(&state);
+        let folder = state.join("captures");
+        for number in 0..FILES {
+            write(&folder.join(format!("tomorrow-{number:03}.pcapng")), &keeper.ring.snapshot(), "a test")
+                .unwrap();
+        }
+        for number in 0..3 {
+            let today = folder.join(format!("today-{number:03}.pcapng"));
+            write(&today, &keeper.ring.snapshot(), "a test").unwrap();
+            let files = saved(&folder, &today);
+            assert_eq!((files.len(), &files.last().unwrap().0), (FILES, &today));
+            assert!(files[0].0.ends_with(format!("tomorrow-{:03}.pcapng", number + 1)), "{files:?}");
+        }
         drop(keeper);
         fs::remove_dir_all(state).unwrap();
     }
@@ -319,7 +346,7 @@ mod tests {
             std::panic::resume_unwind(Box::new("a test"));
         });
         assert!(thread.join().is_err());
-        let files = saved(&state.join("captures"));
+        let files = saved(&state.join("captures"), Path::new("~"));
         assert!(files[0].0.to_string_lossy().ends_with("-panic.pcapng"), "{files:?}");
         fs::remove_dir_all(state).unwrap();
     }

@@ -1,20 +1,19 @@
 //! `genkan explain`: which step of a line fails, which rule decides about a connection, and why that usually is.
 
 use std::fs;
-use std::io::{self, Read as _};
+use std::io::Read as _;
 use std::net::SocketAddr;
-use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::Args;
-use genkan_config::{Config, Loaded};
+use genkan_config::Loaded;
 
-use super::{WRONG, control_socket, failed, load};
+use super::{WRONG, control_socket, failed, wrong as wrong_file};
 use crate::capture::reader::Reader;
 use crate::control;
 use crate::explain::{Question, answer};
-use crate::replay::{Options, Replay};
+use crate::replay::{Desk, Options, Replay};
 
 pub(super) const ABOUT: &str = "\
 Say in one sentence what is wrong, and then step by step: what was sent, what came back (the ISP's own words), what that means, the \
@@ -111,7 +110,6 @@ fn online(arguments: &Arguments, question: &Question) -> ExitCode {
     match control::explain(&socket, question) {
         Ok((text, value)) => {
             show(arguments, &text, &value);
-            place(arguments, &value);
             verdict(&value)
         }
         Err(error) => failed(error),
@@ -126,9 +124,9 @@ fn offline(arguments: &Arguments, capture: &Path, question: &Question) -> ExitCo
             Err(text) => return failed(text),
         }
     } else {
-        match load(&arguments.file) {
+        match Desk::here(&arguments.file).load() {
             Ok(loaded) => loaded,
-            Err(code) => return code,
+            Err(report) => return wrong_file(&report),
         }
     };
     let options = Options { at: arguments.at.clone(), seed: 1, only: Vec::new() };
@@ -158,17 +156,6 @@ fn show(arguments: &Arguments, text: &str, value: &serde_json::Value) {
         println!("{value:#}");
     } else {
         print!("{text}");
-    }
-}
-
-/// Says where in the file the rule stands that has decided.
-fn place(arguments: &Arguments, value: &serde_json::Value) {
-    let Some(number) = value["rule"].as_u64().filter(|_| !arguments.json) else { return };
-    let text = fs::read_to_string(&arguments.file).unwrap_or_default();
-    let rules = text.lines().zip(1..).filter(|(line, _)| line.trim_start().starts_with("[[filter]]"));
-    let index = usize::try_from(number.saturating_sub(1)).unwrap_or(usize::MAX);
-    if let Some((_, line)) = rules.into_iter().nth(index) {
-        println!("  [[filter]] number {number} stands at {}:{line}", arguments.file.display());
     }
 }
 
@@ -271,22 +258,7 @@ fn assumed(capture: &Path) -> Result<Loaded, String> {
             "{name} shows neither PPPoE nor DHCP, so it does not tell what its line is; give the configuration before it"
         ));
     }
-    let folder = std::env::temp_dir().join(format!("genkan-explain-{}", std::process::id()));
-    let made = fs::create_dir(&folder).and_then(|()| {
-        private(&folder.join("unknown.secret"), "unknown\n")?;
-        private(&folder.join("line.toml"), &seen.text())
-    });
-    let loaded = made
-        .map_err(|error| format!("cannot write {}: {error}", folder.display()))
-        .and_then(|()| Config::load(folder.join("line.toml")).map_err(|report| report.render(false)));
-    let _ = fs::remove_dir_all(&folder);
-    loaded
-}
-
-fn private(path: &Path, content: &str) -> io::Result<()> {
-    use io::Write as _;
-    let mut file = fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)?;
-    file.write_all(content.as_bytes())
+    Desk::made_up(&seen.text()).load().map_err(|report| report.to_string())
 }
 
 #[cfg(test)]

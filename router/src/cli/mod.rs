@@ -2,8 +2,10 @@
 
 mod capture;
 mod check;
+mod console;
 mod demo;
 mod explain;
+mod provision;
 mod replay;
 mod run;
 mod status;
@@ -14,7 +16,7 @@ mod vpn;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory as _, Parser, Subcommand};
 use genkan_config::{Config, Loaded, Report};
 
 /// A router in one program: PPPoE, NAT, a stateful filter, DHCP and DNS for a LAN, from one TOML file.
@@ -90,9 +92,20 @@ enum Command {
     /// Make keys and peers of a WireGuard VPN, or take over what wg-quick has
     #[command(subcommand, long_about = vpn::ABOUT)]
     Vpn(vpn::Command),
+    /// Put in force the configuration that a guest is offered, once it is right
+    #[command(long_about = provision::ABOUT)]
+    Provision(provision::Arguments),
+    /// Show the gateway on a machine's screen or serial line, and ask for what it lacks
+    #[command(long_about = console::ABOUT)]
+    Console(console::Arguments),
     /// Show a session come up and traffic pass, in a lab on this machine
     #[command(long_about = demo::ABOUT)]
     Demo(demo::Arguments),
+}
+
+/// The command line's definition, from which manual pages and completions are made.
+pub fn command() -> clap::Command {
+    Cli::command()
 }
 
 /// Runs the command line and says how it went.
@@ -107,6 +120,8 @@ pub fn main() -> ExitCode {
         Command::Replay(arguments) => replay::replay(&arguments),
         Command::Explain(arguments) => explain::explain(&arguments),
         Command::Vpn(command) => vpn::vpn(&command),
+        Command::Console(arguments) => console::console(&arguments),
+        Command::Provision(arguments) => provision::provision(&arguments),
         Command::Demo(arguments) => demo::demo(&arguments),
     }
 }
@@ -122,16 +137,17 @@ fn failed(what: impl std::fmt::Display) -> ExitCode {
 
 /// Loads a configuration; on failure prints the whole report and gives the exit status.
 fn load(file: &std::path::Path) -> Result<Loaded, ExitCode> {
-    Config::load(file).map_err(wrong)
+    Config::load(file).map_err(|report| wrong(&report))
 }
 
 /// Finds the control socket of the gateway that runs with this configuration; on failure prints what is wrong with the
 /// file and gives the exit status.
 fn control_socket(file: &std::path::Path) -> Result<PathBuf, ExitCode> {
-    Config::control_socket(file).map_err(wrong)
+    Config::control_socket(file).map_err(|report| wrong(&report))
 }
 
-fn wrong(report: Report) -> ExitCode {
+/// Prints a whole report and gives the exit status.
+fn wrong(report: &Report) -> ExitCode {
     eprint!("{}", report.render(colour()));
     ExitCode::from(WRONG)
 }

@@ -10,8 +10,8 @@ use clap::Args;
 use genkan_config::Config;
 use genkan_netstack::id::PortId;
 
-use super::{WRONG, failed, load};
-use crate::replay::{self, Both, Options, Replay, case};
+use super::{WRONG, failed, wrong as wrong_file};
+use crate::replay::{self, Both, Desk, Options, Replay, case};
 
 pub(super) const ABOUT: &str = "\
 Run a capture of a line through the gateway that FILE describes, as if it had stood there: on the capture's clock, without a \
@@ -101,9 +101,9 @@ impl Time {
 }
 
 pub(super) fn replay(arguments: &Arguments) -> ExitCode {
-    let loaded = match load(&arguments.file) {
+    let loaded = match Desk::here(&arguments.file).load() {
         Ok(loaded) => loaded,
-        Err(code) => return code,
+        Err(report) => return wrong_file(&report),
     };
     let only = match only(&loaded.config, &arguments.only) {
         Ok(only) => only,

@@ -31,6 +31,7 @@ use crate::port::{self, Port, Spec};
 use crate::settings::{PortFacts, settings, specs};
 use crate::state::{self, StateWriter};
 use crate::sys::random;
+use crate::watch::Watch;
 use crate::worker::{Command, End, Handle, Worker};
 
 pub(super) const ABOUT: &str = "\
@@ -124,6 +125,7 @@ impl Signals {
 struct Running {
     worker: Worker,
     handle: Handle,
+    watch: Watch,
     server: Server,
     config: Config,
 }
@@ -143,8 +145,8 @@ fn start(loaded: &Loaded) -> Result<Running, String> {
     let mut specs = specs(&config);
     let pins = fastpath::load::prepare(&plan, &mut specs, &config.system.state_dir);
     let devices: Vec<String> = specs.iter().map(|spec| spec.device.name()).collect();
-    let devices: Vec<&str> = devices.iter().map(String::as_str).collect();
-    match port::restore(&config.system.state_dir, &devices) {
+    let names: Vec<&str> = devices.iter().map(String::as_str).collect();
+    match port::restore(&config.system.state_dir, &names) {
         Ok(restored) => {
             for device in restored {
                 info!("{device}: put back as it was before a run that ended without doing so");
@@ -177,7 +179,7 @@ fn start(loaded: &Loaded) -> Result<Running, String> {
     let points = (Points::new(&config), keeper);
     let (worker, handle) = Worker::new(gateway, ports, points, clock, state, fast_path)
         .map_err(|error| format!("cannot wait for the ports: {error}"))?;
-    Ok(Running { worker, handle, server, config })
+    Ok(Running { worker, handle, watch: Watch::open(&devices), server, config })
 }
 
 /// Starts the kernel path where there is to be one; otherwise says why there is none.
@@ -210,7 +212,7 @@ const LAST_WORDS: Duration = Duration::from_secs(1);
 
 /// Starts the data thread and serves the control socket until a signal comes or the data thread ends.
 fn serve(runtime: &Runtime, signals: Signals, file: &Path, running: Running) -> Result<(), String> {
-    let Running { worker, handle, server, config } = running;
+    let Running { worker, handle, watch, server, config } = running;
     let (ended, mut end) = oneshot::channel();
     let data = thread::Builder::new()
         .name("data".into())
@@ -219,6 +221,7 @@ fn serve(runtime: &Runtime, signals: Signals, file: &Path, running: Running) -> 
             let _ = ended.send(worker.run());
         })
         .map_err(|error| format!("cannot start the data thread: {error}"))?;
+    watch.start(handle.clone()).map_err(|error| format!("cannot start the watch thread: {error}"))?;
     let points = Points::new(&config);
     let Signals { mut interrupt, mut terminate, mut hang_up } = signals;
     let clients = LocalSet::new();

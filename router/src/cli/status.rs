@@ -64,6 +64,16 @@ pub(super) fn render(status: &Value) -> String {
         "dns     {} questions: {} from the cache, {} local, {} forwarded, {} failed",
         dns["queries"], dns["hits"], dns["local"], dns["forwarded"], dns["failed"]
     );
+    if let Some(pause) = status["last_pause"].as_object() {
+        let why = match pause["witness"].as_str() {
+            Some("kernel") => "the machine slept",
+            Some("hardware-clock") => "the machine was paused, by its hardware clock",
+            _ => "the program was not run",
+        };
+        let (lasted, age) = (&pause["lasted_s"], &pause["age_s"]);
+        let _ =
+            writeln!(out, "pause   {why} for {lasted} s, which ended {age} s ago; everybody was asked again");
+    }
     if let Some(saved) = status["saved_capture"].as_str() {
         let _ = writeln!(out, "capture {saved} shows what passed before the last failure");
     }
@@ -416,20 +426,20 @@ fn render_concentrator(out: &mut String, concentrator: &Value) {
     }
 }
 
-fn count(value: &Value) -> u64 {
+pub(super) fn count(value: &Value) -> u64 {
     value.as_u64().unwrap_or(0)
 }
 
-fn list(value: &Value) -> &[Value] {
+pub(super) fn list(value: &Value) -> &[Value] {
     value.as_array().map(Vec::as_slice).unwrap_or_default()
 }
 
-fn text(value: &Value) -> &str {
+pub(super) fn text(value: &Value) -> &str {
     value.as_str().unwrap_or("?")
 }
 
 /// Seconds in the two largest units that fit.
-fn span(seconds: &Value) -> String {
+pub(super) fn span(seconds: &Value) -> String {
     let s = seconds.as_u64().unwrap_or(0);
     match s {
         0..60 => format!("{s} s"),
@@ -440,7 +450,7 @@ fn span(seconds: &Value) -> String {
 }
 
 /// A number of octets in the unit that keeps it short.
-fn octets(value: &Value) -> String {
+pub(super) fn octets(value: &Value) -> String {
     let octets = value.as_u64().unwrap_or(0);
     let units = [("GB", 1_000_000_000), ("MB", 1_000_000), ("kB", 1_000)];
     match units.into_iter().find(|&(_, size)| octets >= size) {

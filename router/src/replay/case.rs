@@ -18,7 +18,7 @@ use std::sync::Arc;
 
 use flate2::Compression;
 use flate2::write::GzEncoder;
-use genkan_config::{Config, Host, HostFile, Report, ThisHost};
+use genkan_config::Report;
 use genkan_netstack::wire::redact::redact;
 use pcap_file::DataLink;
 use pcap_file::pcapng::PcapNgWriter;
@@ -28,7 +28,7 @@ use pcap_file::pcapng::blocks::interface_description::{
 };
 use serde::{Deserialize, Serialize};
 
-use super::{Options, Replay};
+use super::{Desk, Options, Replay};
 use crate::capture::Direction;
 use crate::capture::reader::{LinkType, Reader, Source};
 
@@ -40,34 +40,12 @@ const EXPECTED: &str = "expected.txt";
 /// Time stamps count 10^-9 s.
 const NANOSECONDS: u8 = 9;
 
-/// Stands for every secret: as a password it is as good as any, and it is a key, too.
-const NO_SECRET: &str = "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAEA=";
-
 /// `replay.json`.
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Stored {
     at: Option<String>,
     seed: u64,
-}
-
-/// A machine that has the configuration and no secret.
-struct Case;
-
-impl Host for Case {
-    fn read(&self, path: &Path) -> io::Result<HostFile> {
-        if path.file_name().is_some_and(|name| name == CONFIGURATION) {
-            return ThisHost.read(path);
-        }
-        let users = format!("[[user]]\nname = \"user\"\npassword = {NO_SECRET:?}\n");
-        let is_users = path.extension().is_some_and(|extension| extension == "toml");
-        let content = if is_users { users } else { format!("{NO_SECRET}\n") };
-        Ok(HostFile { content: content.into(), mode: 0o600 })
-    }
-
-    fn devices(&self) -> Option<Vec<String>> {
-        None
-    }
 }
 
 /// Writes a case into a folder, which must not be there.
@@ -90,7 +68,7 @@ pub fn save(folder: &Path, configuration: &Path, capture: &Path, options: &Optio
 pub fn run(folder: &Path) -> io::Result<String> {
     let file = folder.join(CONFIGURATION);
     let wrong = |report: Report| io::Error::other(report.to_string());
-    let config = Config::load_on(&file, &Case).map_err(wrong)?.config;
+    let config = Desk::without_secrets(&file).load().map_err(wrong)?.config;
     let stored: Stored = serde_json::from_slice(&fs::read(folder.join(OPTIONS))?)?;
     let options = Options { at: stored.at, seed: stored.seed, only: Vec::new() };
     let mut replay = Replay::open(&config, &folder.join(CAPTURE), &options).map_err(io::Error::other)?;

@@ -14,6 +14,7 @@
 
 mod both;
 pub mod case;
+mod desk;
 mod mend;
 mod pair;
 mod parts;
@@ -37,6 +38,7 @@ use genkan_netstack::sight::{Fact, Watch};
 use genkan_netstack::time::Instant;
 
 pub use both::Both;
+pub use desk::Desk;
 pub use pair::Counterpart;
 
 use crate::capture::reader::{Reader, Record};

@@ -1,5 +1,5 @@
-//! What a card's driver says of itself by the ioctls of ethtool(8): its name, its queues, and whether the card completes
-//! checksums, which can be changed.
+//! What a card's driver says of itself by the ioctls of ethtool(8): its name, its queues, whether its line has a carrier, and
+//! whether the card completes checksums, which can be changed.
 
 use std::ffi::CString;
 use std::io;
@@ -9,6 +9,7 @@ use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
 use super::check;
 
 const GDRVINFO: u32 = 0x03;
+const GLINK: u32 = 0x0a;
 const GCHANNELS: u32 = 0x3c;
 const GTXCSUM: u32 = 0x16;
 const STXCSUM: u32 = 0x17;
@@ -52,6 +53,11 @@ impl Ethtool {
         let fd = check(unsafe { libc::socket(libc::AF_INET, libc::SOCK_DGRAM | libc::SOCK_CLOEXEC, 0) })?;
         // SAFETY: `fd` is a fresh descriptor that nothing else owns.
         Ok(Ethtool(unsafe { OwnedFd::from_raw_fd(fd) }))
+    }
+
+    /// Whether a device is up and its line has a carrier.
+    pub fn has_carrier(&self, device: &str) -> io::Result<bool> {
+        self.ask(device, GLINK, 0).map(|answer| answer[1] != 0)
     }
 
     /// Whether a device completes checksums of what it sends, of any kind of packet.

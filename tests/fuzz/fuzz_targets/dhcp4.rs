@@ -28,7 +28,7 @@ fuzz_target!(|data: &[u8]| {
         name: "home".into(),
         ports: vec![PortId(0)],
         address: Ipv4Cidr { address: ROUTER, prefix: 24 },
-        dhcp: Some(settings::Dhcp4 { range: FIRST..=LAST, lease: Duration::from_secs(600) }),
+        dhcp: Some(settings::Dhcp4 { range: FIRST..=LAST, lease: Duration::from_secs(600), ntp: vec![] }),
         prefix: None,
         dhcp6: settings::Dhcp6::Off,
         domain: "home.arpa".into(),

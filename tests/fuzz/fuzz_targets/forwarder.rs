@@ -81,6 +81,7 @@ fn settings(how: u8) -> Settings {
             dhcp: Some(Dhcp4 {
                 range: Ipv4Addr::new(192, 168, 1, 2)..=Ipv4Addr::new(192, 168, 1, 9),
                 lease: Duration::from_secs(600),
+                ntp: vec![],
             }),
             prefix: None,
             dhcp6: Dhcp6::Off,

@@ -91,6 +91,7 @@ impl Seeds {
         let answered = [step(4, frame), step(0, frame), step(0x84, frame)].concat();
         self.add("bridge", &[&[0], &step(0, frame), &answered, &step(6, frame)]);
         self.add("bridge", &[&[0b0001_0111], &answered]);
+        self.add("text", &[frame]);
         match header.ethertype {
             ethertype::PPPOE_DISCOVERY => {
                 self.add("discovery", &[frame]);

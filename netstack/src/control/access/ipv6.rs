@@ -145,6 +145,16 @@ impl Links {
         self.delegator.handle(cx, subscriber, packet)
     }
 
+    /// Every subscriber is told anew what was told before.
+    pub(super) fn repeat(&mut self, cx: &mut Cx<'_>) {
+        for subscriber in self.links.keys().copied().collect::<Vec<_>>() {
+            if let Some(link) = self.links.get_mut(&subscriber) {
+                link.advertiser.repeat(cx);
+            }
+            self.settle(subscriber);
+        }
+    }
+
     /// Does what is due.
     pub(super) fn handle_timeout(&mut self, cx: &mut Cx<'_>) {
         self.delegator.handle_timeout(cx);

@@ -207,6 +207,11 @@ impl LanIpv6 {
         named.flat_map(addresses).collect()
     }
 
+    /// Hosts may have waited in vain: they are told anew.
+    pub(super) fn repeat(&mut self, cx: &mut Cx<'_>) {
+        self.advertiser.repeat(cx);
+    }
+
     /// The router goes: hosts are told.
     pub(super) fn shut_down(&mut self, cx: &mut Cx<'_>) {
         self.advertiser.stop(cx);

@@ -122,6 +122,21 @@ impl Ipv6 {
         }
     }
 
+    /// Time has passed that nobody has counted: everybody is asked, and told, anew.
+    pub(super) fn reconfirm(&mut self, cx: &mut Cx<'_>) {
+        self.wans.iter_mut().flatten().for_each(|wan| wan.reconfirm(cx));
+        self.lans.iter_mut().flatten().for_each(|lan| lan.repeat(cx));
+        self.neighbours.reconfirm(cx, |_| true);
+    }
+
+    /// An uplink's line was cut: who is beyond it is asked anew.
+    pub(super) fn reconfirm_wan(&mut self, cx: &mut Cx<'_>, wan: WanId) {
+        if let Some(wan) = self.wan_mut(wan) {
+            wan.reconfirm(cx);
+        }
+        self.neighbours.reconfirm(cx, |segment| segment == Segment::Wan(wan));
+    }
+
     /// A packet of Neighbor Discovery or MLD.
     pub(super) fn handle_ndp(
         &mut self,

@@ -120,6 +120,16 @@ impl WanIpv6 {
         self.up(cx, link_local, Some(peer), mtu);
     }
 
+    /// What routers and servers have said may hold no longer: they are asked again.
+    pub(super) fn reconfirm(&mut self, cx: &mut Cx<'_>) {
+        if let (Means::Asked { discovery, dhcp }, true) =
+            (&mut self.means, self.link.is_some_and(|link| link.ready))
+        {
+            discovery.reconfirm(cx);
+            dhcp.reconfirm(cx);
+        }
+    }
+
     /// Nobody else has this address of ours.
     pub(super) fn ready(&mut self, cx: &mut Cx<'_>, address: Ipv6Addr) {
         self.changed = true;

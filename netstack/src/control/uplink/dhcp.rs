@@ -11,7 +11,7 @@ use crate::dhcp4::client::{self, Client, Input, Lease, Remembered, Way};
 use crate::forward::{Update, WanIpv4};
 use crate::frame::Frame;
 use crate::ledger::DropReason;
-use crate::machine::Cx;
+use crate::machine::{Cx, Doubt};
 use crate::settings;
 use crate::status::{WanLeaseStatus, WanStatus};
 use crate::time::Instant;
@@ -40,6 +40,13 @@ impl Dhcp {
         match &mut self.client {
             Some(client) => client.handle(cx, input),
             None => Err(DropReason::NotListening),
+        }
+    }
+
+    /// What a server has said may hold no longer.
+    pub(super) fn reconfirm(&mut self, cx: &mut Cx<'_>, doubt: Doubt) {
+        if let Some(client) = &mut self.client {
+            client.reconfirm(cx, doubt);
         }
     }
 

@@ -23,7 +23,7 @@ use crate::forward::{Usage, WanIpv4};
 use crate::frame::Frame;
 use crate::id::{PortId, WanId};
 use crate::ledger::DropReason;
-use crate::machine::Cx;
+use crate::machine::{Cx, Doubt};
 use crate::pppoe::{DiscoveryFrame, LeftSession, Remembered};
 use crate::settings;
 use crate::state::State;
@@ -133,6 +133,15 @@ impl Uplink {
     pub(super) fn note_traffic(&mut self, cx: &mut Cx<'_>, at: Instant) {
         if let Kind::Pppoe(pppoe) = &mut self.kind {
             pppoe.note_traffic(cx, at);
+        }
+    }
+
+    /// What it was given may be its own no longer: whoever gave it is asked at once.
+    pub(super) fn reconfirm(&mut self, cx: &mut Cx<'_>, doubt: Doubt) {
+        match &mut self.kind {
+            Kind::Pppoe(pppoe) => pppoe.reconfirm(cx),
+            Kind::Dhcp(dhcp) => dhcp.reconfirm(cx, doubt),
+            Kind::Static(_) => {}
         }
     }
 

@@ -58,6 +58,11 @@ impl Pppoe {
         let _ = self.client.handle(cx, Input::TrafficSeen(at));
     }
 
+    pub(super) fn reconfirm(&mut self, cx: &mut Cx<'_>) {
+        // As above.
+        let _ = self.client.handle(cx, Input::Doubt);
+    }
+
     pub(super) fn shut_down(&mut self, cx: &mut Cx<'_>) {
         // As above.
         let _ = self.client.handle(cx, Input::Shutdown);

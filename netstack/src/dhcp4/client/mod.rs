@@ -14,7 +14,9 @@
 //!
 //! The lease counts from the moment its request was sent. It is not released when the router stops: it is to have the
 //! same address after it starts again. Where the program alone has stopped, and not the machine, the next run goes on with
-//! the lease at once, and asks meanwhile whether the address is still ours (CONFIRMING: INIT-REBOOT with an address).
+//! the lease at once, and asks meanwhile whether the address is still ours (CONFIRMING: INIT-REBOOT with an address). So it
+//! does after the line was cut, or the machine paused ([`Client::reconfirm`]). Who answers neither that nor anything else says
+//! nothing against the lease; but after a pause nobody knows how long that still runs, and any server is asked every minute.
 
 mod message;
 #[cfg(test)]
@@ -34,7 +36,7 @@ use crate::dhcp4::wire::{self, CLIENT_PORT, SERVER_PORT};
 use crate::frame::Frame;
 use crate::id::Mac;
 use crate::ledger::DropReason;
-use crate::machine::Cx;
+use crate::machine::{Cx, Doubt};
 use crate::time::{Duration, Instant};
 use crate::wire::ethernet::{Header, ethertype};
 use message::{Answer, Question};
@@ -50,6 +52,8 @@ const LONGEST: Duration = Duration::from_secs(64);
 const REQUESTS: u32 = 4;
 /// Requests for the address of the last life.
 const REBOOTS: u32 = 2;
+/// Time between them while the address is in use.
+const CONFIRM_RETRY: Duration = Duration::from_secs(2);
 /// Least time between two requests for an extension (RFC 2131 §4.4.5).
 const RENEW_RETRY: Duration = Duration::from_secs(60);
 /// Time before all begins anew when somebody else has the address (RFC 2131 §3.1).
@@ -234,7 +238,7 @@ enum State {
     Requesting { asking: Asking, address: Ipv4Addr, server: Ipv4Addr },
     /// It asks for the address of its last life.
     Rebooting { asking: Asking, address: Ipv4Addr },
-    /// It has the address of its last life, and asks for it.
+    /// It has the address of its last life, or of before it was in doubt, and asks for it.
     Confirming { asking: Asking, lease: Lease },
     /// It looks whether somebody else has the address.
     Probing { lease: Lease, sent: u8, next: Instant },
@@ -267,6 +271,8 @@ pub struct Client {
     since: Instant,
     /// The address of the last lease, to be asked for again, and when that ends.
     last: Option<(Ipv4Addr, Instant)>,
+    /// Time has passed that nobody has counted since the lease was given: when it ends is not known.
+    uncounted: bool,
     /// Refusals since the last address.
     refusals: u32,
     last_failure: Option<String>,
@@ -293,6 +299,7 @@ impl Client {
             state: State::Init { at },
             since: cx.now,
             last: remembered.map(|last| (last.address, last.expires)),
+            uncounted: false,
             refusals: 0,
             last_failure: None,
             transmit: VecDeque::new(),
@@ -301,10 +308,29 @@ impl Client {
         if let Some(Kept { lease, .. }) = kept.filter(|kept| kept.mac == mac && kept.lease.expires > cx.now) {
             client.remember(&lease);
             client.tell(Event::Kept(lease.clone()));
-            client.state = State::Confirming { asking: ask(cx, None), lease };
-            client.send_question();
+            client.confirm(cx, lease);
         }
         client
+    }
+
+    /// What a server has said may hold no longer. A lease stays in use and is asked for at once; whatever else is under way
+    /// begins anew.
+    pub fn reconfirm(&mut self, cx: &mut Cx<'_>, doubt: Doubt) {
+        let Some(mut lease) = self.lease().cloned() else {
+            self.enter(cx, State::Init { at: cx.now });
+            return self.handle_timeout(cx);
+        };
+        if doubt == Doubt::Clock {
+            self.uncounted = true;
+            (lease.renews, lease.rebinds) = (cx.now, cx.now);
+        }
+        self.confirm(cx, lease);
+    }
+
+    fn confirm(&mut self, cx: &mut Cx<'_>, lease: Lease) {
+        let asking = Asking { next: cx.now + CONFIRM_RETRY, ..ask(cx, None) };
+        self.enter(cx, State::Confirming { asking, lease });
+        self.send_question();
     }
 
     /// Something came in. An error says why it was of no use.
@@ -439,7 +465,7 @@ impl Client {
                 self.enter(cx, State::Init { at: now });
             }
             State::Confirming { asking, .. } if asking.sent < REBOOTS => {
-                *asking = ask(cx, Some(*asking));
+                *asking = Asking { next: now + CONFIRM_RETRY, ..ask(cx, Some(*asking)) };
                 self.send_question();
             }
             // Nobody has said otherwise, so the lease runs on (RFC 2131 §3.2).
@@ -482,7 +508,8 @@ impl Client {
     /// §4.4.5).
     fn extend(&mut self, cx: &mut Cx<'_>, lease: Lease) {
         let end = if cx.now < lease.rebinds { lease.rebinds } else { lease.expires };
-        let pause = end.since(cx.now).checked_div(2).unwrap_or_default().max(RENEW_RETRY);
+        let half = end.since(cx.now).checked_div(2).unwrap_or_default();
+        let pause = if self.uncounted { RENEW_RETRY } else { half.max(RENEW_RETRY) };
         let next = (cx.now + pause).min(end);
         self.state = State::Extending { lease, xid: cx.rng.next_u32(), requested: cx.now, next };
         self.send_question();
@@ -591,7 +618,9 @@ impl Client {
         Ok(())
     }
 
+    /// A server has just said that we have this.
     fn remember(&mut self, lease: &Lease) {
+        self.uncounted = false;
         self.last = Some((lease.address(), lease.expires));
     }
 

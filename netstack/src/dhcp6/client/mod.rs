@@ -10,7 +10,8 @@
 //! answers.
 //!
 //! Nothing is released when the link goes down or the router stops: leases are remembered, and confirmed later (RFC 9096
-//! WPD-9). Where the link has outlived the program, they are used at once, and confirmed meanwhile ([`Client::resume`]).
+//! WPD-9). Where the link has outlived the program, they are used at once, and confirmed meanwhile ([`Client::resume`]). So they
+//! are when the line was cut, or time has passed that nobody has counted ([`Client::reconfirm`]).
 
 mod event;
 mod hear;
@@ -189,6 +190,25 @@ impl Client {
         self.source = Some(source);
         self.confirmed = true;
         self.rebind(cx);
+        self.handle_timeout(cx);
+    }
+
+    /// What servers have said may hold no longer, though the link is up. What is leased stays in use, and any server is asked at
+    /// once whether it is still ours, as on a link that has come up (RFC 8415 §18.2.12). Other questions begin anew.
+    pub fn reconfirm(&mut self, cx: &mut Cx<'_>) {
+        if self.source.is_none() {
+            return;
+        }
+        self.refusals = 0;
+        if self.leases.is_empty() {
+            self.begin(cx);
+        } else {
+            let transaction = Transaction::new(cx, retransmit::CONFIRM);
+            self.enter(cx, Phase::Confirming(transaction));
+        }
+        if !matches!(self.inquiry, Inquiry::Off) {
+            self.inquiry = Inquiry::Asking(Transaction::at(cx, self.inform, cx.now));
+        }
         self.handle_timeout(cx);
     }
 

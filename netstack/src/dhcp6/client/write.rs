@@ -62,9 +62,10 @@ impl Client {
         Some(message.finish())
     }
 
-    /// True when addresses alone are to be confirmed, which is done by Confirm and not by Rebind (RFC 8415 §18.2.12).
+    /// True when addresses alone are to be confirmed, which is done by Confirm and not by Rebind (RFC 8415 §18.2.12). Those in
+    /// use are rebound: the answer to a Confirm does not say how long they last.
     pub(super) fn confirms_addresses(&self) -> bool {
-        matches!(self.phase, Phase::Confirming(_)) && self.leases.prefixes.is_empty()
+        matches!(self.phase, Phase::Confirming(_)) && self.leases.prefixes.is_empty() && !self.confirmed
     }
 
     pub(super) fn information_request(&self, now: Instant, transaction: &Transaction) -> Vec<u8> {

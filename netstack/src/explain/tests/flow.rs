@@ -39,6 +39,7 @@ fn settings() -> Settings {
         source: None,
         destination: None,
         action: Action::Drop,
+        line: Some(31),
     };
     let mut settings = client(Wan { uplink, ..wan() });
     settings.ports.push(port(ROUTER));
@@ -161,9 +162,12 @@ fn fault_a_filter_rule_is_in_the_way() {
     let told = net.explain("192.168.1.20:5000", "198.51.100.9:25");
     refused(
         &told,
-        &["a rule of the configuration forbids it ([[filter]] number 2)", "before the one that decides"],
+        &[
+            "a rule of the configuration forbids it ([[filter]] number 2 at line 31)",
+            "before the one that decides",
+        ],
     );
-    assert_eq!(told.rule, Some(2));
+    assert_eq!((told.rule, told.rule_line), (Some(2), Some(31)));
 }
 
 #[test]
@@ -204,6 +208,21 @@ fn fault_host_quota_and_full_table() {
     let mut net = Net::new(&settings);
     net.packet(1, ipv4::UDP, ("192.168.1.20:1000", "198.51.100.9:443"));
     refused(&net.explain("192.168.1.21:1002", "198.51.100.9:443"), &["the table of flows is full"]);
+}
+
+#[test]
+fn fault_every_port_of_the_address_is_taken() {
+    let mut settings = settings();
+    (settings.nat.flows, settings.nat.flows_per_host) = (1 << 17, 1 << 17);
+    let mut net = Net::new(&settings);
+    for port in 1024..=u16::MAX {
+        net.packet(1, ipv4::UDP, (&alloc::format!("192.168.1.20:{port}"), "198.51.100.9:443"));
+    }
+    let told = net.explain("192.168.1.21:1002", "198.51.100.9:443");
+    assert!(told.passes, "TCP has ports of its own:\n{told}");
+    let (from, to) = ("192.168.1.21:1002".parse().unwrap(), "198.51.100.9:443".parse().unwrap());
+    let told = net.gateway.explain_flow(net.now, Some(Transport::Udp), from, to);
+    refused(&told, &["udp ", "no external port is free on the uplink", "one host has opened very many"]);
 }
 
 #[test]

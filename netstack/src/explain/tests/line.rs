@@ -440,17 +440,20 @@ fn fault_rogue_concentrator() {
 
 #[test]
 fn fault_lcp_silent() {
-    let mut alone = Alone::new(&client(wan()));
-    alone.play(60, |frame| match kind(frame) {
-        Some(Code::Padi) => vec![offer(frame, BRAS, b"bras1")],
-        Some(Code::Padr) => vec![discovery(frame, BRAS, Code::Pads, 7, &[(tag::SERVICE_NAME, b"")])],
-        _ => vec![],
-    });
-    fails(
-        &alone.explain(),
-        "LCP",
-        &["nobody answers LCP", "0x8864", "LCP Configure-Request: MRU 1492, magic number,"],
-    );
+    // While it still asks, and when it has begun anew.
+    for seconds in [10, 60] {
+        let mut alone = Alone::new(&client(wan()));
+        alone.play(seconds, |frame| match kind(frame) {
+            Some(Code::Padi) => vec![offer(frame, BRAS, b"bras1")],
+            Some(Code::Padr) => vec![discovery(frame, BRAS, Code::Pads, 7, &[(tag::SERVICE_NAME, b"")])],
+            _ => vec![],
+        });
+        fails(
+            &alone.explain(),
+            "LCP",
+            &["nobody answers LCP", "0x8864", "LCP Configure-Request: MRU 1492, magic number,"],
+        );
+    }
 }
 
 #[test]
@@ -528,6 +531,14 @@ fn a_password_that_the_isp_repeats_is_blanked() {
         }),
     );
     fails(&alone.explain(), "authentication", &["\"******** is no good, alice\""]);
+    let events: Vec<String> =
+        core::iter::from_fn(|| alone.gateway.poll_event()).map(|it| it.to_string()).collect();
+    let status = serde_json::to_string(&alone.gateway.status(alone.now)).unwrap();
+    for told in events.iter().chain([&status]) {
+        assert!(!told.contains(SECRET), "{told}");
+    }
+    let told = "refused the username or password (PAP): \"******** is no good, alice\"";
+    assert!(events.iter().any(|event| event.contains(told)), "{events:?}");
 }
 
 #[test]
@@ -570,9 +581,10 @@ fn fault_wrong_password_by_chap() {
         &["refuses the username or password (CHAP)", "CHAP Response as \"alice\""],
     );
     let mut alone = Alone::new(&client(wan()));
+    // The session is still being ended.
     let mut challenged = false;
     alone.play(
-        15,
+        1,
         granting(CHAP, move |protocol, code, id, _| match (protocol, code) {
             (protocol::LCP, code::CONFIGURE_ACK) if !challenged => {
                 challenged = true;
@@ -591,9 +603,11 @@ fn fault_wrong_password_by_chap() {
 
 #[test]
 fn fault_authentication_silent() {
-    let mut alone = Alone::new(&client(wan()));
-    alone.play(60, granting(PAP, |_, _, _, _| vec![]));
-    fails(&alone.explain(), "authentication", &["RADIUS", "PAP Authenticate-Request as \"alice\""]);
+    for seconds in [10, 60] {
+        let mut alone = Alone::new(&client(wan()));
+        alone.play(seconds, granting(PAP, |_, _, _, _| vec![]));
+        fails(&alone.explain(), "authentication", &["RADIUS", "PAP Authenticate-Request as \"alice\""]);
+    }
 }
 
 /// A concentrator that asks for no proof; what it says to IPCP and IPV6CP is `answer`'s.
@@ -690,6 +704,10 @@ fn fault_echo_loss() {
     notices(&street.run(25), "LCP", "leaves Echo-Requests unanswered");
     let diagnosis = street.run(8);
     fails(&diagnosis, "LCP", &["stopped answering our Echo-Requests", "the line was interrupted"]);
+    street.world.impair(cable, Impairment::default());
+    let back = (0..200).map(|_| street.run(1)).find(|told| told.sentence.contains("is up"));
+    let back = back.expect("it dials again");
+    assert!(back.healthy, "the new session has left nothing unanswered:\n{back}");
 }
 
 #[test]

@@ -510,6 +510,7 @@ fn a_flow_that_does_not_fit_any_more_is_not_adopted() {
         source: None,
         destination: None,
         action: crate::settings::Action::Drop,
+        line: None,
     });
     let mut ruled = on(ruled);
     assert_eq!(adopted(&mut ruled, &[there, six]), [None, None], "a rule forbids it");

@@ -112,7 +112,7 @@ pub fn settings() -> Settings {
         name: String::from(name),
         ports,
         address: Ipv4Cidr { address, prefix: 24 },
-        dhcp: Some(Dhcp4 { range: HOST..=HOST_2, lease: Duration::from_secs(60) }),
+        dhcp: Some(Dhcp4 { range: HOST..=HOST_2, lease: Duration::from_secs(60), ntp: vec![] }),
         prefix: None,
         dhcp6: Dhcp6::Off,
         domain: String::from("home.arpa"),

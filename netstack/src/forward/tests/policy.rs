@@ -19,6 +19,7 @@ fn rule(from: Zone, to: Zone, protocol: RuleProtocol, action: Action) -> Rule {
         source: None,
         destination: None,
         action,
+        line: None,
     }
 }
 

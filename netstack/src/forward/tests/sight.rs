@@ -10,7 +10,7 @@ use crate::forward::parse::SYN;
 use crate::frame::Frame;
 use crate::id::{Interface, Zone};
 use crate::ledger::DropReason;
-use crate::settings::{Action, Rule, RuleProtocol, Settings, Transport};
+use crate::settings::{Action, Rule, RuleId, RuleProtocol, Settings, Transport};
 use crate::sight::{Fact, Names, Point, Sighting, Watch};
 
 fn watched(settings: Settings) -> Net {
@@ -106,11 +106,15 @@ fn the_rule_that_decides_is_named() {
         source: None,
         destination: None,
         action: Action::Reject,
+        line: None,
     };
     settings.rules = Vec::from([rule(Vec::from([1..=1])), rule(Vec::new())]);
     let mut net = watched(settings);
     let (_, seen) = from_lan(&mut net, &Packet::udp((HOST, 5000), (SERVER, 53), b""));
-    assert_eq!(facts(&seen)[0], &Fact::Rule { number: 2, action: Action::Reject });
+    assert_eq!(
+        facts(&seen)[0],
+        &Fact::Rule { rule: RuleId { number: 2, line: None }, action: Action::Reject }
+    );
     assert!(told(&seen).contains("its sender is told: an ICMP error"), "{}", told(&seen));
     let last = seen.iter().find(|seen| seen.point == Point::Drop).unwrap();
     assert_eq!(last.facts.last(), Some(&Fact::Dropped(DropReason::FilterReject)));

@@ -343,7 +343,7 @@ fn a_session_that_nobody_answers_on_is_gone_in_four_seconds_and_dialled_anew() {
     assert_eq!(asked, 3);
     assert_eq!(discovery(&site), [Code::Padt, Code::Padt, Code::Padi], "ended first, dialled at once");
     let told = said(&mut site);
-    let gone = "wan isp: the session of the last run is gone: the peer does not answer on it; dialling again at once";
+    let gone = "wan isp: the session is gone: the peer does not answer on it; dialling again at once";
     assert!(told.iter().any(|line| line == gone), "{told:?}");
     until(&mut site, |site| wan(site).state == "up");
     assert_ne!(wan(&site).session_id, old);

@@ -400,3 +400,42 @@ fn on_ppp_a_solicitation_for_the_router_is_answered() {
         }
     }
 }
+
+/// After a pause or a cut nobody knows what still holds: routers are asked, and only what they name is kept.
+#[test]
+fn what_no_router_advertises_after_a_doubt_is_forgotten_and_the_rest_stays() {
+    let renumbered = || RouterAdvertisement {
+        prefixes: vec![prefix("2001:db8:2::/64", true, true, 7 * 86_400, 86_400)],
+        ..ordinary()
+    };
+    for advertised in [ordinary(), renumbered()] {
+        let mut bench = Bench::new(Some(MAC));
+        bench.wait(Duration::from_secs(2));
+        bench.hear(ROUTER, ordinary());
+        bench.hear(OTHER, RouterAdvertisement { router_lifetime: 1800, ..RouterAdvertisement::default() });
+        bench.wait(Duration::from_secs(100));
+        bench.events();
+        let before = bench.discovery.addresses()[0].address;
+        bench.discovery.reconfirm(&mut Cx { now: bench.now, rng: &mut bench.rng });
+        assert_eq!(bench.sent().len(), 1, "asked at once");
+        assert_eq!((bench.routers().len(), bench.discovery.addresses().len()), (2, 1), "as it was");
+        let asked = bench.wait(Duration::from_secs(9));
+        assert_eq!(asked.len(), 2, "and again until somebody answers");
+        assert_eq!(bench.routers().len(), 2, "silence says nothing");
+        bench.hear(ROUTER, advertised.clone());
+        bench.wait(REVIEW);
+        assert_eq!(bench.routers(), [ip(ROUTER)], "the other one did not answer");
+        let after: Vec<Ipv6Addr> = bench.discovery.addresses().iter().map(|made| made.address).collect();
+        assert_eq!(after.len(), 1);
+        assert_eq!(after == [before], advertised == ordinary());
+        assert!(bench.wait(Duration::from_secs(1000)).is_empty());
+    }
+    // When all is as it was, nobody hears a word of it.
+    let mut bench = Bench::new(Some(MAC));
+    bench.hear(ROUTER, ordinary());
+    bench.events();
+    bench.discovery.reconfirm(&mut Cx { now: bench.now, rng: &mut bench.rng });
+    bench.hear(ROUTER, ordinary());
+    bench.wait(Duration::from_secs(60));
+    assert!(bench.events().is_empty());
+}

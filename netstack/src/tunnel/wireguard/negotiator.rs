@@ -311,6 +311,19 @@ impl Negotiator {
         outcome
     }
 
+    /// Time has passed that nobody has counted: what we have asked for, peers do not await any more. Attempts begin anew, at
+    /// once, and a wish that comes now does not have to wait.
+    pub fn restart(&mut self, cx: &mut Cx<'_>) {
+        for peer in &mut self.peers {
+            (peer.sent, peer.initiating) = (None, None);
+            if let Some(attempt) = &mut peer.attempt {
+                *attempt = Attempt { until: cx.now + REKEY_ATTEMPT_TIME, next: cx.now, tries: 0 };
+                self.due = Some(cx.now);
+            }
+        }
+        self.handle_timeout(cx);
+    }
+
     /// Asks again, or gives up: whatever is due.
     pub fn handle_timeout(&mut self, cx: &mut Cx<'_>) {
         if self.due.is_none_or(|due| cx.now < due) {

@@ -17,6 +17,9 @@
 //! 6. Keys end by age ([`REJECT_AFTER_TIME`]) and by count, and all of a peer's are wiped [`WIPE_AFTER_TIME`] after its last
 //!    handshake.
 //!
+//! 7. Time that nobody has counted makes every key one of unknown age ([`Tunnel::doubt`]): none seals any more, those that were
+//!    in use are asked for anew at once, and what comes meanwhile waits.
+//!
 //! Deadlines are looked at in one go: `due` is never later than the earliest of them, and may be earlier.
 
 use alloc::collections::VecDeque;
@@ -126,6 +129,8 @@ pub struct Tunnel {
     ready: VecDeque<(u16, Frame)>,
     held: usize,
     due: Instant,
+    /// The age of keys that were agreed upon before is not known.
+    doubted: Option<Instant>,
 }
 
 impl Tunnel {
@@ -144,6 +149,7 @@ impl Tunnel {
             ready: VecDeque::new(),
             held: 0,
             due: Instant::FOREVER,
+            doubted: None,
         }
     }
 
@@ -169,11 +175,32 @@ impl Tunnel {
         }
     }
 
+    /// Time has passed that nobody has counted. Nothing is sealed with a key from before: it may be older than
+    /// [`REJECT_AFTER_TIME`]. Keys are wanted for each peer that talked with us lately or must not think us silent. What the
+    /// others have under way is opened for a moment still.
+    pub fn doubt(&mut self, now: Instant) {
+        self.doubted = Some(now);
+        let last = now + NEW_HANDSHAKE;
+        for peer in 0..self.peers.len() as u16 {
+            let Some(state) = self.peers.get_mut(usize::from(peer)) else { break };
+            let talked = state.current.as_ref().is_some_and(|keypair| age(keypair, now) < REJECT_AFTER_TIME);
+            let must_talk = state.interval.is_some() && state.endpoint.is_some();
+            if let Some(wipe) = &mut state.wipe {
+                *wipe = last.min(*wipe);
+                self.due = self.due.min(*wipe);
+            }
+            (state.asked, state.last_minute, state.unanswered) = (None, false, None);
+            if talked || must_talk || !state.waiting.is_empty() {
+                self.ask(now, peer);
+            }
+        }
+    }
+
     /// We are somewhere else now: `peer` is told at once, if there are keys, so that it does not go on sending to where we
     /// were.
     pub fn announce(&mut self, now: Instant, peer: u16) {
         let current = self.peer(peer).and_then(|state| state.current.as_ref());
-        if current.is_some_and(|keypair| is_usable(keypair, now)) {
+        if current.is_some_and(|keypair| is_usable(keypair, now, self.doubted)) {
             self.keepalives.push_back((now, peer));
         }
     }
@@ -217,7 +244,8 @@ impl Tunnel {
     /// Makes the packet in `frame` a data message for `peer`, in place ([`Keypair::seal`]). An empty one is a keepalive.
     pub fn seal(&mut self, now: Instant, peer: u16, frame: &mut Frame, pad_to: usize) -> Seal {
         let Some(state) = self.peers.get_mut(usize::from(peer)) else { return Seal::NoKeys };
-        let Some(keypair) = state.current.as_mut().filter(|keypair| is_usable(keypair, now)) else {
+        let doubted = self.doubted;
+        let Some(keypair) = state.current.as_mut().filter(|keypair| is_usable(keypair, now, doubted)) else {
             self.ask(now, peer);
             return Seal::NoKeys;
         };
@@ -387,7 +415,7 @@ impl Tunnel {
             keys_since: state
                 .current
                 .as_ref()
-                .filter(|keypair| is_usable(keypair, now))
+                .filter(|keypair| is_usable(keypair, now, self.doubted))
                 .map(Keypair::created),
             usage: state.usage,
             last_sent: state.last_sent,
@@ -453,7 +481,7 @@ impl Tunnel {
         if gone {
             state.unanswered = None;
         }
-        let usable = state.current.as_ref().is_some_and(|keypair| is_usable(keypair, now));
+        let usable = state.current.as_ref().is_some_and(|keypair| is_usable(keypair, now, self.doubted));
         let wanting = !usable && !state.waiting.is_empty();
         if keepalive && usable {
             self.keepalives.push_back((now, peer));
@@ -499,8 +527,11 @@ fn age(keypair: &Keypair, now: Instant) -> Duration {
     now.since(keypair.created())
 }
 
-fn is_usable(keypair: &Keypair, now: Instant) -> bool {
-    age(keypair, now) < REJECT_AFTER_TIME && keypair.sealed() < REJECT_AFTER_MESSAGES
+/// True for keys to seal with, unless they are from before a moment at which their age became unknown.
+fn is_usable(keypair: &Keypair, now: Instant, doubted: Option<Instant>) -> bool {
+    age(keypair, now) < REJECT_AFTER_TIME
+        && keypair.sealed() < REJECT_AFTER_MESSAGES
+        && doubted.is_none_or(|at| keypair.created() > at)
 }
 
 /// Up to [`REKEY_JITTER`], so that two peers that fell silent do not ask each other at the same time.

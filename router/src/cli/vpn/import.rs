@@ -32,7 +32,7 @@ pub(in crate::cli) struct Arguments {
 pub(super) fn import(arguments: &Arguments) -> ExitCode {
     let import = match Import::load(&arguments.file, arguments.name.as_deref()) {
         Ok(import) => import,
-        Err(report) => return wrong(report),
+        Err(report) => return wrong(&report),
     };
     let Some(out) = &arguments.out else {
         print!("{}", import.toml(false));

@@ -299,3 +299,58 @@ fn a_message_fits_its_buffer_or_is_not_sent() {
         assert_eq!(frame.bytes(), if room >= whole.len() { whole.bytes() } else { &[] });
     }
 }
+
+/// RFC 8415 §18.2.12: what is in use stays so, and any server is asked at once.
+#[test]
+fn rfc8415_18_2_12_leases_in_doubt_are_rebound_at_once_and_stay_meanwhile() {
+    let mut bench = Bench::bound();
+    bench.pass(60);
+    bench.cx(|client, cx| client.reconfirm(cx));
+    let rebind = bench.sent();
+    assert_eq!((rebind.kind(), rebind.at), (MessageType::Rebind, bench.now));
+    assert_eq!((rebind.prefixes(), bench.prefixes()), (Some(vec![cidr(PREFIX)]), vec![cidr(PREFIX)]));
+    // Nothing has changed: the lifetimes count from now.
+    bench
+        .answer(&rebind, MessageType::Reply, |reply| delegate(reply, (0, 0), &[(cidr(PREFIX), (3600, 7200))]))
+        .unwrap();
+    assert_eq!(
+        (bench.state(), bench.events()),
+        ("bound", vec![Event::Renewed { prefixes: vec![cidr(PREFIX)] }])
+    );
+    let end = bench.now + Duration::from_secs(7200);
+    assert_eq!(bench.client.remembered()[0].valid_until, end);
+
+    // The prefix is another's: what the answer does not confirm is ours no longer.
+    bench.cx(|client, cx| client.reconfirm(cx));
+    let rebind = bench.sent();
+    let other =
+        |reply: &mut Builder| delegate(reply, (0, 0), &[(cidr(PREFIX), (0, 0)), (cidr(OTHER), (3600, 7200))]);
+    bench.answer(&rebind, MessageType::Reply, other).unwrap();
+    assert_eq!(
+        (bench.prefixes(), bench.events()),
+        (vec![cidr(OTHER)], vec![Event::Changed { prefixes: vec![cidr(OTHER)] }])
+    );
+
+    // Nobody answers: it is used on, and servers are looked for.
+    bench.cx(|client, cx| client.reconfirm(cx));
+    let sent = bench.pass(5);
+    assert!((2..=5).contains(&sent.len()) && sent.iter().all(|sent| sent.kind() == MessageType::Rebind));
+    let sent = bench.pass(15);
+    assert!(sent.iter().any(|sent| sent.kind() == MessageType::Solicit));
+    assert_eq!(bench.prefixes(), [cidr(OTHER)]);
+    bench.pass(7200);
+    assert!(bench.prefixes().is_empty(), "until it ends");
+}
+
+#[test]
+fn a_client_that_looks_for_a_server_in_vain_looks_again_at_once_when_all_is_in_doubt() {
+    let mut bench = Bench::up();
+    bench.pass(2 * 86_400);
+    let before = bench.client.poll_timeout().unwrap();
+    assert!(before > bench.now + Duration::from_secs(2));
+    bench.cx(|client, cx| client.reconfirm(cx));
+    assert!(bench.sent().at <= bench.now + Duration::from_secs(1));
+    let mut down = Bench::down();
+    down.cx(|client, cx| client.reconfirm(cx));
+    assert_eq!(down.client.poll_timeout(), None, "nobody is there to be asked");
+}

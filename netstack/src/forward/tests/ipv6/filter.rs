@@ -21,6 +21,7 @@ pub fn accept_all() -> Rule {
         source: None,
         destination: None,
         action: Action::Accept,
+        line: None,
     }
 }
 

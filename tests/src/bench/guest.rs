@@ -1,0 +1,201 @@
+//! The one place where the kernel's own PPPoE is measured beside ours: an emulated guest that is the router, first genkan, then
+//! pppd with the kernel's PPPoE, nft masquerade and a stateful filter.
+//!
+//! ```text
+//!  desk eth0 ── eth0 guest: the router eth1 ── access0 isp: genkan's concentrator ── far host
+//! ```
+//!
+//! Every instruction of the guest is emulated, so the guest is by far the slowest part of the way, and what it does in a second is
+//! what its router costs. The ISP runs on the machine itself.
+
+use std::fmt::Write as _;
+use std::net::UdpSocket;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use super::stats::Rounds;
+use super::{Report, Row};
+use crate::client::{drain, pour};
+use crate::guest::Guest;
+use crate::lab::{GATEWAY, Lab, web};
+use crate::netns::Namespace;
+use crate::peers::Client;
+use crate::topology::{Isp, Terms};
+use crate::virtio::{LAN, PPPOE, Router, WAN};
+
+const ROUNDS: usize = 3;
+const LENGTH: u64 = 20_000_000;
+/// Datagrams a second that are offered, one after the other: the most that arrives at any of these rates counts.
+const OFFERED: [u32; 6] = [4_000, 8_000, 16_000, 32_000, 64_000, 128_000];
+const SPAN: Duration = Duration::from_millis(1500);
+/// UDP's data in a frame of 64 octets with its check sequence.
+const DATA: usize = 18;
+const FLOWS: u16 = 64;
+/// Nobody listens there, and nobody is told so.
+const DISCARD: u16 = 9;
+
+/// What the guest is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Way {
+    /// genkan, with this mode of the kernel path.
+    Genkan(&'static str),
+    /// pppd.
+    Linux,
+}
+
+#[derive(Debug, Default)]
+struct Measured {
+    small: Rounds,
+    down: Rounds,
+    up: Rounds,
+}
+
+/// Measures, a way after the other, round by round.
+pub fn measure() -> Report {
+    let lab = Lab::new("bench-guest");
+    let mut guest = Guest::router(&lab);
+    let desk = Namespace::new("desk");
+    guest.plug(LAN, &desk, "eth0");
+    desk.ip(&["address", "add", "192.168.1.2/24", "dev", "eth0"]);
+    desk.ip(&["route", "add", "default", "via", &GATEWAY.to_string()]);
+    let isp = Isp::default();
+    guest.plug(WAN, &isp.namespace, "access0");
+    let concentrator = isp.start(&lab, Terms::default());
+    let far = &isp.far.host;
+    let _taken = far.inside(|| UdpSocket::bind(("0.0.0.0", DISCARD)).expect("the port is free"));
+    let ways = [Way::Genkan("auto"), Way::Linux, Way::Genkan("off"), Way::Linux];
+    let mut all = ways.map(|way| (way, Measured::default()));
+    let mut router = Router { guest };
+    for round in 1..=ROUNDS {
+        for (way, measured) in &mut all {
+            eprintln!("round {round} of {ROUNDS}: {way:?}");
+            begin(&mut router, *way);
+            measured.small.0.push(small(&desk, far));
+            let rate =
+                |result: Result<f64, String>| result.unwrap_or_else(|error| panic!("{way:?}: {error}"));
+            measured.down.0.push(rate(desk.inside(|| drain(web(80), LENGTH))));
+            measured.up.0.push(rate(desk.inside(|| pour(web(80), LENGTH))));
+            end(&mut router, *way);
+        }
+    }
+    concentrator.end();
+    let [(_, xdp), (_, linux), (_, user), (_, control)] = &all;
+    let mut text = format!(
+        "A guest of two emulated processors is the router between a desk and an ISP. Datagrams of 64 octets in {FLOWS} flows are offered at \
+         rates from {} to {} a second; the most that comes out counts. Bulk is one TCP connection of {} MB. {ROUNDS} rounds; a \
+         ratio is to pppd in the same round.\n\n\
+         | the guest runs | datagrams a second | bulk down, Mb/s | bulk up, Mb/s | small, ratio | down, ratio | up, ratio |\n\
+         |---|---|---|---|---|---|---|\n",
+        OFFERED[0],
+        OFFERED[OFFERED.len() - 1],
+        LENGTH / 1_000_000
+    );
+    for (name, it) in [
+        ("pppd, the kernel's PPPoE, nft masquerade + stateful filter", linux),
+        ("the same again (control)", control),
+        ("genkan, kernel path", xdp),
+        ("genkan, user space alone", user),
+    ] {
+        let _ = writeln!(
+            text,
+            "| {name} | {:.0} | {:.0} | {:.0} | {} | {} | {} |",
+            it.small.median(),
+            it.down.median(),
+            it.up.median(),
+            it.small.to(&linux.small),
+            it.down.to(&linux.down),
+            it.up.to(&linux.up)
+        );
+    }
+    let rows = vec![Row::new("15", xdp.small.to(&linux.small), control.small.to(&linux.small))];
+    Report { rows, text }
+}
+
+fn begin(router: &mut Router, way: Way) {
+    match way {
+        Way::Genkan(mode) => {
+            router.configure(mode, PPPOE, &[LAN]);
+            router.run();
+            router.wait_up();
+        }
+        Way::Linux => {
+            router.guest.run(&format!("ip link set eth{WAN} up; ip address add {GATEWAY}/24 dev eth{LAN}"));
+            Client { card: "eth1", ..Client::default() }.start(&mut router.guest);
+            Client::wait_up(&mut router.guest);
+            router.guest.write("/run/test/rules", RULES);
+            router.guest.run(
+                "ip route replace default dev ppp100
+                 echo 1 > /proc/sys/net/ipv4/ip_forward
+                 nft -f /run/test/rules",
+            );
+        }
+    }
+}
+
+/// What a Linux router has that does what genkan does: masquerade, a stateful filter, the clamp of the segment size.
+const RULES: &str = "
+table ip router {
+    chain nat {
+        type nat hook postrouting priority 100;
+        oifname ppp100 masquerade
+    }
+    chain forward {
+        type filter hook forward priority 0; policy drop;
+        oifname ppp100 tcp flags syn tcp option maxseg size set rt mtu
+        ct state established,related accept
+        iifname eth0 accept
+    }
+}
+";
+
+fn end(router: &mut Router, way: Way) {
+    match way {
+        Way::Genkan(_) => router.flush(),
+        Way::Linux => {
+            router.guest.run(&format!(
+                "nft flush ruleset
+                 killall pppd; while pidof pppd >/dev/null; do sleep 0.1; done
+                 ip address flush dev eth{LAN}; rm -f /run/test/*.log"
+            ));
+        }
+    }
+}
+
+/// Most datagrams a second that come out.
+fn small(desk: &Namespace, far: &Namespace) -> f64 {
+    // The flows begin, and the kernel path takes them.
+    offer(desk, OFFERED[0]);
+    let came = || far.fact("eth0", "statistics/rx_packets").parse::<f64>().expect("a count");
+    let rates = OFFERED.map(|rate| {
+        let before = came();
+        offer(desk, rate);
+        // What waits in queues was carried, too.
+        thread::sleep(Duration::from_millis(300));
+        (came() - before) / SPAN.as_secs_f64()
+    });
+    rates.into_iter().fold(0.0, f64::max)
+}
+
+/// Sends datagrams of all flows, so many a second.
+fn offer(desk: &Namespace, rate: u32) {
+    desk.inside(|| {
+        let sockets: Vec<UdpSocket> = (0..FLOWS)
+            .map(|flow| {
+                let socket = UdpSocket::bind(("0.0.0.0", 20_000 + flow)).expect("the port is free");
+                socket.connect(web(DISCARD)).expect("there is a route");
+                socket
+            })
+            .collect();
+        let start = Instant::now();
+        let mut sent = 0_u32;
+        while start.elapsed() < SPAN {
+            let due = (start.elapsed().as_secs_f64() * f64::from(rate)) as u32;
+            while sent < due {
+                // A full queue is a part of what is offered.
+                let _ = sockets[sent as usize % sockets.len()].send(&[0; DATA]);
+                sent += 1;
+            }
+            thread::sleep(Duration::from_micros(500));
+        }
+    });
+}
