@@ -132,6 +132,7 @@ fn settings(how: u8) -> Settings {
             source: None,
             destination: None,
             action: if how & 16 == 0 { Action::Reject } else { Action::Drop },
+            line: None,
         }];
     }
     settings
