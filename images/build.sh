@@ -1,6 +1,7 @@
 #!/bin/sh
-# Builds the guest router: Debian's kernel, an initramfs with genkan as the one service, and a disk image with both that
-# boots by BIOS and by UEFI. In the initramfs is a squashfs with all that runs: it stays compressed in memory.
+# Builds the guest router: Debian's kernel, a squashfs with genkan as the one service, a disk image with both that boots by
+# BIOS and by UEFI, and an initramfs with the squashfs in it for boots without a disk. On the disk it stays there: a guest
+# has memory for other things.
 #
 # usage: build.sh OUT PROGRAM
 #
@@ -11,7 +12,7 @@
 # The disk never changes its layout, for a guest's delta image outlives the base below it:
 #
 #   1 MiB    BIOS boot partition: GRUB's core
-#   2 MiB    EFI system partition (FAT): GRUB, vmlinuz, initramfs.gz; only read by the guest
+#   2 MiB    EFI system partition (FAT): GRUB, vmlinuz, first.gz, root.squashfs; only read by the guest
 #   128 MiB  genkan-state: all zero; the guest makes an ext4 there at its first boot
 #   512 MiB  the end
 set -eu
@@ -27,12 +28,14 @@ packages=$(dirname "$out")/packages
 name=image
 . "$here/initramfs.sh"
 
-# The modules that are loaded, besides what these need: virtio; the kernel path; cards of real machines that a guest is
-# given; where configurations come from; the power button.
-modules="virtio_pci virtio_blk virtio_scsi virtio_net virtio_console virtio_rng virtio_balloon
+# The modules that are loaded, besides what these need. First: what finds the squashfs, on any disk.
+first_modules="virtio_pci virtio_blk virtio_scsi sd_mod ahci ata_piix vfat nls_cp437 nls_ascii loop squashfs"
+# Then: other virtio; the kernel path; cards of real machines that a guest is given; where configurations come from; the
+# power button.
+modules="virtio_net virtio_console virtio_rng virtio_balloon
     sch_ingress cls_bpf tun
     e1000 e1000e igb ixgbevf
-    sd_mod sr_mod ahci ata_piix ext4 crc32c_generic vfat nls_cp437 nls_ascii nls_utf8 isofs 9pnet_virtio 9p virtiofs
+    sr_mod ext4 crc32c_generic nls_utf8 isofs 9pnet_virtio 9p virtiofs
     button evdev"
 programs="mke2fs e2fsck blkid chronyd dropbear"
 # Random once, the same for ever.
@@ -43,7 +46,7 @@ kernel=$(kernel_package)
 wanted=$(candidates "$kernel" busybox-static e2fsprogs util-linux chrony dropbear-bin grub-pc-bin grub-efi-amd64-bin)
 made_of=$(
     echo "$wanted" "${SOURCE_DATE_EPOCH:-}"
-    cat "$program" "$here/build.sh" "$here/initramfs.sh" "$here/first" "$here/grub.cfg" "$here"/guest/* | sha256sum
+    cat "$program" "$here/build.sh" "$here/initramfs.sh" "$here/first" "$here/drives" "$here/grub.cfg" "$here"/guest/* | sha256sum
 )
 if [ -s "$out/genkan-vm.qcow2" ] && [ "$(cat "$out/contents" 2>/dev/null)" = "$made_of" ]; then exit 0; fi
 
@@ -55,7 +58,7 @@ unpack $wanted
 
 # Of the packages, only programs are taken. The root is never written to: what changes is in /run.
 cd "$root/initramfs"
-mkdir -p bin sbin dev proc sys run tmp etc/genkan etc/acpi/PWRF usr/bin usr/sbin var/lib/genkan lib/modules
+mkdir -p bin sbin boot dev proc sys run tmp etc/genkan etc/acpi/PWRF usr/bin usr/sbin var/lib/genkan lib/modules
 ln -s ../run var/run
 ln -s ../proc/mounts etc/mtab
 cp "$(find_one busybox)" bin/busybox
@@ -82,11 +85,17 @@ printf 'export PATH=/sbin:/usr/sbin:/bin:/usr/bin\nPS1="genkan# "\n' > etc/profi
 cp "$here/guest/inittab" etc/inittab
 printf '#!/bin/sh\nexec poweroff\n' > etc/acpi/PWRF/00000080
 cp "$here"/guest/* etc/genkan/
+cp "$here/drives" etc/genkan/
 rm etc/genkan/inittab
 chmod 755 etc/acpi/PWRF/00000080 etc/genkan/*
-chmod 644 etc/genkan/chrony.conf
-# shellcheck disable=SC2086 # a list of words
+chmod 644 etc/genkan/chrony.conf etc/genkan/drives
+# What was loaded first is not loaded again.
+# shellcheck disable=SC2086 # lists of words
 copy_modules $modules
+# shellcheck disable=SC2086
+mkdir -p ../first/lib/modules && (cd ../first && copy_modules $first_modules)
+(cd lib/modules && xargs rm -f < ../../../first/lib/modules/order)
+grep -vxFf ../first/lib/modules/order lib/modules/order > order && mv order lib/modules/order
 
 vmlinuz="$root/packages/boot/vmlinuz-$release"
 epoch=${SOURCE_DATE_EPOCH:-$(stat -c %Y "$vmlinuz")}
@@ -94,26 +103,30 @@ export SOURCE_DATE_EPOCH="$epoch"
 stamp() { find "$1" -exec touch -h -d "@$epoch" {} +; }
 cd "$root"
 stamp initramfs
-mkdir -p first/bin first/lib/modules first/dev first/proc first/root
-mksquashfs initramfs first/root.squashfs -quiet -no-progress -comp zstd -Xcompression-level 15 -all-root -no-xattrs \
-    -no-exports -processors 1
-(cd first && copy_modules loop squashfs)
+mksquashfs initramfs root.squashfs -quiet -no-progress -comp zstd -Xcompression-level 15 -all-root -no-xattrs -no-exports \
+    -processors 1
+mkdir -p first/bin first/boot first/dev first/proc first/root first/sys memory
 cp initramfs/bin/busybox first/bin/busybox
 cp "$here/first" first/init
+cp "$here/drives" first/drives
 chmod 755 first/init
-stamp first
-(cd first && find . -print0 | sort -z | cpio --quiet --null -o -H newc --reproducible -R 0:0 | gzip -n -6) > initramfs.gz
+cp root.squashfs memory/
+stamp first; stamp memory; stamp root.squashfs
+archive() { (cd "$1" && find . -print0 | sort -z | cpio --quiet --null -o -H newc --reproducible -R 0:0); }
+archive first | gzip -n -9 > first.gz
+# The kernel unpacks one archive after the other; what is compressed already is not compressed again.
+{ archive memory; cat first.gz; } > initramfs.gz
 cp "$vmlinuz" vmlinuz
 
 # GRUB, put together by hand: what it needs to find its folder, and nothing of this machine.
 grub="$root/packages/usr/lib/grub"
 printf 'search --no-floppy --fs-uuid --set=root %s\nset prefix=($root)/grub\n' \
     "$(echo $boot_volume | sed 's/\(....\)\(....\)/\1-\2/')" > early.cfg
-common="part_gpt fat search search_fs_uuid normal configfile linux serial terminal echo minicmd"
+common="part_gpt fat search search_fs_uuid normal configfile test serial terminal echo minicmd"
 # shellcheck disable=SC2086 # lists of words
-grub-mkimage -d "$grub/i386-pc" -O i386-pc -c early.cfg -p /grub -o core.img $common biosdisk
+grub-mkimage -d "$grub/i386-pc" -O i386-pc -c early.cfg -p /grub -o core.img $common biosdisk linux
 # shellcheck disable=SC2086
-grub-mkimage -d "$grub/x86_64-efi" -O x86_64-efi -c early.cfg -p /grub -o bootx64.efi $common efi_gop
+grub-mkimage -d "$grub/x86_64-efi" -O x86_64-efi -c early.cfg -p /grub -o bootx64.efi $common efi_gop chain
 
 # A FAT of the size of its partition.
 esp_start=4096
@@ -121,11 +134,11 @@ esp_sectors=$((262144 - esp_start))
 truncate -s $((esp_sectors * 512)) esp
 mkfs.fat -F 32 -n GENKAN-BOOT --invariant -i $boot_volume esp >/dev/null
 cp "$here/grub.cfg" grub.cfg
-stamp grub.cfg; stamp bootx64.efi; stamp vmlinuz; stamp initramfs.gz
+stamp grub.cfg; stamp bootx64.efi; stamp vmlinuz; stamp first.gz
 mmd -i esp ::/EFI ::/EFI/BOOT ::/grub
 mcopy -m -i esp bootx64.efi ::/EFI/BOOT/BOOTX64.EFI
 mcopy -m -i esp grub.cfg ::/grub/grub.cfg
-mcopy -m -i esp vmlinuz initramfs.gz ::/
+mcopy -m -i esp vmlinuz first.gz root.squashfs ::/
 
 # The disk. The boot block names the sector of GRUB's core, and the core's first one where it goes on.
 truncate -s 512M disk
