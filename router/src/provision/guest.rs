@@ -57,7 +57,7 @@ pub(super) fn configuration(cards: &[String], username: Option<&str>) -> String 
         "\n[lan.home]\n\
          ports   = {ports}\n\
          address = \"192.168.1.1/24\"\n\
-         dhcp    = {{ range = \"192.168.1.100-192.168.1.199\" }}\n\
+         dhcp    = {{ range = \"192.168.1.100-192.168.1.199\", ntp = [\"{HOST_ADDRESS}\"] }}\n\
          {prefix}\n\
          [[lan.home.host]]\n\
          name = \"genkan-guest\"\n\
