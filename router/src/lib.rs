@@ -14,6 +14,7 @@ mod line;
 mod log;
 mod pause;
 pub mod port;
+pub mod privileges;
 pub mod provision;
 pub mod replay;
 pub mod settings;

@@ -13,7 +13,7 @@ use std::io::{self, Write as _};
 use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 use std::sync::mpsc::{self, Receiver, Sender};
-use std::thread::{self, JoinHandle};
+use std::thread::JoinHandle;
 
 use genkan_netstack::state::State;
 use genkan_netstack::time::{Duration, Instant};
@@ -22,6 +22,7 @@ use serde_json::{Value, json};
 use tracing::{info, warn};
 
 use crate::clock;
+use crate::privileges::{self, Access, Grant, Role};
 
 #[derive(Serialize, Deserialize)]
 struct File {
@@ -153,8 +154,11 @@ impl StateWriter {
         fs::DirBuilder::new().recursive(true).mode(0o700).create(state_dir)?;
         let path = path(state_dir);
         let (sender, receiver) = mpsc::channel();
-        let thread =
-            thread::Builder::new().name("state".into()).spawn(move || write_all(&path, &receiver))?;
+        let grants = vec![
+            Grant::new(Access::Write, state_dir),
+            Grant::new(Access::Read, "/proc/sys/kernel/random"),
+        ];
+        let thread = privileges::spawn(Role::State, grants, move || write_all(&path, &receiver))?;
         Ok(StateWriter { sender: Some(sender), thread: Some(thread) })
     }
 

@@ -1,5 +1,5 @@
 //! The watch: a thread that looks, twice a second, for what no frame tells. It tells the data thread that the machine was
-//! paused, and that a port's line was cut and is whole again.
+//! paused, and that a port's line was cut and is whole again, and the log that a thread was refused a system call.
 
 use std::io;
 use std::thread;
@@ -8,6 +8,7 @@ use genkan_netstack::id::PortId;
 
 use crate::pause::{Clocks, INTERVAL};
 use crate::sys::ethtool::Ethtool;
+use crate::privileges::{self, Role};
 use crate::worker::{Command, Handle};
 
 /// What is looked at.
@@ -40,9 +41,10 @@ impl Watch {
 
     /// Looks for as long as the data thread listens.
     pub fn start(mut self, handle: Handle) -> io::Result<()> {
-        thread::Builder::new().name("watch".into()).spawn(move || {
+        privileges::spawn(Role::Watch, Vec::new(), move || {
             loop {
                 thread::sleep(INTERVAL);
+                privileges::tell_refused();
                 let pause = self.clocks.look().map(Command::Resumed);
                 let lines = self.lines.as_mut().map(Lines::look).unwrap_or_default();
                 let commands = pause.into_iter().chain(lines.into_iter().map(Command::Reconnected));

@@ -30,6 +30,7 @@ use crate::line::{Line, PortStatus};
 use crate::log::EventLog;
 use crate::pause::{Pause, Witness};
 use crate::port::{Port, Spec};
+use crate::privileges::{self, ThreadStatus};
 use crate::state::StateWriter;
 use crate::sys::poll::{Epoll, EventFd};
 
@@ -105,6 +106,8 @@ pub struct RunningStatus {
     pub saved_capture: Option<PathBuf>,
     /// The last time that was not lived through.
     pub last_pause: Option<PauseStatus>,
+    /// What each thread may still do.
+    pub privileges: Vec<ThreadStatus>,
 }
 
 /// A time that was not lived through, as the status shows it.
@@ -424,6 +427,7 @@ impl Worker {
                 lasted_s: pause.lasted.as_secs(),
                 witness: pause.witness,
             }),
+            privileges: privileges::status(),
         }
     }
 

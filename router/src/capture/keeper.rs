@@ -21,6 +21,7 @@ use tracing::{info, warn};
 
 use super::ring::{Ring, Snapshot};
 use crate::clock;
+use crate::privileges::{self, Access, Grant, Role};
 
 /// Most files that are kept.
 pub const FILES: usize = 16;
@@ -67,13 +68,14 @@ pub struct Keeper {
 }
 
 impl Keeper {
-    /// Keeps `ring`, and saves it in a folder of the state directory, which is made when it is needed.
+    /// Keeps `ring`, and saves it in a folder of the state directory; the folder is made when it is needed.
     pub fn start(ring: Ring, state_dir: &Path) -> io::Result<Keeper> {
         let folder = state_dir.join("captures");
         let newest = Arc::new(Mutex::new(saved(&folder, &stamped(&folder, "")).pop().map(|(path, _)| path)));
         let (sender, receiver) = mpsc::channel();
         let told = Arc::clone(&newest);
-        let thread = thread::Builder::new().name("ring".into()).spawn(move || write_all(&receiver, &told))?;
+        let grants = vec![Grant::new(Access::Write, state_dir)];
+        let thread = privileges::spawn(Role::Ring, grants, move || write_all(&receiver, &told))?;
         Ok(Keeper { again: HashMap::new(), ring, folder, newest, sender: Some(sender), thread: Some(thread) })
     }
 
@@ -230,6 +232,7 @@ mod tests {
     fn folder(name: &str) -> PathBuf {
         let path = std::env::temp_dir().join(format!("genkan-keeper-{}-{name}", std::process::id()));
         let _ = fs::remove_dir_all(&path);
+        fs::create_dir_all(&path).unwrap();
         path
     }
 

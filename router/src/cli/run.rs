@@ -1,12 +1,14 @@
 //! `genkan run`: the appliance.
 
+use std::cell::RefCell;
+use std::collections::BTreeSet;
+use std::fs;
 use std::io;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
-use std::thread;
 use std::time::Duration;
 
-use genkan_config::{Config, Loaded, Report};
+use genkan_config::{Config, Host, HostFile, Loaded, Report, ThisHost};
 use genkan_netstack::gateway::Gateway;
 use genkan_netstack::settings::Settings;
 use genkan_netstack::time::Instant;
@@ -18,7 +20,7 @@ use tokio::task::LocalSet;
 use tracing::{error, info, warn};
 use tracing_subscriber::EnvFilter;
 
-use super::{failed, load};
+use super::{failed, wrong};
 use crate::capture::ring::Ring;
 use crate::capture::{Keeper, Points};
 use crate::clock::{self, Clock};
@@ -28,6 +30,7 @@ use crate::fastpath::pins::Pins;
 use crate::fastpath::plan::{self, Planned};
 use crate::fastpath::{self, FastPath, FastPathStatus};
 use crate::port::{self, Port, Spec};
+use crate::privileges::{self, Access, Grant, Role};
 use crate::settings::{PortFacts, settings, specs};
 use crate::state::{self, StateWriter};
 use crate::sys::random;
@@ -40,24 +43,59 @@ good order and every network card is put back as it was.
 
 SIGHUP has FILE read again and tells what a restart would change; nothing is changed by it.
 
-It needs root, or CAP_NET_ADMIN, CAP_NET_RAW and CAP_BPF. What happens is told on standard error, a sentence a line; \
-RUST_LOG=debug tells more.";
+It needs root, or CAP_NET_ADMIN, CAP_NET_RAW, CAP_BPF and CAP_PERFMON. Once everything is open it gives up, for good, whatever \
+it does not need: other capabilities, files but the folders of FILE and of the secrets (to read) and the state directory (to \
+write), system calls. `genkan status` shows what is left.
+
+What happens is told on standard error, a sentence a line; RUST_LOG=debug tells more.";
 
 pub(super) fn run(file: &Path) -> ExitCode {
-    let loaded = match load(file) {
+    let host = Noting::default();
+    let loaded = match Config::load_on(file, &host) {
         Ok(loaded) => loaded,
-        Err(code) => return code,
+        Err(report) => return wrong(&report),
     };
     start_log();
     tell(&loaded.warnings);
-    match watch(file, &loaded) {
+    match watch((file, &host.folders()), &loaded) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => failed(error),
     }
 }
 
-/// Runs the gateway until a signal ends it.
-fn watch(file: &Path, loaded: &Loaded) -> Result<(), String> {
+/// This machine, and which files of it were read.
+#[derive(Default)]
+struct Noting {
+    read: RefCell<BTreeSet<PathBuf>>,
+}
+
+impl Host for Noting {
+    fn read(&self, path: &Path) -> io::Result<HostFile> {
+        self.read.borrow_mut().insert(path.to_owned());
+        ThisHost.read(path)
+    }
+
+    fn devices(&self) -> Option<Vec<String>> {
+        ThisHost.devices()
+    }
+}
+
+impl Noting {
+    /// The folders in which the files are, by their names and behind all links. Editors replace files, so folders are what stays.
+    fn folders(&self) -> BTreeSet<PathBuf> {
+        let paths = self.read.borrow();
+        let folder = |path: &Path| match path.parent() {
+            Some(folder) if folder != Path::new("") => folder.to_owned(),
+            _ => PathBuf::from("."),
+        };
+        let named = paths.iter().map(|path| folder(path));
+        let real = paths.iter().filter_map(|path| fs::canonicalize(path).ok()).map(|path| folder(&path));
+        named.chain(real).collect()
+    }
+}
+
+/// Runs the gateway until a signal ends it. `folders` are those that the configuration was read from.
+fn watch((file, folders): (&Path, &BTreeSet<PathBuf>), loaded: &Loaded) -> Result<(), String> {
     leave_no_core();
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
@@ -70,7 +108,7 @@ fn watch(file: &Path, loaded: &Loaded) -> Result<(), String> {
         let _inside = runtime.enter();
         start(loaded)?
     };
-    serve(&runtime, signals, file, running)
+    serve(&runtime, signals, (file, folders), running)
 }
 
 /// Passwords are in the program's memory: when it crashes that must not come on a disk. A limit of 0 would forbid files
@@ -210,18 +248,49 @@ fn fast_path(
 /// How long clients may take for what they are still to get when the gateway has stopped.
 const LAST_WORDS: Duration = Duration::from_secs(1);
 
+/// What the data thread does with files: it takes cards and taps again that went and came back, and gives them back.
+fn data_grants(config: &Config) -> Vec<Grant> {
+    vec![
+        Grant::new(Access::Write, &config.system.state_dir),
+        Grant::new(Access::Write, Pins::root()),
+        Grant::new(Access::Device, "/dev/net/tun"),
+        Grant::new(Access::Change, "/proc/sys/net/ipv6/conf"),
+        Grant::new(Access::Read, "/proc/sys/kernel/random"),
+        Grant::new(Access::Read, "/sys/class/net"),
+        Grant::new(Access::Read, "/sys/devices"),
+    ]
+}
+
+/// What the control thread does with files: it reads the configuration again, looks up the names in a capture's filter, and takes
+/// its socket away.
+fn control_grants(folders: &BTreeSet<PathBuf>, config: &Config) -> Vec<Grant> {
+    const NAMES: [&str; 5] =
+        ["/etc/nsswitch.conf", "/etc/services", "/etc/protocols", "/etc/ethers", "/etc/networks"];
+    let mut grants: Vec<Grant> = folders.iter().map(|folder| Grant::new(Access::Read, folder)).collect();
+    grants.extend(NAMES.map(|file| Grant::new(Access::Read, file)));
+    // The devices of this network namespace.
+    grants.push(Grant::new(Access::Read, "/proc/thread-self/net"));
+    grants.extend(config.system.control.parent().map(|folder| Grant::new(Access::Remove, folder)));
+    grants
+}
+
 /// Starts the data thread and serves the control socket until a signal comes or the data thread ends.
-fn serve(runtime: &Runtime, signals: Signals, file: &Path, running: Running) -> Result<(), String> {
+fn serve(
+    runtime: &Runtime,
+    signals: Signals,
+    (file, folders): (&Path, &BTreeSet<PathBuf>),
+    running: Running,
+) -> Result<(), String> {
     let Running { worker, handle, watch, server, config } = running;
     let (ended, mut end) = oneshot::channel();
-    let data = thread::Builder::new()
-        .name("data".into())
-        .spawn(move || {
-            // The receiver waits as long as the program runs.
-            let _ = ended.send(worker.run());
-        })
-        .map_err(|error| format!("cannot start the data thread: {error}"))?;
+    let data = privileges::spawn(Role::Data, data_grants(&config), move || {
+        // The receiver waits as long as the program runs.
+        let _ = ended.send(worker.run());
+    });
+    let data = data.map_err(|error| format!("cannot start the data thread: {error}"))?;
     watch.start(handle.clone()).map_err(|error| format!("cannot start the watch thread: {error}"))?;
+    // Every other thread has been started, with what it needs.
+    privileges::confine(Role::Control, &control_grants(folders, &config));
     let points = Points::new(&config);
     let Signals { mut interrupt, mut terminate, mut hang_up } = signals;
     let clients = LocalSet::new();
@@ -253,7 +322,9 @@ fn serve(runtime: &Runtime, signals: Signals, file: &Path, running: Running) -> 
     runtime.block_on(async {
         let _ = tokio::time::timeout(LAST_WORDS, clients).await;
     });
-    match (data.join(), result) {
+    let joined = data.join();
+    privileges::tell_refused();
+    match (joined, result) {
         (Ok(()), Ok(Ok(()))) => Ok(()),
         (Ok(()), Ok(Err(error))) => Err(format!("the data thread cannot go on: {error}")),
         _ => Err("the data thread has panicked: a fault of the router".into()),
@@ -267,7 +338,13 @@ fn read_again(file: &Path, running: &Config) {
         Ok(loaded) => loaded,
         Err(report) => {
             warn!("{name} was read again and is not right; the gateway goes on as it is");
-            return tell(&report);
+            tell(&report);
+            if report.lines().any(|line| line.contains("Permission denied")) {
+                warn!(
+                    "a running gateway reads no folders but those that it read at its start; `genkan check {name}` may read all"
+                );
+            }
+            return;
         }
     };
     tell(&loaded.warnings);

@@ -112,7 +112,34 @@ pub(super) fn render(status: &Value) -> String {
         _ => out.push_str("dropped none\n"),
     }
     render_fast_path(&mut out, &status["fast_path"]);
+    render_privileges(&mut out, &status["privileges"]);
     out
+}
+
+/// What each thread may still do, and what it was refused.
+fn render_privileges(out: &mut String, threads: &Value) {
+    if list(threads).is_empty() {
+        return;
+    }
+    out.push_str("\nthread    may still use\n");
+    for thread in list(threads) {
+        let capabilities: Vec<&str> = list(&thread["capabilities"]).iter().map(text).collect();
+        let capabilities =
+            if capabilities.is_empty() { "no capabilities".to_owned() } else { capabilities.join(" ") };
+        let calls = thread["system_calls"]
+            .as_u64()
+            .map_or("every system call".into(), |calls| format!("{calls} system calls"));
+        let files = thread["landlock"]
+            .as_i64()
+            .map_or("files as its user".into(), |abi| format!("files by Landlock {abi}"));
+        let _ = writeln!(out, "{:<9} {calls}; {files}; {capabilities}", text(&thread["thread"]));
+        for why in list(&thread["missing"]) {
+            let _ = writeln!(out, "          {}", text(why));
+        }
+        if let Some(last) = thread["last_refused"].as_str() {
+            let _ = writeln!(out, "          was refused {} calls, the last one {last}", thread["refused"]);
+        }
+    }
 }
 
 /// The kernel path: what each port has, what was carried, and why not more.

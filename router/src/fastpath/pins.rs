@@ -48,8 +48,13 @@ impl Pins {
         Pins::of(state_dir).ok().filter(|pins| pins.0.is_dir())
     }
 
+    /// The folder of all state directories. It may not exist.
+    pub fn root() -> PathBuf {
+        Path::new(FILE_SYSTEM).join(FOLDER)
+    }
+
     fn of(state_dir: &Path) -> io::Result<Pins> {
-        Ok(Pins(Path::new(FILE_SYSTEM).join(FOLDER).join(instance(&fs::canonicalize(state_dir)?))))
+        Ok(Pins(Pins::root().join(instance(&fs::canonicalize(state_dir)?))))
     }
 
     /// Where the link is that attaches something to a device of this thread's network namespace.

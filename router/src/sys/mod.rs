@@ -2,7 +2,7 @@
 //!
 //! A file holds the calls of one kernel facility and nothing that decides: [`packet`], [`xsk`] and [`tun`] move frames,
 //! [`netlink`], [`ethtool`] and [`bpf`] ask and configure a card, [`shared`] is memory that the kernel writes, too,
-//! [`poll`] waits, [`netns`] changes the network namespace. Functions take and return borrowed or owned file descriptors,
+//! [`poll`] waits, [`netns`] changes the network namespace, [`sigsys`] answers calls that are refused. Functions take and return borrowed or owned file descriptors,
 //! slices and `io::Result`, so that no caller needs to be careful.
 
 pub mod bpf;
@@ -12,6 +12,7 @@ pub mod netns;
 pub mod packet;
 pub mod poll;
 pub mod shared;
+pub mod sigsys;
 pub mod tun;
 pub mod xsk;
 
