@@ -154,10 +154,8 @@ impl StateWriter {
         fs::DirBuilder::new().recursive(true).mode(0o700).create(state_dir)?;
         let path = path(state_dir);
         let (sender, receiver) = mpsc::channel();
-        let grants = vec![
-            Grant::new(Access::Write, state_dir),
-            Grant::new(Access::Read, "/proc/sys/kernel/random"),
-        ];
+        let grants =
+            vec![Grant::new(Access::Write, state_dir), Grant::new(Access::Read, "/proc/sys/kernel/random")];
         let thread = privileges::spawn(Role::State, grants, move || write_all(&path, &receiver))?;
         Ok(StateWriter { sender: Some(sender), thread: Some(thread) })
     }

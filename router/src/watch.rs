@@ -7,8 +7,8 @@ use std::thread;
 use genkan_netstack::id::PortId;
 
 use crate::pause::{Clocks, INTERVAL};
-use crate::sys::ethtool::Ethtool;
 use crate::privileges::{self, Role};
+use crate::sys::ethtool::Ethtool;
 use crate::worker::{Command, Handle};
 
 /// What is looked at.

@@ -49,9 +49,7 @@ impl Access {
         match self {
             Access::Read => read,
             Access::Change => read | change,
-            Access::Write => {
-                read | change | remove | make_bitflags!(AccessFs::{MakeReg | MakeDir | MakeSym})
-            }
+            Access::Write => read | change | remove | make_bitflags!(AccessFs::{MakeReg | MakeDir | MakeSym}),
             Access::Remove => remove,
             Access::Device => make_bitflags!(AccessFs::{ReadFile | WriteFile | IoctlDev}),
         }
