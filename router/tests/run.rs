@@ -144,13 +144,17 @@ impl Gateway {
 }
 
 impl Drop for Gateway {
+    /// Ends it, and panics when it was refused a system call that it needs, or its accounts were wrong.
     fn drop(&mut self) {
         if let Some(mut program) = self.program.take() {
             let _ = program.kill();
             let _ = program.wait();
         }
+        let log = self.log();
         let _ = netns::delete(&self.namespace);
         let _ = fs::remove_dir_all(&self.folder);
+        let fault = log.lines().find(|line| line.contains("a fault of the router"));
+        assert!(std::thread::panicking() || fault.is_none(), "{}", fault.unwrap_or_default());
     }
 }
 

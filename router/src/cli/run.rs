@@ -291,6 +291,7 @@ fn serve(
     watch.start(handle.clone()).map_err(|error| format!("cannot start the watch thread: {error}"))?;
     // Every other thread has been started, with what it needs.
     privileges::confine(Role::Control, &control_grants(folders, &config));
+    privileges::tell_missing();
     let points = Points::new(&config);
     let Signals { mut interrupt, mut terminate, mut hang_up } = signals;
     let clients = LocalSet::new();

@@ -16,6 +16,7 @@ mod capabilities;
 mod landlock;
 mod seccomp;
 
+use std::collections::BTreeMap;
 use std::io;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError, mpsc};
@@ -120,6 +121,19 @@ fn in_force(role: Role) -> MutexGuard<'static, Option<InForce>> {
     IN_FORCE[role as usize].lock().unwrap_or_else(PoisonError::into_inner)
 }
 
+/// Says in the log what could not be given up, and by whom.
+pub fn tell_missing() {
+    let mut threads: BTreeMap<String, Vec<&str>> = BTreeMap::new();
+    for status in status() {
+        for why in status.missing {
+            threads.entry(why).or_default().push(status.thread.name());
+        }
+    }
+    for (why, names) in threads {
+        warn!("threads could do more than they need ({}): {why}", names.join(", "));
+    }
+}
+
 /// Says in the log which calls were refused since it was last asked.
 pub fn tell_refused() {
     for (role, told) in Role::ALL.into_iter().zip(&TOLD) {
@@ -168,7 +182,7 @@ pub fn confine(role: Role, grants: &[Grant]) {
     }
     let domain = rules.and_then(landlock::Rules::restrict);
     if let Err(error) = &domain {
-        note("Landlock does not keep it from files", error);
+        note("Landlock keeps nobody from files", error);
     }
     let list = sigsys::catch(role as usize).map_err(|error| error.to_string());
     let list = list.and_then(|()| seccomp::restrict(role));
@@ -182,8 +196,5 @@ pub fn confine(role: Role, grants: &[Grant]) {
         system_calls: list.ok(),
         missing,
     };
-    for why in &in_force.missing {
-        warn!("the {} thread could do more than it needs: {why}", role.name());
-    }
     *self::in_force(role) = Some(in_force);
 }

@@ -22,7 +22,7 @@ macro_rules! calls {
 /// What every thread needs to live, wait, tell the log, and end, also by a panic.
 const EVERY: &[Call] = calls![
     SYS_brk SYS_clock_getres SYS_clock_gettime SYS_clock_nanosleep SYS_close SYS_exit SYS_exit_group SYS_fcntl SYS_futex
-    SYS_getpid SYS_getrandom SYS_gettid SYS_gettimeofday SYS_lseek SYS_madvise SYS_membarrier SYS_mmap SYS_mprotect
+    SYS_getcwd SYS_getpid SYS_getrandom SYS_gettid SYS_gettimeofday SYS_lseek SYS_madvise SYS_membarrier SYS_mmap SYS_mprotect
     SYS_mremap SYS_munmap SYS_nanosleep SYS_read SYS_restart_syscall SYS_rseq SYS_rt_sigaction SYS_rt_sigprocmask
     SYS_rt_sigreturn SYS_sched_getaffinity SYS_sched_yield SYS_sigaltstack SYS_tgkill SYS_write SYS_writev
 ];
@@ -71,7 +71,7 @@ const CLIENTS: &[Call] = calls![
 
 /// Frames, and the devices and maps that they go by.
 const FRAMES: &[Call] = calls![
-    SYS_bind SYS_bpf SYS_getsockname SYS_getsockopt SYS_ioctl SYS_listen SYS_readv SYS_recvfrom SYS_recvmmsg SYS_recvmsg
+    SYS_bind SYS_bpf SYS_epoll_create1 SYS_getsockname SYS_getsockopt SYS_ioctl SYS_listen SYS_readv SYS_recvfrom SYS_recvmmsg SYS_recvmsg
     SYS_sendmmsg SYS_sendmsg SYS_sendto SYS_setsockopt SYS_socket
 ];
 
