@@ -4,9 +4,9 @@
 //! good, what its [`Role`] does not need, in this order:
 //!
 //! 1. new privileges: no program that it could start would get any (`no_new_privs`);
-//! 2. capabilities, but those of the role (`capabilities`);
-//! 3. files, but those that are granted, TCP, and signals and abstract sockets of others ([Landlock](landlock));
-//! 4. system calls, but those on the role's list ([seccomp](seccomp)).
+//! 2. capabilities, but those of the role (`capabilities.rs`);
+//! 3. files, but those that are granted, TCP, and signals and abstract sockets of others (Landlock, `landlock.rs`);
+//! 4. system calls, but those on the role's list (seccomp, `seccomp.rs`).
 //!
 //! A call that is not on the list fails with EPERM and is counted: a router must not end because of one. That is a fault of the
 //! router, so [`tell_refused`] says so in the log. A kernel that cannot do one of these keeps nobody from forwarding: the log and
