@@ -16,16 +16,16 @@ const NET_RAW: u32 = 13;
 const PERFMON: u32 = 38;
 const BPF: u32 = 39;
 
-/// Every thread of a gateway: its name for the kernel and in the status, and its capabilities. Another one is a mistake.
-const THREADS: [(&str, &str, &[u32]); 5] = [
-    ("genkan", "control", &[DAC_READ_SEARCH]),
-    ("data", "data", &[NET_ADMIN, NET_RAW, PERFMON, BPF]),
-    ("watch", "watch", &[]),
-    ("state", "state", &[]),
-    ("ring", "ring", &[]),
+/// Every thread of a gateway and its capabilities. Another one is a mistake.
+const THREADS: [(&str, &[u32]); 5] = [
+    ("control", &[DAC_READ_SEARCH]),
+    ("data", &[NET_ADMIN, NET_RAW, PERFMON, BPF]),
+    ("watch", &[]),
+    ("state", &[]),
+    ("ring", &[]),
 ];
 
-/// `/proc/PID/task/*/status` by the threads' names.
+/// `/proc/PID/task/*/status` by the threads' names. The first one is called as the program's file is.
 fn threads(process: u32) -> BTreeMap<String, BTreeMap<String, String>> {
     let mut threads = BTreeMap::new();
     for task in fs::read_dir(format!("/proc/{process}/task")).expect("it runs") {
@@ -33,7 +33,9 @@ fn threads(process: u32) -> BTreeMap<String, BTreeMap<String, String>> {
         let lines = status.lines().filter_map(|line| line.split_once(':'));
         let lines: BTreeMap<String, String> =
             lines.map(|(key, value)| (key.to_owned(), value.trim().to_owned())).collect();
-        let twice = threads.insert(lines["Name"].clone(), lines);
+        let first = lines["Pid"] == process.to_string();
+        let name = if first { "control".to_owned() } else { lines["Name"].clone() };
+        let twice = threads.insert(name, lines);
         assert_eq!(twice, None, "two threads of one name");
     }
     threads
@@ -48,8 +50,8 @@ fn every_thread_keeps_what_it_needs_and_the_status_says_so() {
     let status = street.gateway.status().expect("it answers");
     let told = status["privileges"].as_array().expect("the status tells of the threads");
     assert_eq!(told.len(), THREADS.len(), "{told:?}");
-    for (comm, name, capabilities) in THREADS {
-        let thread = threads.remove(comm).unwrap_or_else(|| panic!("there is no thread {comm}"));
+    for (name, capabilities) in THREADS {
+        let thread = threads.remove(name).unwrap_or_else(|| panic!("there is no thread {name}"));
         assert_eq!(thread["Seccomp"], "2", "{name}");
         assert_eq!(thread["NoNewPrivs"], "1", "{name}");
         let mask: u64 = capabilities.iter().map(|number| 1 << number).sum();
