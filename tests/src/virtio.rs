@@ -9,7 +9,7 @@
 
 use std::time::Duration;
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::gateway::{FastPath, Wan};
 use crate::guest::Guest;
@@ -143,6 +143,18 @@ impl Router {
             Ok(wan) => Err(wan.all + &self.log()),
             Err(error) => Err(error),
         })
+    }
+
+    /// Every thread has given up what it does not need, with what this kernel has.
+    #[track_caller]
+    pub fn is_confined(&mut self) {
+        let status = self.status().expect("a status");
+        let threads = status["privileges"].as_array().expect("the status tells of the threads");
+        assert_eq!(threads.len(), 5, "{threads:?}");
+        for thread in threads {
+            let abi = thread["landlock"].as_u64().unwrap_or(0);
+            assert!(abi > 0 && thread["system_calls"].is_u64() && thread["missing"] == json!([]), "{thread}");
+        }
     }
 
     /// Ends it at once, without a chance to say good-bye.

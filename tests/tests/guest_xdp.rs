@@ -94,6 +94,7 @@ fn with_and_without(lab: &Lab, guest: Guest, desk: &Namespace, uplink: Uplink) -
     router.wait_up();
     lab.lease(desk, "eth0");
     uplink.transfers(desk, "user space");
+    router.is_confined();
     let off = router.fast_path().expect_err("the configuration says off");
     assert!(off.contains("no port has an entry"), "{off}");
     router.flush();

@@ -264,8 +264,14 @@ fn data_grants(config: &Config) -> Vec<Grant> {
 /// What the control thread does with files: it reads the configuration again, looks up the names in a capture's filter, and takes
 /// its socket away.
 fn control_grants(folders: &BTreeSet<PathBuf>, config: &Config) -> Vec<Grant> {
-    const NAMES: [&str; 5] =
-        ["/etc/nsswitch.conf", "/etc/services", "/etc/protocols", "/etc/ethers", "/etc/networks"];
+    const NAMES: [&str; 6] = [
+        "/etc/nsswitch.conf",
+        "/etc/services",
+        "/etc/protocols",
+        "/etc/hosts",
+        "/etc/ethers",
+        "/etc/networks",
+    ];
     let mut grants: Vec<Grant> = folders.iter().map(|folder| Grant::new(Access::Read, folder)).collect();
     grants.extend(NAMES.map(|file| Grant::new(Access::Read, file)));
     // The devices of this network namespace.
