@@ -69,6 +69,9 @@ const CLIENTS: &[Call] = calls![
     SYS_shutdown
 ];
 
+/// What the C library asks for before it looks names up.
+const NAMES: &[Call] = calls![SYS_uname];
+
 /// Frames, and the devices and maps that they go by.
 const FRAMES: &[Call] = calls![
     SYS_bind SYS_bpf SYS_epoll_create1 SYS_getsockname SYS_getsockopt SYS_ioctl SYS_listen SYS_readv SYS_recvfrom SYS_recvmmsg SYS_recvmsg
@@ -83,14 +86,16 @@ const NOTED: &[Call] = calls![
     SYS_capset SYS_chdir SYS_chroot SYS_connect SYS_dup3 SYS_execve SYS_execveat SYS_fchmod
     SYS_fchmodat SYS_fchown SYS_fchownat SYS_fdatasync SYS_getuid SYS_io_uring_setup SYS_kill SYS_linkat SYS_mount
     SYS_perf_event_open SYS_pipe2 SYS_prctl SYS_prlimit64 SYS_process_vm_readv SYS_process_vm_writev SYS_ptrace
-    SYS_seccomp SYS_setgid SYS_setns SYS_setuid SYS_socketpair SYS_statfs SYS_sysinfo SYS_umount2 SYS_uname SYS_unshare
+    SYS_seccomp SYS_setgid SYS_setns SYS_setuid SYS_socketpair SYS_statfs SYS_sysinfo SYS_umount2 SYS_unshare
     SYS_wait4
 ];
 
 /// The lists of a role.
 fn lists(role: Role) -> &'static [&'static [Call]] {
     match role {
-        Role::Control => &[EVERY, READ, older::READ, WAIT, older::WAIT, CLIENTS, older::REMOVE, REMOVE],
+        Role::Control => {
+            &[EVERY, READ, older::READ, WAIT, older::WAIT, CLIENTS, NAMES, older::REMOVE, REMOVE]
+        }
         Role::Data => &[EVERY, READ, older::READ, WRITE, older::WRITE, WAIT, older::WAIT, FRAMES],
         Role::Watch => &[EVERY, calls![SYS_pread64], LINES],
         Role::State | Role::Ring => &[EVERY, READ, older::READ, WRITE, older::WRITE],
