@@ -13,6 +13,7 @@ use std::time::Duration;
 
 use genkan::privileges::{self, Access, Grant, Role, ThreadStatus};
 use libc::c_long;
+use seccompiler::{BpfProgram, SeccompAction, SeccompFilter};
 
 /// A system call, with arguments that change nothing.
 type Attempt = (&'static str, c_long, [c_long; 4]);
@@ -324,4 +325,30 @@ fn a_signal_from_elsewhere_is_no_refused_call() {
         assert_eq!(attempt(libc::SYS_tgkill, [process.into(), task.into(), libc::SIGSYS.into(), 0]), 0);
         assert_eq!(of(role).refused, before);
     });
+}
+
+/// As a kernel that was built without Landlock and seccomp: the thread goes on, and says what is missing.
+#[test]
+fn a_kernel_that_lacks_something_keeps_nobody_from_going_on() {
+    let _turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
+    let role = Role::Ring;
+    let thread = std::thread::spawn(move || {
+        let lacks = [libc::SYS_landlock_create_ruleset, libc::SYS_seccomp].map(|number| (number, Vec::new()));
+        let answer = SeccompAction::Errno(libc::ENOSYS.cast_unsigned());
+        let arch = std::env::consts::ARCH.try_into().unwrap();
+        let filter = SeccompFilter::new(lacks.into(), SeccompAction::Allow, answer, arch).unwrap();
+        let program: BpfProgram = filter.try_into().unwrap();
+        seccompiler::apply_filter(&program).unwrap();
+
+        privileges::confine(role, &[]);
+        assert!(File::open("/etc/passwd").is_ok());
+        privileges::tell_missing();
+    });
+    thread.join().unwrap();
+    let told = of(role);
+    assert!(told.no_new_privileges && told.capabilities.is_empty(), "{told:?}");
+    assert_eq!((told.landlock, told.system_calls), (None, None));
+    let [landlock, seccomp] = told.missing.as_slice() else { panic!("{told:?}") };
+    assert_eq!(landlock, "Landlock keeps nobody from files: this kernel was built without it");
+    assert!(seccomp.starts_with("no list of system calls is in force: "), "{seccomp}");
 }
