@@ -630,7 +630,7 @@ fn refused(error: &(dyn std::error::Error + 'static)) -> String {
         if let Some(error) = error.downcast_ref::<io::Error>() {
             return match error.raw_os_error() {
                 Some(libc::EPERM | libc::EACCES) => {
-                    "this process may not load BPF programs; run as root, or give the service CAP_BPF and CAP_NET_ADMIN".into()
+                    "this process may not load BPF programs; run as root, or give the service CAP_BPF, CAP_PERFMON and CAP_NET_ADMIN".into()
                 }
                 Some(libc::ENOSYS) => "this kernel has no BPF".into(),
                 Some(libc::ENOMEM) => "there is not enough memory for its tables".into(),

@@ -60,7 +60,7 @@ impl Machine {
         // r0 = 0; exit.
         let refuses = bpf::load_classifier(&[0xb7, 0x95]).err().map(|error| match error.raw_os_error() {
             Some(libc::EPERM | libc::EACCES) => {
-                "this process may not load BPF programs (it needs root, or CAP_BPF and CAP_NET_ADMIN)"
+                "this process may not load BPF programs (it needs root, or CAP_BPF, CAP_PERFMON and CAP_NET_ADMIN)"
                     .to_owned()
             }
             Some(libc::ENOSYS) => "this kernel has no BPF".to_owned(),
