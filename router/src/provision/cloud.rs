@@ -12,8 +12,7 @@ use genkan_config::LARGEST_FILE;
 use serde::Deserialize;
 use zeroize::Zeroizing;
 
-use super::offer::inside;
-use super::{Content, Files, NAMES};
+use super::{Content, Files, NAMES, inside};
 
 /// The first line of user data that is cloud-init's configuration.
 const HEADER: &str = "#cloud-config";

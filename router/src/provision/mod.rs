@@ -18,7 +18,7 @@ mod offer;
 use std::collections::BTreeMap;
 use std::fs;
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::{Component, Path, PathBuf};
 
 use blake2::{Blake2s256, Digest as _};
 use data_encoding::HEXLOWER;
@@ -363,6 +363,19 @@ fn report(report: &Report) -> String {
 /// The first error of a report that is kept.
 fn first_error(report: &str) -> Option<&str> {
     report.lines().find_map(|line| line.strip_prefix("error: "))
+}
+
+/// A path that leads to a file below a folder and never out of it, without its dots.
+fn inside(path: &Path) -> Option<PathBuf> {
+    let mut clean = PathBuf::new();
+    for component in path.components() {
+        match component {
+            Component::Normal(name) => clean.push(name),
+            Component::CurDir => {}
+            _ => return None,
+        }
+    }
+    (!clean.as_os_str().is_empty()).then_some(clean)
 }
 
 #[cfg(test)]

@@ -2,12 +2,12 @@
 
 use std::fs;
 use std::io;
-use std::path::{Component, Path, PathBuf};
+use std::path::{Path, PathBuf};
 
 use genkan_config::{Host as _, ThisHost};
 use zeroize::Zeroizing;
 
-use super::{Content, Files, GATEWAY, NAMES, cloud};
+use super::{Content, Files, GATEWAY, NAMES, cloud, inside};
 
 /// The file of a NoCloud seed that is cloud-init's configuration.
 const USER_DATA: &str = "user-data";
@@ -124,17 +124,4 @@ impl Offer {
             Kind::Given(files) => files.get(name).cloned().ok_or_else(|| io::ErrorKind::NotFound.into()),
         }
     }
-}
-
-/// A path that leads to a file below a folder and never out of it, without its dots.
-pub(super) fn inside(path: &Path) -> Option<PathBuf> {
-    let mut clean = PathBuf::new();
-    for component in path.components() {
-        match component {
-            Component::Normal(name) => clean.push(name),
-            Component::CurDir => {}
-            _ => return None,
-        }
-    }
-    (!clean.as_os_str().is_empty()).then_some(clean)
 }
