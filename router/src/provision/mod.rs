@@ -1,10 +1,10 @@
 //! The configuration of a guest: found where it is offered, checked, and put in force in one step.
 //!
-//! 1. Sources are looked into in turn ([`offer`]); the first that has a configuration counts, be it right or wrong.
-//! 2. It is checked as `genkan check` does, with the secrets that lie beside it ([`candidate`]).
-//! 3. When it is right, all of its files replace all of those in force at once ([`install`]); what was in force stays in
+//! 1. Sources are looked into in turn (`offer.rs`); the first that has a configuration counts, be it right or wrong.
+//! 2. It is checked as `genkan check` does, with the secrets that lie beside it (`candidate.rs`).
+//! 3. When it is right, all of its files replace all of those in force at once (`install.rs`); what was in force stays in
 //!    `DIR.previous`. When it is wrong, nothing changes, and the reasons are kept in [`REFUSED`].
-//! 4. With nothing offered and nothing in force there is a default for the cards of this machine ([`guest`]).
+//! 4. With nothing offered and nothing in force there is a default for the cards of this machine (`guest.rs`).
 //!
 //! Beside the configuration lies a stamp that says what was taken. The same offer is taken once: what is edited in the guest
 //! afterwards stays, until something else is offered.
