@@ -80,6 +80,7 @@ echo '/bin/sh' > etc/shells
 echo 'hosts: files dns' > etc/nsswitch.conf
 printf '127.0.0.1 localhost\n' > etc/hosts
 ln -s /run/root root
+ln -s /var/lib/genkan/ssh etc/dropbear
 ln -s /run/resolv.conf etc/resolv.conf
 printf 'export PATH=/sbin:/usr/sbin:/bin:/usr/bin\nPS1="genkan# "\n' > etc/profile
 cp "$here/guest/inittab" etc/inittab

@@ -284,7 +284,7 @@ fn guests_are_made_moved_to_another_base_and_removed_by_libvirt() {
 
     // Bridges are picked by their names, and named.
     let said = libvirt.run("genkan-vm create home --config /run/offer");
-    assert!(said.contains("home: WAN on br-wan, LAN on br-lan, 128 MiB of memory"), "{said}");
+    assert!(said.contains("home: WAN on br-wan, LAN on br-lan, 256 MiB of memory"), "{said}");
     let first = libvirt.base("home");
     let console =
         libvirt.run("script -qec 'timeout 3 virsh console --force home' /dev/null </dev/null || true");
