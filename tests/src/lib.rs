@@ -3,9 +3,9 @@
 //! A [`lab::Lab`] is one test's world: it takes the lock that keeps labs apart, sweeps what a dead run has left, and
 //! makes [`netns::Namespace`]s, whose names start with `genkan-test-`, with [`netns::veth`]s between them. In them run
 //! [`gateway::Genkan`] (the program under test), an [`internet::Internet`] and the [`client`]'s transfers.
-//! [`guest::Guest`] is a virtual machine with Debian's kernel, and pppd and pppoe-server or genkan ([`virtio`]). A
-//! [`watch::Watch`] looks at every frame that reaches a place and checks lengths and checksums. Everything ends when it is
-//! dropped, also in a panic.
+//! [`guest::Guest`] is a virtual machine with Debian's kernel, and pppd and pppoe-server or genkan ([`virtio`]). [`vm::Vm`] is the
+//! guest router as `make image` leaves it. A [`watch::Watch`] looks at every frame that reaches a place and checks lengths and
+//! checksums. Everything ends when it is dropped, also in a panic.
 //! `bench` is what `make bench` measures with.
 //!
 //! A lab needs root, and the guest needs QEMU. A test that cannot have them fails and says so; none is skipped.
@@ -35,6 +35,7 @@ pub mod street;
 pub mod terminal;
 pub mod topology;
 pub mod virtio;
+pub mod vm;
 pub mod watch;
 pub mod wire;
 

@@ -1,0 +1,236 @@
+//! The guest router, as `make image` leaves it, between an ISP with pppd and a host on its LAN.
+//!
+//! How long it took to the console and to the first packet is printed, not judged: every instruction is emulated here.
+
+use std::fs;
+use std::net::{Ipv4Addr, TcpStream};
+use std::path::PathBuf;
+use std::process::Command;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use genkan_tests::client::{converse, transfers};
+use genkan_tests::lab::web;
+use genkan_tests::netns::text;
+use genkan_tests::peers::Server;
+use genkan_tests::vm::{Boot, CONFIG, Disk, Offer, PATIENCE, Premises, Vm, configuration, image};
+use genkan_tests::wait_for;
+use serde_json::Value;
+
+/// Octets of a transfer: everything in the way is emulated.
+const LENGTH: u64 = 1_000_000;
+/// Says which process is the gateway. The console is a genkan, too.
+const PROCESS: &str = "ps w | awk '/[g]enkan run/ { print $1 }'";
+
+/// Switches a router on and sees that it does what it is for.
+#[track_caller]
+fn proves_itself(premises: &Premises, boot: Boot, disk: &Disk, offer: Offer<'_>) -> Vm {
+    println!("{boot:?}:");
+    let mut vm = premises.boot(boot, disk, offer);
+    vm.wait_console();
+    premises.wait_forwarded(&vm);
+    vm.wait_online();
+    premises.lease();
+    transfers(&premises.desk, web(80), LENGTH);
+    vm
+}
+
+#[track_caller]
+fn new_disk(premises: &Premises) -> Disk {
+    Disk::new(&premises.lab, &image("genkan-vm.qcow2"))
+}
+
+/// Also: who has a key logs in over the network, from the LAN and from nowhere else.
+#[test]
+fn a_disk_booted_by_bios_brings_the_lan_online() {
+    let mut premises = Premises::new("vm-bios");
+    let (disk, offer) = (new_disk(&premises), premises.offer());
+    let key = key(&premises);
+    fs::copy(key.with_extension("pub"), offer.join("authorized_keys")).expect("the folder can be written");
+    let mut vm = proves_itself(&premises, Boot::Bios, &disk, Offer::Disk(&offer));
+
+    let said = wait_for("ssh from the LAN", PATIENCE, || {
+        let output = premises.desk.try_run(&format!(
+            "ssh -i {} -o BatchMode=yes -o StrictHostKeyChecking=no -o UserKnownHostsFile=/dev/null \
+             -o ConnectTimeout=10 root@192.168.1.2 hostname",
+            key.display()
+        ));
+        if output.status.success() { Ok(text(&output)) } else { Err(text(&output)) }
+    });
+    assert!(said.lines().any(|line| line == "genkan"), "{said}");
+    let wan: Ipv4Addr = vm.wan().expect("a status").address.parse().expect("an address");
+    for at in [(wan, 22), (Ipv4Addr::new(192, 168, 1, 2), 22)] {
+        let way = format!("ip route replace 192.168.1.0/24 via {wan}");
+        premises.isp.run(&way);
+        let reached =
+            premises.far.host.inside(|| TcpStream::connect_timeout(&at.into(), Duration::from_secs(3)));
+        assert!(reached.is_err(), "{at:?} answers the Internet");
+    }
+    println!("{}", vm.run("free -k; head -n 3 /proc/meminfo"));
+    vm.switch_off();
+    println!("the delta image has {} octets", disk.length());
+}
+
+/// A new key for ssh.
+#[track_caller]
+fn key(premises: &Premises) -> PathBuf {
+    let path = premises.lab.folder().join("key");
+    let made = Command::new("ssh-keygen").args(["-q", "-t", "ed25519", "-N", "", "-f"]).arg(&path).output();
+    let made = made.unwrap_or_else(|error| panic!("no ssh-keygen: {error}; `make setup-test` installs it"));
+    assert!(made.status.success(), "{}", text(&made));
+    path
+}
+
+#[test]
+fn a_disk_booted_by_uefi_brings_the_lan_online() {
+    let premises = Premises::new("vm-uefi");
+    let (disk, offer) = (new_disk(&premises), premises.offer());
+    proves_itself(&premises, Boot::Uefi, &disk, Offer::Folder(&offer)).switch_off();
+}
+
+/// Without a boot loader; and its program dies. The next one finds the session and the flows, and the ISP is asked nothing.
+#[test]
+fn booted_directly_its_session_outlives_kill_9() {
+    let mut premises = Premises::new("vm-direct");
+    let (disk, offer) = (new_disk(&premises), premises.offer());
+    let mut vm = proves_itself(&premises, Boot::Direct, &disk, Offer::CommandLine(&offer));
+
+    let before = vm.wan().expect("a status");
+    let asked = "grep -c 'Conf[A-Z]' /run/test/pppd-server.log";
+    let conf = premises.isp.run(asked);
+    let stream = premises
+        .desk
+        .inside(|| TcpStream::connect_timeout(&web(7), Duration::from_secs(10)).expect("a stream"));
+    let (over, rounds) = (AtomicBool::new(false), AtomicU64::new(0));
+    thread::scope(|scope| {
+        let talk = scope.spawn(|| converse(stream, |_| !over.load(Ordering::Relaxed), &rounds));
+        let done = || rounds.load(Ordering::Relaxed);
+        wait_for("the stream to talk", Duration::from_secs(20), || {
+            if done() > 20 { Ok(()) } else { Err(format!("{} rounds", done())) }
+        });
+        let process = vm.run(PROCESS);
+        let killed = Instant::now();
+        vm.run(&format!("kill -9 {process}"));
+        let after = wait_for("the next one to answer", PATIENCE, || {
+            let next = vm.try_run(PROCESS)?;
+            if next == process { Err("it still runs".into()) } else { vm.wan() }
+        });
+        println!("another one answers {:.1} s after kill -9", killed.elapsed().as_secs_f32());
+        assert_eq!((after.session, &after.address), (before.session, &before.address), "{}", after.all);
+        let now = done();
+        wait_for("the stream to go on", Duration::from_secs(20), || {
+            if done() > now + 20 { Ok(()) } else { Err(format!("{} rounds", done() - now)) }
+        });
+        over.store(true, Ordering::Relaxed);
+        let (sent, back) = talk.join().expect("no panic").expect("the stream is whole");
+        assert_eq!(sent, back);
+    });
+    let after = vm.wan().expect("a status");
+    assert_eq!((after.state.as_str(), after.session), ("up", before.session));
+    assert_eq!(premises.isp.run(asked), conf, "the ISP was asked to negotiate");
+    transfers(&premises.desk, web(80), LENGTH);
+    vm.switch_off();
+}
+
+#[test]
+fn a_configuration_with_a_mistake_is_refused_and_the_old_one_stays() {
+    let premises = Premises::new("vm-mistake");
+    let (disk, offer) = (new_disk(&premises), premises.offer());
+    let mut vm = premises.boot(Boot::Direct, &disk, Offer::Disk(&offer));
+    vm.wait_online();
+    vm.switch_off();
+
+    let wrong = configuration().replace("range = \"192.168.1.100-", "rnage = \"192.168.1.100-");
+    let wrong = premises.offer_of("wrong", &wrong);
+    let mut vm = premises.boot(Boot::Direct, &disk, Offer::Disk(&wrong));
+    vm.wait_shown("what it offers is refused; the configuration in force stays");
+    vm.wait_shown("unknown key `rnage`");
+    // And beside the status, on lines of 80 columns.
+    vm.wait_online();
+    vm.wait_shown("what it offers is refused");
+    vm.wait_shown("unknown key `rnage`");
+    premises.lease();
+    premises.desk.pings(web(80).ip()).expect("the old configuration is in force");
+    assert_eq!(vm.run(&format!("grep -c rnage {CONFIG} || true")), "0");
+    vm.switch_off();
+}
+
+/// The guest is paused; its clock is set back a day and forward a year; and the ISP forgets it while it is paused.
+#[test]
+fn after_a_pause_and_with_a_clock_that_jumps_everything_is_as_it_was() {
+    let mut premises = Premises::new("vm-time");
+    let offer = premises.offer();
+    let disk = new_disk(&premises);
+    let mut vm = premises.boot(Boot::Direct, &disk, Offer::Disk(&offer));
+    vm.wait_online();
+    let lease = premises.lease();
+    let before = vm.wan().expect("a status");
+    sound(&premises, &mut vm, "before");
+    assert_eq!(vm.status().expect("a status")["last_pause"], Value::Null);
+
+    // What tells of it is the hardware clock, which the host keeps running.
+    vm.command("stop");
+    thread::sleep(Duration::from_secs(8));
+    vm.command("cont");
+    let pause = wait_pause(&mut vm, 5..15);
+    assert_eq!(pause["witness"], "hardware-clock", "{pause}");
+    sound(&premises, &mut vm, "after a pause");
+    assert_eq!(vm.wan().expect("a status").session, before.session);
+
+    // Ten minutes, as a guest sees them: the hardware clock is that much further.
+    vm.run("date -s @$(($(date +%s) + 600)) >/dev/null && hwclock -u -w");
+    let pause = wait_pause(&mut vm, 590..630);
+    assert_eq!(pause["witness"], "hardware-clock", "{pause}");
+    sound(&premises, &mut vm, "after ten minutes");
+
+    // The time of the day is nobody's witness.
+    for (name, seconds) in [("a day back", -86_400), ("a year forward", 365 * 86_400)] {
+        vm.run(&format!("date -s @$(($(date +%s) + {seconds})) >/dev/null"));
+        sound(&premises, &mut vm, name);
+        let now = vm.wan().expect("a status");
+        assert_eq!((now.state.as_str(), now.session), ("up", before.session), "{name}: {}", now.all);
+        assert_eq!(premises.lease().address, lease.address, "{name}");
+        let told = &vm.status().expect("a status")["last_pause"];
+        assert!(told["lasted_s"].as_u64().is_some_and(|seconds| seconds < 1000), "{name}: {told}");
+    }
+
+    // The ISP has lost the session when the guest goes on.
+    vm.command("stop");
+    Server::kill(&mut premises.isp);
+    let first = Ipv4Addr::new(10, 64, 99, 1);
+    Server { first, patience: 60, ..Server::default() }.start(&mut premises.isp);
+    thread::sleep(Duration::from_secs(5));
+    vm.command("cont");
+    let resumed = Instant::now();
+    wait_for("the LAN to be online again", PATIENCE, || premises.desk.pings(web(80).ip()));
+    println!("online again {:.1} s after the guest goes on", resumed.elapsed().as_secs_f32());
+    assert_eq!(vm.wan().expect("a status").address, first.to_string());
+    vm.switch_off();
+}
+
+/// Waits until the router tells of a pause of so many seconds.
+#[track_caller]
+fn wait_pause(vm: &mut Vm, seconds: std::ops::Range<u64>) -> Value {
+    let began = Instant::now();
+    let pause = wait_for("the router to notice the pause", PATIENCE, || {
+        let pause = vm.status()?["last_pause"].clone();
+        let lasted = pause["lasted_s"].as_u64().unwrap_or(0);
+        if seconds.contains(&lasted) { Ok(pause) } else { Err(pause.to_string()) }
+    });
+    println!("told within {:.1} s: {pause}", began.elapsed().as_secs_f32());
+    pause
+}
+
+/// The LAN is online, and its lease has hours to go.
+#[track_caller]
+fn sound(premises: &Premises, vm: &mut Vm, when: &str) {
+    premises.desk.pings(web(80).ip()).unwrap_or_else(|error| panic!("{when}: {error}"));
+    let status = vm.status().expect("a status");
+    let leases: Vec<&Value> = status["lans"][0]["leases"].as_array().into_iter().flatten().collect();
+    assert!(!leases.is_empty(), "{when}: {status}");
+    for lease in leases.into_iter().filter(|lease| lease["fixed"] != true) {
+        let left = lease["expires_in_s"].as_u64().unwrap_or(0);
+        assert!((10 * 3600..=12 * 3600).contains(&left), "{when}: {lease}");
+    }
+}
