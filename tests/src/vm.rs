@@ -302,6 +302,17 @@ impl Disk {
         Disk { path }
     }
 
+    /// Puts it on another base image.
+    #[track_caller]
+    pub fn rebase(&self, base: &Path) {
+        output(
+            Command::new("qemu-img")
+                .args(["rebase", "-u", "-f", "qcow2", "-F", "qcow2", "-b"])
+                .arg(base)
+                .arg(&self.path),
+        );
+    }
+
     /// Octets that it takes.
     pub fn length(&self) -> u64 {
         fs::metadata(&self.path).map_or(0, |metadata| metadata.len())

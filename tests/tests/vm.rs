@@ -156,6 +156,57 @@ fn a_configuration_with_a_mistake_is_refused_and_the_old_one_stays() {
     vm.switch_off();
 }
 
+/// And put back on the older one.
+#[test]
+fn on_a_newer_base_it_has_its_configuration_and_its_leases() {
+    let premises = Premises::new("vm-upgrade");
+    let (disk, offer) = (new_disk(&premises), premises.offer());
+    let mut vm = premises.boot(Boot::Bios, &disk, Offer::Disk(&offer));
+    vm.wait_online();
+    let lease = premises.lease();
+    let secret = vm.run("cat /var/lib/genkan/config/isp.secret");
+    vm.switch_off();
+
+    // Nobody offers a configuration any more.
+    for (base, mark) in [(newer(&premises), "1"), (image("genkan-vm.qcow2"), "0")] {
+        disk.rebase(&base);
+        let mut vm = premises.boot(Boot::Bios, &disk, Offer::Nothing);
+        vm.wait_online();
+        assert_eq!(vm.run("grep -c genkan.newer /proc/cmdline || true"), mark, "this is the base that runs");
+        let status = vm.status().expect("a status");
+        let leases = status["lans"][0]["leases"].as_array().into_iter().flatten();
+        let kept = leases.filter_map(|lease| lease["address"].as_str());
+        assert!(
+            kept.into_iter().any(|kept| kept == lease.address.to_string()),
+            "{}: {status}",
+            lease.address
+        );
+        assert_eq!(vm.run("cat /var/lib/genkan/config/isp.secret"), secret);
+        premises.desk.pings(web(80).ip()).expect("the lease is good, and the LAN is online");
+        assert_eq!(premises.lease().address, lease.address);
+        vm.switch_off();
+    }
+}
+
+/// A base image that can be told from the one that was built: its kernel's command line has another word.
+#[track_caller]
+fn newer(premises: &Premises) -> PathBuf {
+    let folder = premises.lab.folder();
+    let path = folder.join("newer.qcow2");
+    let script = format!(
+        "cd {}; qemu-img convert -O raw {} disk
+         mtype -i disk@@2M ::/grub/grub.cfg | sed 's/loglevel=4/& genkan.newer/' >grub.cfg
+         mcopy -o -i disk@@2M grub.cfg ::/grub/grub.cfg
+         qemu-img convert -O qcow2 disk {}; rm disk",
+        folder.display(),
+        image("genkan-vm.qcow2").display(),
+        path.display()
+    );
+    let made = Command::new("sh").args(["-euc", &script]).output().expect("there is a shell");
+    assert!(made.status.success(), "{}", text(&made));
+    path
+}
+
 /// The guest is paused; its clock is set back a day and forward a year; and the ISP forgets it while it is paused.
 #[test]
 fn after_a_pause_and_with_a_clock_that_jumps_everything_is_as_it_was() {
