@@ -454,6 +454,12 @@ impl Vm {
             _ => Err(self.tail()),
         });
     }
+
+    /// Cuts its power.
+    pub fn cut(mut self) {
+        let _ = self.qemu.kill();
+        let _ = self.qemu.wait();
+    }
 }
 
 impl Drop for Vm {

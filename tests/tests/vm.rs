@@ -10,6 +10,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use genkan_netstack::rng::{Rng as _, SeededRng};
 use genkan_tests::client::{converse, transfers};
 use genkan_tests::lab::web;
 use genkan_tests::netns::text;
@@ -284,4 +285,97 @@ fn sound(premises: &Premises, vm: &mut Vm, when: &str) {
         let left = lease["expires_in_s"].as_u64().unwrap_or(0);
         assert!((10 * 3600..=12 * 3600).contains(&left), "{when}: {lease}");
     }
+}
+
+/// How often the power is cut; `make soak` does so more often. The first time in the midst of a first boot, the second time while
+/// leases are written, the third time while another configuration is put in force, and so on.
+fn cuts() -> u64 {
+    std::env::var("GENKAN_CUTS").map_or(2, |cuts| cuts.parse().expect("GENKAN_CUTS is a number"))
+}
+
+/// Each time it boots afterwards, with the old configuration or the new one, and with every lease that was granted.
+#[test]
+fn power_cuts_lose_nothing() {
+    let seed = std::env::var("GENKAN_SEED").ok().map_or_else(
+        || std::time::UNIX_EPOCH.elapsed().expect("it is after 1970").subsec_nanos().into(),
+        |seed| seed.parse().expect("GENKAN_SEED is a number"),
+    );
+    println!("GENKAN_SEED={seed}");
+    let mut rng = SeededRng::from_u64(seed);
+    let mut within = |least: Duration, most: Duration| {
+        let span = (most - least).as_millis() as u64;
+        least + Duration::from_millis(rng.next_u64() % span)
+    };
+    let premises = Premises::new("vm-cuts");
+    let mut disk = new_disk(&premises);
+    let mut version = 0;
+    for cut in 0..cuts() {
+        let old = version;
+        version += 1;
+        let offer = premises.offer_of("offer", &numbered(version));
+        let mut granted = Vec::new();
+        let when;
+        match cut % 3 {
+            0 => {
+                disk = new_disk(&premises);
+                when = within(Duration::from_secs(2), Duration::from_secs(14));
+                let vm = premises.boot(Boot::Direct, &disk, Offer::Disk(&offer));
+                thread::sleep(when);
+                vm.cut();
+            }
+            1 => {
+                let mut vm = premises.boot(Boot::Direct, &disk, Offer::Disk(&offer));
+                vm.wait_shown("lan home:");
+                when = within(Duration::from_secs(3), Duration::from_secs(12));
+                let began = Instant::now();
+                for host in 1_u8.. {
+                    premises.desk.ip(&[
+                        "link",
+                        "set",
+                        "eth0",
+                        "address",
+                        &format!("02:00:00:00:{cut:02x}:{host:02x}"),
+                    ]);
+                    granted.push((premises.lease().address.to_string(), Instant::now()));
+                    if began.elapsed() >= when {
+                        break;
+                    }
+                }
+                vm.cut();
+                // What was granted in the very last moment may be on its way to the disk.
+                let last = Instant::now();
+                granted.retain(|(_, at)| last.duration_since(*at) > Duration::from_secs(1));
+            }
+            _ => {
+                let vm = premises.boot(Boot::Direct, &disk, Offer::Disk(&offer));
+                when = within(Duration::from_secs(4), Duration::from_secs(14));
+                thread::sleep(when);
+                vm.cut();
+            }
+        }
+        println!("cut {cut} after {:.1} s; {} leases granted before", when.as_secs_f32(), granted.len());
+
+        // After a first boot that was cut there may be nothing yet.
+        let again = if cut % 3 == 0 { Offer::Disk(&offer) } else { Offer::Nothing };
+        let mut vm = premises.boot(Boot::Direct, &disk, again);
+        vm.wait_online();
+        let found = vm.run(&format!("sed -n 's/^# version //p' {CONFIG}"));
+        let found: u64 = found.parse().expect("a number");
+        assert!(found == version || (found == old && cut % 3 == 2), "version {found} of {version}");
+        vm.run("test ! -e /run/genkan/not-kept");
+        println!("version {found} of {version}; {}", vm.run("cat /run/genkan/fsck"));
+        let status = vm.status().expect("a status");
+        let leases = status["lans"][0]["leases"].as_array().into_iter().flatten();
+        let kept: Vec<&str> = leases.filter_map(|lease| lease["address"].as_str()).collect();
+        for (address, _) in &granted {
+            assert!(kept.contains(&address.as_str()), "{address} is lost: {kept:?}");
+        }
+        version = found;
+        vm.switch_off();
+    }
+}
+
+/// A configuration with a number.
+fn numbered(version: u64) -> String {
+    format!("# version {version}\n{}", configuration())
 }
