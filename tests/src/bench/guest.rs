@@ -31,8 +31,8 @@ const SPAN: Duration = Duration::from_millis(1500);
 /// UDP's data in a frame of 64 octets with its check sequence.
 const DATA: usize = 18;
 const FLOWS: u16 = 64;
-/// Nobody listens there, and nobody is told so.
-const DISCARD: u16 = 9;
+/// Nobody reads what comes there, and nobody is told so.
+const DISCARD: u16 = 9009;
 
 /// What the guest is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
