@@ -225,10 +225,13 @@ fn settle(host: &Namespace, done: impl Fn(&str) -> bool) -> String {
 
 /// All that a takeover may change, as the usual tools show it.
 fn picture(host: &Namespace) -> String {
-    host.sh("ip -o addr show dev eth0 scope global | sed 's/valid_lft.*//'
+    let picture = host.sh("ip -o addr show dev eth0 scope global | sed 's/valid_lft.*//'
          ip route show table all | sort; ip -6 route show | sort
          ip -o link show eth0 | sed 's/ state.*//'
-         cat /proc/sys/net/ipv6/conf/eth0/disable_ipv6; tc qdisc show dev eth0 clsact")
+         cat /proc/sys/net/ipv6/conf/eth0/disable_ipv6; tc qdisc show dev eth0 clsact");
+    // `ip` looks into all namespaces, and says this of one that somebody is making or removing at that moment.
+    let is_of_host = |line: &&str| *line != "Error: Peer netns reference is invalid.";
+    picture.lines().filter(is_of_host).map(|line| format!("{line}\n")).collect()
 }
 
 fn answers(peer: &Namespace, address: &str) -> bool {
