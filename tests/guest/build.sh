@@ -21,7 +21,7 @@ name=guest
 
 # The modules that the guest loads, besides what these need.
 modules="virtio_pci virtio_net virtio_console virtio_rng ppp_generic ppp_async ppp_synctty pppoe 8021q
-    sch_ingress cls_bpf tun wireguard vxlan bridge nf_tables nft_ct nft_chain_nat nft_masq"
+    sch_ingress cls_bpf tun wireguard vxlan bridge crc32c_generic nf_tables nft_ct nft_chain_nat nft_masq"
 
 kernel=$(kernel_package)
 wanted=$(candidates "$kernel" ppp pppoe busybox-static radvd kea-common kea-dhcp6-server wide-dhcpv6-client \

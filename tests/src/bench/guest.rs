@@ -119,7 +119,9 @@ fn begin(router: &mut Router, way: Way) {
             router.wait_up();
         }
         Way::Linux => {
-            router.guest.run(&format!("ip link set eth{WAN} up; ip address add {GATEWAY}/24 dev eth{LAN}"));
+            router.guest.run(&format!(
+                "ip link set eth{WAN} up; ip link set eth{LAN} up; ip address add {GATEWAY}/24 dev eth{LAN}"
+            ));
             Client { card: "eth1", ..Client::default() }.start(&mut router.guest);
             Client::wait_up(&mut router.guest);
             router.guest.write("/run/test/rules", RULES);
