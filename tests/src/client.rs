@@ -3,7 +3,7 @@
 use std::fmt;
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, TcpStream, UdpSocket};
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -12,6 +12,7 @@ use hickory_proto::rr::{Name, RData, RecordType};
 
 use crate::internet::{Blob, Hash};
 use crate::netns::Namespace;
+use crate::wait_for;
 
 const PATIENCE: Duration = Duration::from_secs(15);
 
@@ -218,6 +219,56 @@ pub fn converse(
         thread::sleep(Duration::from_millis(100));
     }
     Ok((sent.hex(), got.hex()))
+}
+
+/// Ends what another thread does when dropped, also in a panic: nobody waits for it for ever.
+pub struct HangUp<'a>(pub &'a AtomicBool);
+
+impl Drop for HangUp<'_> {
+    fn drop(&mut self) {
+        self.0.store(false, Ordering::Relaxed);
+    }
+}
+
+/// A conversation that goes on.
+pub struct Talk<'a>(&'a AtomicU64);
+
+impl Talk<'_> {
+    /// Rounds that it has had.
+    pub fn rounds(&self) -> u64 {
+        self.0.load(Ordering::Relaxed)
+    }
+
+    /// Waits until it has had more rounds than these.
+    ///
+    /// # Panics
+    ///
+    /// When it has not after `limit`.
+    #[track_caller]
+    pub fn wait_beyond(&self, rounds: u64, what: &str, limit: Duration) {
+        wait_for(&format!("the conversation to go on {what}"), limit, || match self.rounds() {
+            now if now > rounds => Ok(()),
+            now => Err(format!("{now} rounds, {rounds} are not enough")),
+        });
+    }
+}
+
+/// Does something while a stream converses ([`converse`]).
+///
+/// # Panics
+///
+/// When the stream was not whole.
+#[track_caller]
+pub fn conversing(stream: TcpStream, work: impl FnOnce(&Talk<'_>)) {
+    let (going, rounds) = (AtomicBool::new(true), AtomicU64::new(0));
+    thread::scope(|scope| {
+        let hangs_up = HangUp(&going);
+        let talk = scope.spawn(|| converse(stream, |_| going.load(Ordering::Relaxed), &rounds));
+        work(&Talk(&rounds));
+        drop(hangs_up);
+        let (sent, back) = talk.join().expect("no panic").expect("the stream is whole");
+        assert_eq!(sent, back);
+    });
 }
 
 /// Sends `count` datagrams of `size` octets to an echo server, a few at a time, and returns how many came back whole.

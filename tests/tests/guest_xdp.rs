@@ -3,11 +3,10 @@
 //! The guest's kernel is Debian's 6.1. Nothing here goes by `GENKAN_FAST_PATH`: each scenario says what it is about.
 
 use std::net::TcpStream;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use genkan_tests::client::{converse, datagrams, fetch, transfers};
+use genkan_tests::client::{conversing, datagrams, fetch, transfers};
 use genkan_tests::ethernet_isp::EthernetIsp;
 use genkan_tests::guest::Guest;
 use genkan_tests::lab::{Lab, web};
@@ -201,30 +200,19 @@ fn a_pppoe_uplink_is_carried_by_xdp_and_outlives_kill_9() {
     let (conf, process) = (asked(&mut peer), peer.run("pidof pppd"));
     let stream =
         desk.inside(|| TcpStream::connect_timeout(&web(7), Duration::from_secs(10)).expect("a stream"));
-    let (over, rounds) = (AtomicBool::new(false), AtomicU64::new(0));
-    thread::scope(|scope| {
-        let talk = scope.spawn(|| converse(stream, |_| !over.load(Ordering::Relaxed), &rounds));
-        let done = || rounds.load(Ordering::Relaxed);
-        wait_for("the stream to talk", Duration::from_secs(20), || {
-            if done() > 20 { Ok(()) } else { Err(format!("{} rounds", done())) }
-        });
+    conversing(stream, |talk| {
+        talk.wait_beyond(20, "before", Duration::from_secs(20));
         router.kill();
-        let (killed, alone) = (Instant::now(), done());
+        let (killed, alone) = (Instant::now(), talk.rounds());
         thread::sleep(Duration::from_secs(2));
-        let alone = done() - alone;
+        let alone = talk.rounds() - alone;
         println!("{alone} rounds in two seconds without a program");
         assert!(alone > 5, "the kernel carried {alone} rounds in two seconds");
         router.run();
         println!("{} s without a program", killed.elapsed().as_secs_f32());
         let after = router.wan().expect("a status");
         assert_eq!((after.session, &after.address), (before.session, &before.address));
-        let now = done();
-        wait_for("the stream to go on", Duration::from_secs(10), || {
-            if done() > now + 20 { Ok(()) } else { Err(format!("{} rounds", done() - now)) }
-        });
-        over.store(true, Ordering::Relaxed);
-        let (sent, back) = talk.join().expect("no panic").expect("the stream is whole");
-        assert_eq!(sent, back);
+        talk.wait_beyond(talk.rounds() + 20, "afterwards", Duration::from_secs(10));
     });
     let fast_path = router.fast_path().expect("a kernel path");
     println!("{}", fast_path.all);

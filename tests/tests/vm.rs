@@ -6,12 +6,11 @@ use std::fs;
 use std::net::{Ipv4Addr, TcpStream};
 use std::path::PathBuf;
 use std::process::Command;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use genkan_netstack::rng::{Rng as _, SeededRng};
-use genkan_tests::client::{converse, transfers};
+use genkan_tests::client::{conversing, transfers};
 use genkan_tests::lab::web;
 use genkan_tests::netns::text;
 use genkan_tests::peers::Server;
@@ -103,13 +102,8 @@ fn booted_directly_its_session_outlives_kill_9() {
     let stream = premises
         .desk
         .inside(|| TcpStream::connect_timeout(&web(7), Duration::from_secs(10)).expect("a stream"));
-    let (over, rounds) = (AtomicBool::new(false), AtomicU64::new(0));
-    thread::scope(|scope| {
-        let talk = scope.spawn(|| converse(stream, |_| !over.load(Ordering::Relaxed), &rounds));
-        let done = || rounds.load(Ordering::Relaxed);
-        wait_for("the stream to talk", Duration::from_secs(20), || {
-            if done() > 20 { Ok(()) } else { Err(format!("{} rounds", done())) }
-        });
+    conversing(stream, |talk| {
+        talk.wait_beyond(20, "before", Duration::from_secs(20));
         let process = vm.run(PROCESS);
         let killed = Instant::now();
         vm.run(&format!("kill -9 {process}"));
@@ -119,13 +113,7 @@ fn booted_directly_its_session_outlives_kill_9() {
         });
         println!("another one answers {:.1} s after kill -9", killed.elapsed().as_secs_f32());
         assert_eq!((after.session, &after.address), (before.session, &before.address), "{}", after.all);
-        let now = done();
-        wait_for("the stream to go on", Duration::from_secs(20), || {
-            if done() > now + 20 { Ok(()) } else { Err(format!("{} rounds", done() - now)) }
-        });
-        over.store(true, Ordering::Relaxed);
-        let (sent, back) = talk.join().expect("no panic").expect("the stream is whole");
-        assert_eq!(sent, back);
+        talk.wait_beyond(talk.rounds() + 20, "afterwards", Duration::from_secs(20));
     });
     let after = vm.wan().expect("a status");
     assert_eq!((after.state.as_str(), after.session), ("up", before.session));

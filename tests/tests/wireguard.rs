@@ -2,10 +2,10 @@
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpStream, UdpSocket};
 use std::process::{Child, Command, Stdio};
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use genkan_tests::client::{converse, echo, transfers};
+use genkan_tests::client::{HangUp, Talk, conversing, echo, transfers};
 use genkan_tests::ethernet_isp::ROUTER;
 use genkan_tests::friends::{
     Friend, Friends, INNER, INNER6, INVITED, OUTER, OUTER6, PORT, dropped, peer_status, reach, seen_at,
@@ -137,15 +137,6 @@ fn friends_are_reached_by_both_families_inside_and_outside() {
     gateway.end();
 }
 
-/// Ends a conversation when dropped, also in a panic: nobody waits for it for ever.
-struct HangUp<'a>(&'a AtomicBool);
-
-impl Drop for HangUp<'_> {
-    fn drop(&mut self) {
-        self.0.store(false, Ordering::Relaxed);
-    }
-}
-
 /// Anna moves to another address and port, and to the other family, in the midst of a conversation.
 #[test]
 fn a_friend_moves_and_the_conversation_goes_on() {
@@ -159,17 +150,8 @@ fn a_friend_moves_and_the_conversation_goes_on() {
     anna.host.ip(&["link", "set", &anna.go.device, "mtu", "1420"]);
 
     let stream = house.desk.inside(|| TcpStream::connect((anna.inner(), 7)).expect("a stream"));
-    let (going, rounds) = (AtomicBool::new(true), AtomicU64::new(0));
-    std::thread::scope(|scope| {
-        let _hangs_up = HangUp(&going);
-        let talk = scope.spawn(|| converse(stream, |_| going.load(Ordering::Relaxed), &rounds));
-        let more = |what: &str| {
-            let before = rounds.load(Ordering::Relaxed);
-            wait_for(&format!("the conversation to go on {what}"), PATIENCE, || {
-                let now = rounds.load(Ordering::Relaxed);
-                if now > before + 5 { Ok(()) } else { Err(format!("{before} rounds, then {now}")) }
-            });
-        };
+    conversing(stream, |talk| {
+        let more = |what: &str| talk.wait_beyond(talk.rounds() + 5, what, PATIENCE);
         more("at home");
         anna.relocate(2, 3);
         anna.go.listen(40_001);
@@ -186,9 +168,6 @@ fn a_friend_moves_and_the_conversation_goes_on() {
             other => Err(other.to_string()),
         });
         more("over IPv6");
-        going.store(false, Ordering::Relaxed);
-        let (sent, back) = talk.join().expect("no panic").expect("the stream is whole");
-        assert_eq!(sent, back);
     });
     gateway.end();
 }
@@ -484,43 +463,40 @@ fn a_flood_of_strangers_keeps_nobody_from_a_new_handshake() {
     let cookies =
         Wire::listen(lab, &isp.namespace, "access0", &format!("udp src port {PORT} and udp[8] = 3"));
     let hers = Wire::listen(lab, &anna.host, "eth0", &format!("udp port {PORT}"));
-    let (going, rounds) = (AtomicBool::new(true), AtomicU64::new(0));
-    std::thread::scope(|scope| {
-        let _hangs_up = HangUp(&going);
-        let flood = scope.spawn(|| flood.run(&going));
-        let talk = scope.spawn(|| converse(stream, |_| going.load(Ordering::Relaxed), &rounds));
-        let limited = || dropped(&gateway, "wireguard-limited");
-        wait_for("the gateway to be under load", PATIENCE, || match limited() {
-            count if count > 1000 => Ok(()),
-            count => Err(format!("{count} messages without an answer")),
-        });
-        // One in ten is answered at once, by chance, and needs no cookie.
-        let log = lab.logs().join(format!("{}.log", anna.go.device));
-        let is_told = || std::fs::read_to_string(&log).is_ok_and(|log| log.contains("cookie response"));
-        for _ in 0..6 {
-            anna.meet(lab, keys, None, outside);
-            let called = Instant::now();
-            reach(&anna.host, INNER);
-            println!("a session under load after {:.1} s", called.elapsed().as_secs_f32());
-            if is_told() {
-                break;
+    let going = AtomicBool::new(true);
+    let story = |talk: &Talk<'_>| {
+        std::thread::scope(|scope| {
+            let hangs_up = HangUp(&going);
+            let flood = scope.spawn(|| flood.run(&going));
+            let limited = || dropped(&gateway, "wireguard-limited");
+            wait_for("the gateway to be under load", PATIENCE, || match limited() {
+                count if count > 1000 => Ok(()),
+                count => Err(format!("{count} messages without an answer")),
+            });
+            // One in ten is answered at once, by chance, and needs no cookie.
+            let log = lab.logs().join(format!("{}.log", anna.go.device));
+            let is_told = || std::fs::read_to_string(&log).is_ok_and(|log| log.contains("cookie response"));
+            for _ in 0..6 {
+                anna.meet(lab, keys, None, outside);
+                let called = Instant::now();
+                reach(&anna.host, INNER);
+                println!("a session under load after {:.1} s", called.elapsed().as_secs_f32());
+                if is_told() {
+                    break;
+                }
             }
-        }
-        let before = rounds.load(Ordering::Relaxed);
-        wait_for("all of the strangers to have called", PATIENCE, || match limited() {
-            count if count > u64::from(Flood::SOURCES) => Ok(()),
-            count => Err(format!("{count} messages without an answer")),
+            let before = talk.rounds();
+            wait_for("all of the strangers to have called", PATIENCE, || match limited() {
+                count if count > u64::from(Flood::SOURCES) => Ok(()),
+                count => Err(format!("{count} messages without an answer")),
+            });
+            reach(&anna.host, INNER);
+            talk.wait_beyond(before, "with ben", PATIENCE);
+            drop(hangs_up);
+            println!("{} messages of strangers", flood.join().expect("no panic"));
         });
-        reach(&anna.host, INNER);
-        wait_for("ben's conversation to go on", PATIENCE, || match rounds.load(Ordering::Relaxed) {
-            count if count > before => Ok(()),
-            count => Err(format!("{count} rounds")),
-        });
-        going.store(false, Ordering::Relaxed);
-        let (sent, back) = talk.join().expect("no panic").expect("ben's stream is whole");
-        assert_eq!(sent, back);
-        println!("{} messages of strangers", flood.join().expect("no panic"));
-    });
+    };
+    conversing(stream, story);
     // The octets behind the type: her index; MAC2 is the last 16, zeros without a cookie.
     let (mut got, mut used) = (0, 0);
     for (from, said) in payloads(hers.end()) {
