@@ -89,8 +89,8 @@ deb: setup-deb image
 demo: setup-demo build
 	@if [ -n "$(SUDO)" ] && sudo -v 2>/dev/null; then sudo target/release/genkan demo; else target/release/genkan demo; fi
 
-# Everything: unit tests, simulated lives, labs with real peers, a short run of each fuzz target. Labs exclude each
-# other, and a lab that cannot run fails. They wait most of the time, so the fuzz targets are built and run beside them.
+# Everything: unit tests, simulated lives, labs with real peers, a short run of each fuzz target. A lab that cannot run
+# fails. Labs wait most of the time: there are as many at a time as processors, and the fuzz targets run beside them.
 test: setup-test build deb
 	@tests/guest/build.sh target/guest
 	@$(SUDO) true || { echo "make test: labs need root, and sudo does not give it" >&2; exit 1; }

@@ -1,17 +1,18 @@
 //! Guests: Debian's kernel in QEMU, without hardware acceleration. One has pppd and pppoe-server, the other one genkan.
 //!
 //! A guest is started by the first test that wants it and stays for the others; two minutes after the last one it switches
-//! itself off (`tests/guest/init`). That with the real peers stays also for other test programs. Its cards end on bridges
-//! in a namespace of its own; [`Guest::plug`] lays a cable from a test's namespace to one, [`Guest::join`] one to another
+//! itself off (`tests/guest/init`). That with the real peers stays also for other test programs. Labs of the same time have
+//! guests of their own. A guest's cards end on bridges in a namespace of its own; [`Guest::plug`] lays a cable from a test's namespace to one, [`Guest::join`] one to another
 //! guest. [`Guest::run`] has a shell run a script in the guest.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::io::{BufRead, BufReader, Write};
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
-use std::sync::Once;
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use data_encoding::BASE64;
@@ -24,12 +25,12 @@ use crate::wait_for;
 /// Ethernet payload that the guests' cards, their taps and bridges carry: enough for RFC 4638.
 const MTU: &str = "1600";
 
-/// A kind of guest. One of each may run.
+/// A kind of guest.
 #[derive(Debug)]
 struct Machine {
-    /// Where its cards end, and what QEMU calls it.
-    namespace: &'static str,
-    /// Its files, in `target/guest`: what it starts from, its console and its process.
+    /// What its namespaces are called first.
+    name: &'static str,
+    /// Its files, in `target/guest`: what it starts from, its consoles and its processes.
     folder: &'static str,
     /// It has the program under test.
     program: bool,
@@ -55,7 +56,7 @@ struct Card {
 
 /// The real peers.
 const PEERS: Machine = Machine {
-    namespace: "genkan-test-guest",
+    name: "genkan-test-guest",
     folder: "",
     program: false,
     processors: 1,
@@ -83,7 +84,7 @@ const WHOLE_FRAMES: &str = ",guest_csum=off,guest_tso4=off,guest_tso6=off,guest_
 /// A router: two cards with twice as many queues as there are processors, as XDP wants it, of which one has to tell the host
 /// to send whole frames; one with a single queue; and one whose driver refuses XDP, for it cannot tell the host.
 const ROUTER: Machine = Machine {
-    namespace: "genkan-test-router",
+    name: "genkan-test-router",
     folder: "router",
     program: true,
     processors: 2,
@@ -103,10 +104,18 @@ const ROUTER: Machine = Machine {
             mkdir -p /run/test",
 };
 
+/// A guest of a kind. One of each may run for each of the labs of a time.
+#[derive(Debug, Clone, Copy)]
+struct Instance {
+    machine: &'static Machine,
+    /// That of the lab.
+    seat: usize,
+}
+
 /// The running guest, for one test.
 #[derive(Debug)]
 pub struct Guest {
-    machine: &'static Machine,
+    instance: Instance,
     stream: BufReader<UnixStream>,
     next: u32,
     /// Ends of cables in the guest's namespace.
@@ -129,8 +138,8 @@ impl Guest {
     ///
     /// When QEMU or a package is missing, or the guest does not answer within two minutes.
     #[track_caller]
-    pub fn obtain(_lab: &Lab) -> Guest {
-        Guest::of(&PEERS)
+    pub fn obtain(lab: &Lab) -> Guest {
+        Guest::of(Instance { machine: &PEERS, seat: lab.seat() })
     }
 
     /// That with the program under test, which does not run yet. This process boots it anew once.
@@ -139,25 +148,28 @@ impl Guest {
     ///
     /// As [`Guest::obtain`], and when the program has not been built.
     #[track_caller]
-    pub fn router(_lab: &Lab) -> Guest {
-        static BOOTED: Once = Once::new();
-        BOOTED.call_once(|| ROUTER.end());
-        Guest::of(&ROUTER)
+    pub fn router(lab: &Lab) -> Guest {
+        static BOOTED: Mutex<BTreeSet<usize>> = Mutex::new(BTreeSet::new());
+        let instance = Instance { machine: &ROUTER, seat: lab.seat() };
+        if BOOTED.lock().unwrap_or_else(PoisonError::into_inner).insert(lab.seat()) {
+            instance.end();
+        }
+        Guest::of(instance)
     }
 
     #[track_caller]
-    fn of(machine: &'static Machine) -> Guest {
-        let stream = match machine.connect() {
+    fn of(instance: Instance) -> Guest {
+        let stream = match instance.connect() {
             Ok(stream) => stream,
             Err(_) => {
-                machine.start();
-                wait_for("the guest to open its socket", Duration::from_secs(10), || machine.connect())
+                instance.start();
+                wait_for("the guest to open its socket", Duration::from_secs(10), || instance.connect())
             }
         };
         // The guest boots in about ten seconds, slower on a busy machine.
         stream.set_read_timeout(Some(Duration::from_secs(120))).expect("a socket takes a timeout");
-        let mut guest = Guest { machine, stream: BufReader::new(stream), next: 0, cables: Vec::new() };
-        guest.run(machine.clear);
+        let mut guest = Guest { instance, stream: BufReader::new(stream), next: 0, cables: Vec::new() };
+        guest.run(instance.machine.clear);
         guest
     }
 
@@ -218,25 +230,25 @@ impl Guest {
     #[track_caller]
     pub fn join(&mut self, card: usize, other: &mut Guest, other_card: usize) {
         let device = end_name();
-        self.lay(card, other.machine.namespace, &device);
-        other.machine.bridge(other_card, &device);
+        self.lay(card, &other.instance.namespace(), &device);
+        other.instance.bridge(other_card, &device);
         other.cables.push(device);
     }
 
     #[track_caller]
     fn lay(&mut self, card: usize, namespace: &str, device: &str) {
         let end = end_name();
-        let own = self.machine.namespace;
+        let own = &self.instance.namespace();
         // The device is made in the test's namespace: the cable ends with it. Its own MTU stays 1500; who dials with more
         // has to raise it.
         run_ip(namespace, &["link", "add", device, "type", "veth", "peer", "name", &end, "netns", own]);
         run_ip(namespace, &["link", "set", device, "up"]);
-        self.machine.bridge(card, &end);
+        self.instance.bridge(card, &end);
         self.cables.push(end);
     }
 
     fn console(&self) -> PathBuf {
-        self.machine.folder().join("console")
+        self.instance.console()
     }
 }
 
@@ -253,43 +265,60 @@ impl Drop for Guest {
             let logs = self.try_run("tail -n 60 /run/test/* 2>/dev/null");
             eprintln!("--- the guest's logs\n{}", logs.output);
         }
-        let namespace = self.machine.namespace;
+        let namespace = self.instance.namespace();
         for end in &self.cables {
-            let _ =
-                Command::new("ip").args(["-n", namespace, "link", "del", end]).stderr(Stdio::null()).status();
+            let _ = Command::new("ip")
+                .args(["-n", &namespace, "link", "del", end])
+                .stderr(Stdio::null())
+                .status();
         }
-        self.run(self.machine.clear);
+        self.run(self.instance.machine.clear);
     }
 }
 
 /// Ends the guests that run.
 pub fn end() {
-    for machine in [&PEERS, &ROUTER] {
-        machine.end();
+    for seat in 0..lab::seats() {
+        for machine in [&PEERS, &ROUTER] {
+            Instance { machine, seat }.end();
+        }
     }
 }
 
-impl Machine {
-    fn folder(&self) -> PathBuf {
-        lab::target().join("guest").join(self.folder)
+impl Instance {
+    /// Where its cards end, and what QEMU calls it.
+    fn namespace(self) -> String {
+        format!("{}-{}", self.machine.name, self.seat)
+    }
+
+    fn folder(self) -> PathBuf {
+        lab::target().join("guest").join(self.machine.folder)
+    }
+
+    fn console(self) -> PathBuf {
+        self.folder().join(format!("console-{}", self.seat))
+    }
+
+    fn pid_file(self) -> PathBuf {
+        self.folder().join(format!("pid-{}", self.seat))
     }
 
     /// A path to a Unix socket is at most 107 octets: too short for some build folders.
-    fn socket(&self) -> PathBuf {
-        Path::new("/run").join(self.namespace)
+    fn socket(self) -> PathBuf {
+        Path::new("/run").join(self.namespace())
     }
 
-    fn connect(&self) -> Result<UnixStream, String> {
+    fn connect(self) -> Result<UnixStream, String> {
         let socket = self.socket();
         UnixStream::connect(&socket).map_err(|error| format!("no guest at {}: {error}", socket.display()))
     }
 
-    fn end(&self) {
-        if let Ok(process) = fs::read_to_string(self.folder().join("pid")) {
+    fn end(self) {
+        if let Ok(process) = fs::read_to_string(self.pid_file()) {
             let process = process.trim();
             let runs = || {
                 fs::read_to_string(format!("/proc/{process}/cmdline"))
-                    .is_ok_and(|line| line.contains(self.namespace))
+                    .is_ok_and(|line| line.contains(&self.namespace()))
             };
             if runs() {
                 let _ = Command::new("kill").arg(process).status();
@@ -299,35 +328,39 @@ impl Machine {
                 });
             }
         }
-        netns::remove(self.namespace);
+        netns::remove(&self.namespace());
         let _ = fs::remove_file(self.socket());
     }
 
     #[track_caller]
-    fn start(&self) {
+    fn start(self) {
+        // Two at a time would write the same files.
+        static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
+        let _turn = ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner);
+        let Machine { program: has_program, processors, memory, mac, cards, .. } = self.machine;
         let build = lab::target().join("guest");
         let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("guest/build.sh");
         let mut command = Command::new("sh");
         command.arg(&script).arg(&build).stdin(Stdio::null());
-        if self.program {
+        if *has_program {
             command.arg(program());
         }
         let built =
             command.output().unwrap_or_else(|error| panic!("cannot run {}: {error}", script.display()));
         assert!(built.status.success(), "cannot build the guest: {}", netns::text(&built));
 
-        netns::remove(self.namespace);
+        netns::remove(&self.namespace());
         let _ = fs::remove_file(self.socket());
-        let namespace = std::mem::ManuallyDrop::new(Namespace::named(self.namespace.into()));
+        let namespace = std::mem::ManuallyDrop::new(Namespace::named(self.namespace()));
         let mut qemu = namespace.command("qemu-system-x86_64");
         qemu.args(["-nodefaults", "-no-user-config", "-display", "none", "-no-reboot"]);
-        qemu.args(["-name", self.namespace, "-M", "q35", "-accel", "tcg", "-cpu", "max"]);
-        qemu.args(["-smp", &self.processors.to_string(), "-m", &self.memory.to_string()]);
+        qemu.args(["-name", &self.namespace(), "-M", "q35", "-accel", "tcg", "-cpu", "max"]);
+        qemu.args(["-smp", &processors.to_string(), "-m", &memory.to_string()]);
         let folder = self.folder();
         qemu.arg("-kernel").arg(build.join("vmlinuz")).arg("-initrd").arg(folder.join("initramfs.gz"));
         qemu.args(["-append", "console=ttyS0 loglevel=4 panic=-1 mitigations=off"]);
-        let console = folder.join("console");
-        qemu.args(["-serial", &format!("file:{}", console.display()), "-pidfile"]).arg(folder.join("pid"));
+        qemu.args(["-serial", &format!("file:{}", self.console().display()), "-pidfile"])
+            .arg(self.pid_file());
         let socket = self.socket();
         qemu.args(["-chardev", &format!("socket,id=agent,path={},server=on,wait=off", socket.display())]);
         qemu.args([
@@ -336,7 +369,7 @@ impl Machine {
             "-device",
             "virtserialport,chardev=agent,name=agent,nr=1",
         ]);
-        for (number, card) in self.cards.iter().enumerate() {
+        for (number, card) in cards.iter().enumerate() {
             let (tap, bridge) = (format!("tap{number}"), format!("br{number}"));
             namespace.ip(&["link", "add", &bridge, "type", "bridge"]);
             let mut make = vec!["tuntap", "add", &tap, "mode", "tap"];
@@ -352,7 +385,7 @@ impl Machine {
             namespace.ip(&["link", "set", &bridge, "mtu", MTU, "up"]);
             self.bridge(number, &tap);
             let netdev = format!("tap,id=net{number},ifname={tap},script=no,downscript=no{queues}");
-            let mac = format!("52:54:00:67:{}:0{number}", self.mac);
+            let mac = format!("52:54:00:67:{mac}:0{number}");
             let device = format!("virtio-net-pci,netdev=net{number},mac={mac}{options}{}", card.options);
             qemu.args(["-netdev", &netdev, "-device", &device]);
         }
@@ -369,9 +402,9 @@ impl Machine {
 
     /// Connects a device of the namespace with a card.
     #[track_caller]
-    fn bridge(&self, card: usize, device: &str) {
+    fn bridge(self, card: usize, device: &str) {
         let bridge = format!("br{card}");
-        run_ip(self.namespace, &["link", "set", device, "mtu", MTU, "master", &bridge, "up"]);
+        run_ip(&self.namespace(), &["link", "set", device, "mtu", MTU, "master", &bridge, "up"]);
     }
 }
 

@@ -6,8 +6,11 @@ use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::thread;
+use std::time::Duration;
 
 use rustix::fs::{FlockOperation, flock};
+use rustix::io::Errno;
 
 use crate::netns::{Namespace, sweep, text};
 use crate::pins;
@@ -35,28 +38,78 @@ pub const PASSWORD: &str = "correct horse battery";
 
 static NEXT: AtomicU32 = AtomicU32::new(0);
 
-/// One test's world. Labs exclude each other, across processes too; make it first, so that it is dropped last.
+#[track_caller]
+fn require_root() {
+    assert!(
+        rustix::process::geteuid().is_root(),
+        "this test makes network namespaces and needs root: run `make test` with sudo at hand, or as root"
+    );
+}
+
+/// One test's world. There are as many at a time as this machine has processors, across processes too: labs wait most of the
+/// time. Make it first, so that it is dropped last.
 #[derive(Debug)]
 pub struct Lab {
     name: String,
     folder: PathBuf,
-    _lock: File,
+    seat: usize,
+    _locks: Vec<File>,
+}
+
+/// How many labs there are at a time.
+pub fn seats() -> usize {
+    std::thread::available_parallelism().map_or(1, usize::from).min(8)
+}
+
+/// Waits for one of the seats, and takes it.
+fn sit() -> (usize, File) {
+    loop {
+        for seat in 0..seats() {
+            let lock = lock(seat);
+            match flock(&lock, FlockOperation::NonBlockingLockExclusive) {
+                Ok(()) => return (seat, lock),
+                Err(Errno::WOULDBLOCK | Errno::INTR) => {}
+                Err(error) => panic!("cannot lock a file: {error}"),
+            }
+        }
+        thread::sleep(Duration::from_millis(50));
+    }
+}
+
+fn lock(seat: usize) -> File {
+    File::create(format!("/run/genkan-test-{seat}.lock")).expect("root can write to /run")
 }
 
 impl Lab {
-    /// Waits for other labs to end, and removes what a dead run has left.
+    /// Waits until there are fewer labs than [`seats`], and removes what a dead run has left.
     ///
     /// # Panics
     ///
     /// When this process is not root.
     #[track_caller]
     pub fn new(name: &str) -> Lab {
-        assert!(
-            rustix::process::geteuid().is_root(),
-            "this test makes network namespaces and needs root: run `make test` with sudo at hand, or as root"
-        );
-        let lock = File::create("/run/genkan-test.lock").expect("root can write to /run");
-        flock(&lock, FlockOperation::LockExclusive).expect("a file can be locked");
+        require_root();
+        let (seat, lock) = sit();
+        Lab::with(name, seat, vec![lock])
+    }
+
+    /// A lab beside which there is no other: for what looks at the whole machine, or measures it.
+    ///
+    /// # Panics
+    ///
+    /// When this process is not root.
+    #[track_caller]
+    pub fn alone(name: &str) -> Lab {
+        require_root();
+        let locks = (0..seats()).map(|seat| {
+            let lock = lock(seat);
+            flock(&lock, FlockOperation::LockExclusive).expect("a file can be locked");
+            lock
+        });
+        Lab::with(name, 0, locks.collect())
+    }
+
+    fn with(name: &str, seat: usize, locks: Vec<File>) -> Lab {
         sweep();
         pins::sweep();
         let number = NEXT.fetch_add(1, Ordering::Relaxed);
@@ -64,7 +117,12 @@ impl Lab {
         let folder = PathBuf::from(format!("{}{}-{number}", pins::FOLDERS, std::process::id()));
         fs::create_dir_all(&folder).expect("root can write to /run");
         let _ = fs::remove_dir_all(target().join("lab-logs").join(name));
-        Lab { name: name.into(), folder, _lock: lock }
+        Lab { name: name.into(), folder, seat, _locks: locks }
+    }
+
+    /// Which of the labs of this time it is, from 0.
+    pub fn seat(&self) -> usize {
+        self.seat
     }
 
     /// A folder of this lab, removed when it ends.

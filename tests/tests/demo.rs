@@ -69,7 +69,7 @@ impl Demo {
     /// Starts it by `command`, in a folder that everybody may write to.
     #[track_caller]
     fn start(name: &str, command: impl FnOnce(&Path) -> Command) -> Demo {
-        let lab = Lab::new(name);
+        let lab = Lab::alone(name);
         let folder = std::env::temp_dir().join(format!("genkan-test-demo-{}", std::process::id()));
         let _ = fs::remove_dir_all(&folder);
         fs::create_dir_all(&folder).expect("the temporary folder can be written");

@@ -38,7 +38,7 @@ struct Times {
 
 /// Measures.
 pub fn measure() -> Report {
-    let _lab = Lab::new("bench-program");
+    let _lab = Lab::alone("bench-program");
     let mut report = Report {
         text: format!(
             "BPF_PROG_RUN without live frames, {ROUNDS} rounds of {REPEAT} packets over {FLOWS} flows. A program in front writes \

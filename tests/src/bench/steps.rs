@@ -34,7 +34,7 @@ const STEPS: [(&str, &str); 9] = [
 
 /// Measures.
 pub fn measure() -> Report {
-    let _lab = Lab::new("bench-steps");
+    let _lab = Lab::alone("bench-steps");
     let (mut some, mut many) = (Alone::with(OBJECT, SOME), Alone::with(OBJECT, MANY));
     let mut took = LOADS.map(|_| [(); STEPS.len()].map(|()| Rounds::default()));
     for round in 1..=ROUNDS {
