@@ -1,5 +1,6 @@
 //! What a computer on the LAN does: transfers, look-ups, echoes. Call these inside a namespace, but for those that take one.
 
+use std::collections::BTreeSet;
 use std::fmt;
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, TcpStream, UdpSocket};
@@ -269,6 +270,38 @@ pub fn conversing(stream: TcpStream, work: impl FnOnce(&Talk<'_>)) {
         let (sent, back) = talk.join().expect("no panic").expect("the stream is whole");
         assert_eq!(sent, back);
     });
+}
+
+/// Does something while numbered datagrams go by a socket that is connected to an echo server ([`open`]), some two hundred a
+/// second. Returns how many were sent, and the numbers of those that did not come back.
+pub fn counting(socket: &UdpSocket, work: impl FnOnce()) -> (u32, BTreeSet<u32>) {
+    fn received(socket: &UdpSocket, patience: Duration, missing: &mut BTreeSet<u32>) {
+        let mut back = [0; 4];
+        let _ = socket.set_read_timeout(Some(patience));
+        while !missing.is_empty() && socket.recv(&mut back).is_ok() {
+            missing.remove(&u32::from_be_bytes(back));
+        }
+    }
+    let going = AtomicBool::new(true);
+    thread::scope(|scope| {
+        let hangs_up = HangUp(&going);
+        let count = scope.spawn(|| {
+            let (mut sent, mut missing) = (0, BTreeSet::new());
+            while going.load(Ordering::Relaxed) {
+                missing.insert(sent);
+                // One that does not get out is missing.
+                let _ = socket.send(&u32::to_be_bytes(sent));
+                sent += 1;
+                thread::sleep(Duration::from_millis(5));
+                received(socket, Duration::from_micros(1), &mut missing);
+            }
+            received(socket, Duration::from_secs(2), &mut missing);
+            (sent, missing)
+        });
+        work();
+        drop(hangs_up);
+        count.join().expect("no panic")
+    })
 }
 
 /// Sends `count` datagrams of `size` octets to an echo server, a few at a time, and returns how many came back whole.

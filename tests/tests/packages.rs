@@ -6,110 +6,28 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use genkan_tests::debian::{Debian, file_name, package};
 use genkan_tests::enclosure::Enclosure;
 use genkan_tests::lab::target;
 use genkan_tests::netns::text;
-
-/// The package of this name.
-#[track_caller]
-fn package(name: &str) -> PathBuf {
-    let folder = target().join("deb");
-    let files = fs::read_dir(&folder).into_iter().flatten().flatten().map(|entry| entry.path());
-    let wanted = format!("{name}_");
-    let found = files.into_iter().find(|path| {
-        let file = path.file_name().unwrap_or_default().to_string_lossy();
-        file.starts_with(&wanted) && file.ends_with(".deb")
-    });
-    found
-        .unwrap_or_else(|| panic!("there is no package {name} in {}: run `make deb` first", folder.display()))
-}
 
 fn repository(path: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("..").join(path)
 }
 
-/// Makes the smallest Debian with systemd and man-db, of the release that this machine runs, once: for the next tests it
-/// is kept in the build folder. In memory, for that is faster by far.
-const DEBIAN: &str = r#"
-. /etc/os-release
-mount -t tmpfs -o mode=755,size=2g debian /mnt
-kept=$TARGET/debian-$VERSION_CODENAME.tar
-if [ ! -e "$kept" ]; then
-    mirror=$(apt-get indextargets --format '$(REPO_URI)' "Codename: $VERSION_CODENAME" | head -n 1)
-    debootstrap --variant=minbase --include=systemd,man-db "$VERSION_CODENAME" /mnt "$mirror" >"$kept.log" 2>&1 || {
-        tail -n 20 "$kept.log"
-        exit 1
-    }
-    rm -f /mnt/var/cache/apt/archives/*.deb
-    tar -C /mnt -cf "$kept.new" .
-    mv "$kept.new" "$kept"
-else
-    tar -C /mnt -xf "$kept"
-fi
-cp /etc/resolv.conf /mnt/etc/resolv.conf
-mount -t proc proc /mnt/proc
-mount --rbind /dev /mnt/dev
-mkdir /mnt/packages
-mount --bind "$TARGET/deb" /mnt/packages
-"#;
-
-/// A Debian without a service that runs.
-struct Debian(Enclosure);
-
-impl Debian {
-    #[track_caller]
-    fn new() -> Debian {
-        Debian(Enclosure::new(&format!("TARGET={}\n{DEBIAN}", target().display())))
-    }
-
-    /// What a script of the shell writes there, and whether all went well.
-    #[track_caller]
-    fn try_run(&self, script: &str) -> (bool, String) {
-        let output = self.0.try_run(&format!(
-            "exec chroot /mnt env -i PATH=/usr/sbin:/usr/bin:/sbin:/bin HOME=/root LC_ALL=C.UTF-8 \
-             DEBIAN_FRONTEND=noninteractive sh -euc '{}'",
-            script.replace('\'', r"'\''")
-        ));
-        (output.status.success(), text(&output))
-    }
-
-    #[track_caller]
-    fn run(&self, script: &str) -> String {
-        let (well, said) = self.try_run(script);
-        assert!(well, "{script}\nfailed: {said}");
-        said
-    }
-
-    /// Every file, without those in which Debian's own tools take notes.
-    #[track_caller]
-    fn files(&self) -> BTreeSet<String> {
-        let notes =
-            ["/var/cache/", "/var/lib/apt/", "/var/lib/dpkg/", "/var/log/", "/packages/", "/run/systemd/"];
-        let all = self.run("find / -xdev -not -path '/proc/*' -not -path '/dev/*'");
-        all.lines()
-            .filter(|path| !notes.iter().any(|note| path.starts_with(note)))
-            .map(String::from)
-            .collect()
-    }
-
-    #[track_caller]
-    fn assert_as_before(&self, before: &BTreeSet<String>) {
-        let after = self.files();
-        let left: Vec<&String> = after.difference(before).collect();
-        assert!(left.is_empty(), "left behind: {left:?}");
-        let gone: Vec<&String> = before.difference(&after).collect();
-        assert!(gone.is_empty(), "taken along: {gone:?}");
-    }
-}
-
-fn file_name(path: &Path) -> String {
-    path.file_name().unwrap_or_default().to_string_lossy().into_owned()
+#[track_caller]
+fn assert_as_before(debian: &Debian, before: &BTreeSet<String>) {
+    let after = debian.files();
+    let left: Vec<&String> = after.difference(before).collect();
+    assert!(left.is_empty(), "left behind: {left:?}");
+    let gone: Vec<&String> = before.difference(&after).collect();
+    assert!(gone.is_empty(), "taken along: {gone:?}");
 }
 
 #[test]
 fn both_packages_install_run_and_leave_nothing_behind_in_debian_stable() {
     let (genkan, vm) = (package("genkan"), package("genkan-vm"));
-    let debian = Debian::new();
+    let debian = Debian::unpacked();
     let before = debian.files();
     the_router(&debian, &file_name(&genkan), &before);
     the_guest(&debian, &file_name(&vm), &before);
@@ -171,7 +89,7 @@ fn the_router(debian: &Debian, file: &str, before: &BTreeSet<String>) {
     assert!(said.contains("/etc/genkan has files of yours, which stay"), "{said}");
     assert_eq!(debian.run("ls -A /etc/genkan").trim(), "gateway.toml\nisp.secret");
     debian.run("rm -r /etc/genkan");
-    debian.assert_as_before(before);
+    assert_as_before(debian, before);
 }
 
 /// `genkan-vm_*.deb`, without the hundreds of megabytes that it depends on.
@@ -196,7 +114,7 @@ fn the_guest(debian: &Debian, file: &str, before: &BTreeSet<String>) {
     debian.run("genkan-vm --help");
 
     debian.run("rmdir /var/lib/genkan-vm/guests/home && dpkg --force-depends --purge genkan-vm");
-    debian.assert_as_before(before);
+    assert_as_before(debian, before);
 }
 
 #[test]
