@@ -278,7 +278,7 @@ fn a_session_on_which_nobody_answers_after_a_pause_is_dialled_anew_within_5_s() 
     street.world.heard();
     street.world.resume(street.ours);
     let took = street.until(|street| street.wan().session_id.is_none());
-    assert!(took <= Duration::from_millis(4100), "{took:?}");
+    assert!(took <= Duration::from_millis(3100), "{took:?}");
     let line = street.line;
     street.world.impair(line, Impairment::default());
     let took = street.until(|street| street.wan().up);

@@ -85,9 +85,9 @@ pub(super) struct ProofOfLife {
 
 impl ProofOfLife {
     const TRIES: u8 = 3;
-    const INTERVAL: Duration = Duration::from_secs(1);
+    const INTERVAL: Duration = Duration::from_millis(750);
     /// Silence after which the link counts as gone.
-    const PATIENCE: Duration = Duration::from_secs(4);
+    const PATIENCE: Duration = Duration::from_secs(3);
 
     /// A question whose first Echo-Request is due at once.
     pub(super) fn new(now: Instant) -> Self {
@@ -201,16 +201,16 @@ mod tests {
     }
 
     #[test]
-    fn a_link_of_an_earlier_run_is_asked_for_three_times_in_four_seconds() {
+    fn a_link_of_an_earlier_run_is_asked_for_three_times_in_three_seconds() {
         let mut life = ProofOfLife::new(Instant::from_secs(50));
-        for secs in [50, 51, 52] {
-            assert_eq!(life.poll_timeout(), Instant::from_secs(secs));
-            assert_eq!(life.handle_timeout(Instant::from_secs(secs)), Due::Send);
-            assert_eq!(life.handle_timeout(Instant::from_secs(secs)), Due::Nothing);
+        for at in [50_000, 50_750, 51_500].map(Instant::from_millis) {
+            assert_eq!(life.poll_timeout(), at);
+            assert_eq!(life.handle_timeout(at), Due::Send);
+            assert_eq!(life.handle_timeout(at), Due::Nothing);
         }
-        assert_eq!(life.poll_timeout(), Instant::from_secs(54));
-        assert_eq!(life.handle_timeout(Instant::from_millis(53_999)), Due::Nothing);
-        assert_eq!(life.handle_timeout(Instant::from_secs(54)), Due::GiveUp);
+        assert_eq!(life.poll_timeout(), Instant::from_secs(53));
+        assert_eq!(life.handle_timeout(Instant::from_millis(52_999)), Due::Nothing);
+        assert_eq!(life.handle_timeout(Instant::from_secs(53)), Due::GiveUp);
     }
 
     #[test]

@@ -245,7 +245,7 @@ impl Link {
     }
 
     /// The peer may have forgotten the link: the line was cut for a while, or time has passed that nobody has counted. It is
-    /// asked at once, and when nothing at all is heard of it for 4 s, the link goes down. Negotiations that were under way
+    /// asked at once, and when nothing at all is heard of it for 3 s, the link goes down. Negotiations that were under way
     /// have lost their other side; they end at once.
     pub fn reconfirm(&mut self, cx: &mut Cx<'_>) {
         match self.phase {

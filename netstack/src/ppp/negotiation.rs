@@ -12,7 +12,7 @@ use super::settings::Timing;
 use crate::ledger::DropReason;
 use crate::machine::Cx;
 use crate::rng::Rng;
-use crate::time::Instant;
+use crate::time::{Duration, Instant};
 use crate::wire::ppp::{self, ConfigureOption, Packet, PacketBuilder, code};
 
 /// What a protocol makes of one option of the peer's Configure-Request.
@@ -173,6 +173,9 @@ pub struct Negotiation<O> {
     deadline: Option<Instant>,
     /// The restart counter.
     restarts: u8,
+    /// Configure-Requests sent since the beginning. They are not counted anew for another round, or a line that takes longer
+    /// than the first wait would never come to an end.
+    requests: u8,
     /// Identifier of our last request.
     identifier: u8,
     /// Identifier of our last Code-Reject.
@@ -196,6 +199,7 @@ impl<O: Options> Negotiation<O> {
             state: State::Initial,
             deadline: None,
             restarts: 0,
+            requests: 0,
             identifier: 0,
             code_rejects: 0,
             awaited: None,
@@ -424,7 +428,7 @@ impl<O: Options> Negotiation<O> {
                 Action::SendTerminateRequest => {
                     self.awaited = None;
                     self.identifier = self.identifier.wrapping_add(1);
-                    self.count_down(wire);
+                    self.count_down(wire, wire.timing.restart);
                     self.send(wire, code::TERMINATE_REQUEST, self.identifier, &[]);
                 }
                 Action::SendConfigureAck => {
@@ -483,14 +487,15 @@ impl<O: Options> Negotiation<O> {
         if self.awaited.as_deref() != Some(&data) {
             self.identifier = self.identifier.wrapping_add(1);
         }
-        self.count_down(wire);
+        self.count_down(wire, wire.timing.wait(self.requests));
+        self.requests = self.requests.saturating_add(1);
         self.send(wire, code::CONFIGURE_REQUEST, self.identifier, &data);
         self.awaited = Some(data);
     }
 
-    fn count_down(&mut self, wire: &Wire<'_, '_>) {
+    fn count_down(&mut self, wire: &Wire<'_, '_>, wait: Duration) {
         self.restarts = self.restarts.saturating_sub(1);
-        self.deadline = Some(wire.cx.now + wire.timing.restart);
+        self.deadline = Some(wire.cx.now + wait);
     }
 
     fn send(&self, wire: &mut Wire<'_, '_>, code: u8, identifier: u8, data: &[u8]) {

@@ -13,7 +13,7 @@
 //! 5. Shutting down sends the link's Terminate-Request and a PADT, and waits for nothing.
 //!
 //! 6. When the line was cut and is whole again, or time has passed that nobody has counted, the peer is asked at once whether
-//!    it still knows the session ([`Input::Doubt`]). Silence ends it after 4 s, and it is dialled anew.
+//!    it still knows the session ([`Input::Doubt`]). Silence ends it after 3 s, and it is dialled anew.
 
 use alloc::boxed::Box;
 use alloc::collections::VecDeque;
