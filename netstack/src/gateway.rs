@@ -11,11 +11,12 @@
 use alloc::collections::VecDeque;
 use alloc::string::String;
 use alloc::vec::Vec;
-use core::net::SocketAddr;
+use core::net::{IpAddr, SocketAddr};
 
 use crate::control::{Control, Event, Exit};
 use crate::explain::{self, Diagnosis, FlowDiagnosis};
-use crate::forward::offload::{Carried, FlowHandle, Offload, OffloadedFlow};
+use crate::forward::adopt::Course;
+use crate::forward::offload::{Carried, Ends, FlowHandle, Offload, OffloadedFlow};
 use crate::forward::{Forwarder, Punt, Usage};
 use crate::frame::{Batch, Egress, Frame, Pool};
 use crate::id::{Interface, PortId, WanId};
@@ -24,7 +25,7 @@ use crate::machine::Cx;
 use crate::rng::SeededRng;
 use crate::settings::{Settings, Transport};
 use crate::sight::{Fact, Names, Point, Sighting, Watch};
-use crate::state::State;
+use crate::state::{RememberedFlow, State};
 use crate::status::{Status, WanStatus};
 use crate::time::{Duration, Instant, earliest};
 
@@ -59,7 +60,25 @@ impl Gateway {
             names: Names::new(settings),
         };
         gateway.settle(now);
+        gateway.adopt_left(now, &state.flows);
         gateway
+    }
+
+    /// Lets flows go on that an earlier run has left.
+    fn adopt_left(&mut self, now: Instant, flows: &[RememberedFlow]) {
+        let ends = |(from, to): (SocketAddr, SocketAddr)| Ends {
+            source: (from.ip(), from.port()),
+            destination: (to.ip(), to.port()),
+        };
+        for flow in flows {
+            let &RememberedFlow { protocol, before, after, .. } = flow;
+            let (Some(from), Some(to)) = (self.names.find(&flow.from), self.names.find(&flow.to)) else {
+                continue;
+            };
+            let course = Course { protocol, from, to, before: ends(before), after: ends(after) };
+            // One that does not fit any more begins anew, if it can.
+            let _ = self.forwarder.adopt(&mut Cx { now, rng: &mut self.rng }, &course);
+        }
     }
 
     /// Takes in the frames that came by `port`, and leaves `batch` empty.
@@ -160,6 +179,20 @@ impl Gateway {
     /// What the state file should hold.
     pub fn state(&self) -> State {
         self.control.state()
+    }
+
+    /// What the state file should hold when the program ends and leaves everything as it is: its flows, too.
+    pub fn state_left(&self) -> State {
+        let socket = |(address, port): (IpAddr, u16)| SocketAddr::new(address, port);
+        let ends = |ends: Ends| (socket(ends.source), socket(ends.destination));
+        let remember = |course: Course| RememberedFlow {
+            protocol: course.protocol,
+            from: self.names.of(course.from),
+            to: self.names.of(course.to),
+            before: ends(course.before),
+            after: ends(course.after),
+        };
+        State { flows: self.forwarder.left().into_iter().map(remember).collect(), ..self.state() }
     }
 
     /// What `genkan status` shows.

@@ -29,7 +29,7 @@ use core::net::{IpAddr, Ipv4Addr};
 
 use crate::forward::offload::Ends;
 use crate::frame::Frame;
-use crate::id::{Interface, Mac, PortId, Zone};
+use crate::id::{Interface, LanId, Mac, PortId, WanId, Zone};
 use crate::ledger::DropReason;
 use crate::settings::{Action, RuleId, Settings};
 use crate::wire::ethernet::{Header, ethertype};
@@ -286,6 +286,19 @@ impl Names {
             wans: settings.wans.iter().map(|wan| wan.name.clone()).collect(),
             lans: settings.lans.iter().map(|lan| lan.name.clone()).collect(),
             vpns: settings.vpns.iter().map(|vpn| vpn.name.clone()).collect(),
+        }
+    }
+
+    /// The LAN or uplink that bears such a name: `wan.isp`.
+    pub fn find(&self, name: &str) -> Option<Interface> {
+        let place = |names: &[String], name: &str| {
+            let index = names.iter().position(|known| known == name)?;
+            u16::try_from(index).ok()
+        };
+        match name.split_once('.')? {
+            ("lan", name) => Some(Interface::Lan(LanId(place(&self.lans, name)?))),
+            ("wan", name) => Some(Interface::Wan(WanId(place(&self.wans, name)?))),
+            _ => None,
         }
     }
 

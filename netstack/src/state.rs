@@ -2,7 +2,7 @@
 
 use alloc::string::String;
 use alloc::vec::Vec;
-use core::net::Ipv6Addr;
+use core::net::{Ipv6Addr, SocketAddr};
 
 use serde::{Deserialize, Serialize};
 
@@ -52,6 +52,24 @@ pub struct State {
     /// How far the stamps of handshakes may have come, by the VPN's name.
     #[serde(default)]
     pub vpn_stamps: Vec<VpnStamp>,
+    /// Flows that were open when the last run left everything as it is.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub flows: Vec<RememberedFlow>,
+}
+
+/// A flow that was open, by its first direction.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RememberedFlow {
+    /// TCP, UDP, ICMP or ICMPv6, by number.
+    pub protocol: u8,
+    /// What its packets come in by: `lan.home`.
+    pub from: String,
+    /// What they leave by: `wan.isp`.
+    pub to: String,
+    /// Their source and destination as they come in; an ICMP query's as [`Ends`](crate::forward::offload::Ends) has them.
+    pub before: (SocketAddr, SocketAddr),
+    /// And as they leave.
+    pub after: (SocketAddr, SocketAddr),
 }
 
 /// How far the stamps of a VPN's handshakes may have come. Peers take none twice, nor an earlier one (TAI64N).
@@ -70,6 +88,7 @@ impl State {
         self.sessions.iter_mut().for_each(|RememberedSession { left, .. }| left.adoption = None);
         self.uplink_leases.iter_mut().for_each(|UplinkLease { lease, .. }| lease.kept = None);
         self.lan_addresses.clear();
+        self.flows.clear();
         self
     }
 

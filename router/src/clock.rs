@@ -12,8 +12,10 @@ pub struct Clock {
 }
 
 impl Clock {
-    /// A clock whose origin is now.
+    /// A clock whose origin is now. It is started before any thread is confined: the first question of the time reads
+    /// /proc/self/auxv.
     pub fn start() -> Self {
+        let _ = since_boot();
         Clock { origin: std::time::Instant::now() }
     }
 

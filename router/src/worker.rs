@@ -471,7 +471,11 @@ impl Worker {
         if internal > 0 {
             error!("{internal} frames were dropped for want of a buffer or a port: a fault of the router");
         }
-        self.state.write(self.gateway.state(), self.clock.now());
+        let state = match end {
+            End::Flush => self.gateway.state(),
+            End::Leave => self.gateway.state_left(),
+        };
+        self.state.write(state, self.clock.now());
         if end == End::Leave {
             self.lines.into_iter().for_each(Line::leave);
             if let Ok(fast_path) = self.fast_path {

@@ -400,6 +400,7 @@ impl Control {
             lan_addresses: self.ipv6.ready_addresses(),
             vpn_stamps: self.vpns.stamps(),
             user_prefixes: self.access.iter().flat_map(Access::bindings).collect(),
+            flows: Vec::new(),
         }
     }
 

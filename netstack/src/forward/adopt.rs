@@ -1,14 +1,16 @@
-//! Flows of an earlier run go on: what it handed over of a direction is enough to make the flow again.
+//! Flows of an earlier run go on: what it handed over of a direction is enough to make the flow again, and so is what it
+//! remembered of one that it carried itself.
 //!
-//! It is made as a packet of its first direction would make it now: the same questions are asked of addresses, routes, rules
+//! A flow is made as a packet of its first direction would make it now: the same questions are asked of addresses, routes, rules
 //! and limits (`begin`). Only the external port is not drawn but taken over, and what the kernel half knew of stations is.
 
+use alloc::vec::Vec;
 use core::net::{IpAddr, Ipv4Addr};
 
-use crate::forward::flow::{Direction, FlowId, FlowState, MappingId, Pair};
+use crate::forward::flow::{Direction, Flow, FlowId, FlowState, MappingId, Pair};
 use crate::forward::ipv6::key::Key6;
 use crate::forward::ipv6::parse::{ECHO_REQUEST, Packet6};
-use crate::forward::key::{Key, Realm};
+use crate::forward::key::{FlowKey, Key, Realm};
 use crate::forward::nat::Inside;
 use crate::forward::offload::{Ends, FlowHandle, NextHop, OffloadedFlow};
 use crate::forward::parse::{Carries, Packet, SYN};
@@ -17,19 +19,44 @@ use crate::forward::{Forwarder, Ingress, Turn};
 use crate::frame::Egress;
 use crate::id::{Family, Interface, Segment};
 use crate::machine::Cx;
+use crate::time::Instant;
 use crate::wire::ipv4::{self, ICMP, TCP, UDP};
 use crate::wire::ipv6::{self, ICMPV6};
 
+/// How many flows are remembered: more take longer to write and to read than their packets would wait.
+pub const LEFT: usize = 16_384;
+
 /// A flow by its first direction.
-struct Course {
-    protocol: u8,
-    from: Interface,
-    to: Interface,
-    before: Ends,
-    after: Ends,
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Course {
+    /// TCP, UDP, ICMP or ICMPv6, by number.
+    pub protocol: u8,
+    /// What its packets come in by.
+    pub from: Interface,
+    /// What they leave by.
+    pub to: Interface,
+    /// How they come in.
+    pub before: Ends,
+    /// How they leave; of an IPv6 flow the same.
+    pub after: Ends,
 }
 
 impl Course {
+    /// That of an open flow between LANs and uplinks, and whether the kernel half carries all of it.
+    fn left<K: FlowKey>(flow: &Flow<K>) -> Option<(bool, Course)> {
+        let Pair(from, to) = flow.interfaces();
+        let lasts = |interface| matches!(interface, Interface::Lan(_) | Interface::Wan(_));
+        let is_left = flow.is_settled() && lasts(from) && lasts(to);
+        let course = || Course {
+            protocol: flow.keys.0.number(),
+            from,
+            to,
+            before: flow.keys.0.ends(),
+            after: flow.keys.1.ends().reversed(),
+        };
+        is_left.then(|| (flow.in_kernel() == (true, true), course()))
+    }
+
     fn of(flow: &OffloadedFlow) -> Course {
         let &OffloadedFlow { protocol, ingress, egress, before, after, .. } = flow;
         match flow.original {
@@ -38,8 +65,8 @@ impl Course {
                 protocol,
                 from: egress,
                 to: ingress,
-                before: reversed(after),
-                after: reversed(before),
+                before: after.reversed(),
+                after: before.reversed(),
             },
         }
     }
@@ -56,22 +83,37 @@ impl Course {
 }
 
 impl Forwarder {
-    /// Takes over a flow by one of its directions, in any order. `None` when it does not fit any more.
-    pub fn adopt_flow(&mut self, cx: &mut Cx<'_>, flow: &OffloadedFlow) -> Option<FlowHandle> {
+    /// What the next run needs to go on with open flows, [`LEFT`] at most, those first that nobody else remembers: what the kernel
+    /// half carries it may not understand any more. One that came in by another flow's mapping is behind that.
+    pub fn left(&self) -> Vec<Course> {
+        let four = self.flows.iter().filter_map(Course::left);
+        let mut left: Vec<_> = four.chain(self.v6.flows.iter().filter_map(Course::left)).collect();
+        left.sort_by_key(|(is_carried, _)| *is_carried);
+        left.truncate(LEFT);
+        left.sort_by_key(|(_, course)| matches!(course.from, Interface::Wan(_)));
+        left.into_iter().map(|(_, course)| course).collect()
+    }
+
+    /// Takes over a flow. `None` when it does not fit any more.
+    pub fn adopt(&mut self, cx: &mut Cx<'_>, course: &Course) -> Option<FlowHandle> {
         let mut punts = Default::default();
         let mut egress = Egress::new(&[]);
         let mut turn = Turn::new(cx, &mut egress, &mut punts);
-        let course = Course::of(flow);
-        let handle = match (flow.before.source.0, flow.before.destination.0) {
+        match (course.before.source.0, course.before.destination.0) {
             (IpAddr::V4(_), IpAddr::V4(_)) => {
-                FlowHandle { family: Family::Ipv4, id: self.adopt4(&mut turn, &course)? }
+                Some(FlowHandle { family: Family::Ipv4, id: self.adopt4(&mut turn, course)? })
             }
             (IpAddr::V6(_), IpAddr::V6(_)) => {
-                FlowHandle { family: Family::Ipv6, id: self.adopt6(&mut turn, &course)? }
+                Some(FlowHandle { family: Family::Ipv6, id: self.adopt6(&mut turn, course)? })
             }
-            _ => return None,
-        };
-        self.adopt_station(&turn, flow);
+            _ => None,
+        }
+    }
+
+    /// Takes over a flow by one of its directions, in any order. `None` when it does not fit any more.
+    pub fn adopt_flow(&mut self, cx: &mut Cx<'_>, flow: &OffloadedFlow) -> Option<FlowHandle> {
+        let handle = self.adopt(cx, &Course::of(flow))?;
+        self.adopt_station(cx.now, flow);
         Some(handle)
     }
 
@@ -177,7 +219,7 @@ impl Forwarder {
     }
 
     /// The station that a direction's packets went to, and the port that it was behind, where nothing newer is known.
-    fn adopt_station(&mut self, turn: &Turn<'_>, flow: &OffloadedFlow) {
+    fn adopt_station(&mut self, now: Instant, flow: &OffloadedFlow) {
         let NextHop::Station { address, station, .. } = flow.next_hop else { return };
         let segment = match flow.egress {
             Interface::Lan(lan) => Segment::Lan(lan),
@@ -185,14 +227,14 @@ impl Forwarder {
             Interface::Subscriber(_) | Interface::Vpn(_) | Interface::Router => return,
         };
         if let Some(neighbours) = self.neighbours(segment) {
-            neighbours.adopt(turn.now, address, station);
+            neighbours.adopt(now, address, station);
         }
         if let Segment::Lan(lan) = segment
             && let Some(lan) = self.lans.get_mut(lan.index())
             && lan.ports.contains(&flow.egress_port)
             && lan.only.is_none()
         {
-            lan.bridge.refresh(turn.now, station, flow.egress_port);
+            lan.bridge.refresh(now, station, flow.egress_port);
         }
     }
 }
@@ -202,10 +244,6 @@ fn realm(interface: Interface) -> Realm {
         Interface::Wan(wan) => Realm::outside(wan),
         Interface::Lan(_) | Interface::Subscriber(_) | Interface::Vpn(_) | Interface::Router => Realm::INSIDE,
     }
-}
-
-fn reversed(ends: Ends) -> Ends {
-    Ends { source: ends.destination, destination: ends.source }
 }
 
 fn ends4(ends: Ends) -> Option<((Ipv4Addr, u16), (Ipv4Addr, u16))> {

@@ -17,7 +17,7 @@
 //! ICMP errors that pass are translated in `errors`; those that the router sends itself come from `refuse`.
 //! [`Update`]s from Control change the tables; nothing here negotiates.
 
-mod adopt;
+pub mod adopt;
 mod begin;
 pub mod bridge;
 mod emit;

@@ -209,6 +209,10 @@ fn start(loaded: &Loaded) -> Result<Running, String> {
     let settings = settings(&config, &facts);
     let mut gateway = Gateway::new(&settings, &remembered, seed, now);
     gateway.set_clock(now, clock::wall());
+    // Flows are as they were left once: a later run must not find them again.
+    if !remembered.flows.is_empty() {
+        state.write(gateway.state(), now);
+    }
     let fast_path = fast_path(&config, &settings, (&plan, pins), &mut ports, &mut gateway, now);
     let keeper = Ring::new(Points::new(&config), config.capture_ring)
         .map(|ring| Keeper::start(ring, &config.system.state_dir))

@@ -251,6 +251,29 @@ fn after_a_crash_the_session_goes_on_and_nothing_is_negotiated() {
     }
 }
 
+/// Without a kernel half, too: the far side may be the next to speak, and finds the port that it knows.
+#[test]
+fn a_flow_that_was_left_goes_on_and_one_of_a_crash_is_forgotten() {
+    for (ipv6, left) in [(false, true), (true, true), (false, false), (true, false)] {
+        let mut site = street(household(true, true));
+        data_flows(&mut site, ipv6);
+        site.ours.receive(HOME, [from_host(ipv6)]);
+        let up = site.ours.sent(LINE);
+        let answer = answer_to(up.iter().find(|frame| frame.ends_with(b"data")).expect("it leaves"));
+        let gateway = &site.ours.gateway;
+        let state = saved(&if left { gateway.state_left() } else { gateway.state() });
+        assert_eq!(state.flows.iter().filter(|flow| flow.to == "wan.isp").count(), usize::from(left));
+        assert_eq!(state.clone().without_adoption().flows, []);
+        let settings = site.settings.clone();
+        kill(&mut site, &settings, state, 1);
+
+        site.ours.receive(LINE, [answer]);
+        let heard = heard_by_host(&mut site).iter().any(|frame| frame.ends_with(b"data"));
+        assert_eq!(heard, left, "IPv6: {ipv6}");
+        assert_eq!(site.ours.gateway.state().flows, [], "it is true once");
+    }
+}
+
 /// The link never went down, so nothing that was delegated has to be waited for.
 #[test]
 fn after_a_crash_hosts_keep_their_prefix_and_hear_of_no_end() {
