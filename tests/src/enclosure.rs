@@ -43,7 +43,9 @@ impl Enclosure {
         );
         let mut command = Command::new("unshare");
         command.args(namespaces).args(["--fork", "--kill-child", "--mount-proc", "sh", "-euc"]);
-        command.arg(format!("{script}\necho the enclosure is ready\nread -r end"));
+        // Its first process waits for children, its own and those that are left to it.
+        let wait = "exec 3<&0\nread -r end <&3 &\nwait";
+        command.arg(format!("{script}\necho the enclosure is ready\n{wait} $!"));
         command.stdin(Stdio::piped()).stdout(Stdio::piped());
         let mut holder = command.spawn().expect("unshare is installed");
         let mut said = Vec::new();
@@ -58,6 +60,11 @@ impl Enclosure {
         }
         let _ = holder.wait();
         panic!("the enclosure was not to be made: {}", said.join("\n"));
+    }
+
+    /// A process inside, as this machine numbers it.
+    pub fn process(&self) -> u32 {
+        self.inside
     }
 
     /// Runs a script of the shell inside.
