@@ -8,7 +8,7 @@
 #   make bench    measures, and writes tests/bench/RESULTS.md
 #   make fuzz     each fuzz target for FUZZ_SECONDS seconds
 #   make soak     LIVES simulated lives, ten years of nightly redials, FRAMES frames through the kernel half and the core,
-#                 the labs with real peers without the kernel path, CUTS power cuts of the guest router
+#                 the labs with real peers without the kernel path, CUTS power cuts of the guest router and CUTS of its upgrade
 #   make requirements   which lines of the requirements list have a test
 #   make lint doc deny fmt
 
@@ -26,7 +26,7 @@ FUZZ_SECONDS ?= 600
 # Lives that `make soak` has the simulation live, and frames that it compares both halves of the kernel path by.
 LIVES ?= 100000
 FRAMES ?= 100000000
-# How often it cuts the guest router's power.
+# How often it cuts the guest router's power, and its upgrade.
 CUTS ?= 20
 # The labs with real peers: `make test` runs them as gateways are by default, with the kernel path, `make soak` without.
 PEER_LABS := $(addprefix --test ,isp_rp_pppoe ipv6_isp client_pppd uplink_ethernet guest lan renumbering several state offload \
@@ -105,12 +105,13 @@ test-run:
 test-fuzz:
 	@nice -n 19 tests/fuzz.sh 5 >target/fuzz.log 2>&1; status=$$?; cat target/fuzz.log; exit $$status
 
-soak: setup-test image
+soak: setup-test deb
 	@tests/guest/build.sh target/guest
 	GENKAN_FAST_PATH=off $(CARGO) test --package genkan-tests --no-fail-fast $(RUN_AS_ROOT) $(PEER_LABS)
 	GENKAN_LIVES=$(LIVES) GENKAN_NIGHTS=3650 $(CARGO) test --release --package genkan-tests --test lives --test lives6
 	GENKAN_FRAMES=$(FRAMES) $(CARGO) test --release --package genkan --test equivalence $(RUN_AS_ROOT)
 	GENKAN_CUTS=$(CUTS) $(CARGO) test --package genkan-tests --test vm $(RUN_AS_ROOT) power -- --nocapture
+	GENKAN_CUTS=$(CUTS) $(CARGO) test --package genkan-tests --test genkan_vm $(RUN_AS_ROOT) -- --nocapture upgrade
 
 bench: setup-bench build
 	$(CARGO) bench --package genkan-tests --bench core

@@ -4,8 +4,9 @@
 //! makes [`netns::Namespace`]s, whose names start with `genkan-test-`, with [`netns::veth`]s between them. In them run
 //! [`gateway::Genkan`] (the program under test), an [`internet::Internet`] and the [`client`]'s transfers.
 //! [`guest::Guest`] is a virtual machine with Debian's kernel, and pppd and pppoe-server or genkan ([`virtio`]). [`vm::Vm`] is the
-//! guest router as `make image` leaves it, [`debian::Booted`] a Debian with systemd for the program's package. A [`watch::Watch`]
-//! looks at every frame that reaches a place and checks lengths and checksums. Everything ends when it is dropped, also in a panic.
+//! guest router as `make image` leaves it, [`libvirt::Libvirt`] runs it as its package does; [`debian::Booted`] is a Debian with
+//! systemd for the program's package. A [`watch::Watch`] looks at every frame that reaches a place and checks lengths and
+//! checksums. Everything ends when it is dropped, also in a panic.
 //! `bench` is what `make bench` measures with.
 //!
 //! A lab needs root, and the guest needs QEMU. A test that cannot have them fails and says so; none is skipped.
@@ -24,6 +25,7 @@ pub mod guest;
 pub mod household;
 pub mod internet;
 pub mod lab;
+pub mod libvirt;
 pub mod netns;
 pub mod packet_path;
 pub mod packets;

@@ -2,6 +2,9 @@
 //!
 //! Much of it was said by others: names of hosts, the ISP's words. Every line is cleaned and cut as the last thing that
 //! happens to it, so that nothing said on the wire can move the cursor.
+//!
+//! `genkan-vm` reads it, too: by the bar and by the styles of what begins a line it knows what a guest does, which nothing that is
+//! quoted can pretend.
 
 use std::fmt::Write as _;
 

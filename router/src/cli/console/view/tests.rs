@@ -78,6 +78,24 @@ kernel path: 123 packets carried, 4 directions of 17 flows
     assert!(shown.trim_end().ends_with("Enter: log in"), "{shown}");
 }
 
+/// By these octets `images/libvirt/genkan-vm` tells.
+#[test]
+fn what_a_guest_does_is_told_by_styles() {
+    let drawn = |facts: &Facts| screen(facts, &Dialogue::default(), 24, 80).text();
+    let mut facts = facts(Ok(running()));
+    let up = drawn(&facts);
+    assert!(up.contains("\x1b[H\x1b[7m genkan   version 0.1.0   up 2 h"), "{up}");
+    assert!(up.contains("\r\n\x1b[1mwan isp: up for ") && up.ends_with("\x1b[J"), "{up}");
+    facts.not_kept = Some("Nothing is kept: there is no disk.\n".into());
+    assert!(drawn(&facts).contains("\r\n\x1b[1;31mNothing is kept"));
+
+    facts.status = Err("no gateway is running".into());
+    facts.log = vec!["genkan: wan isp: up for 1 min".into(), "\x1b[1mwan isp: up for 1 min".into()];
+    let silent = drawn(&facts);
+    assert!(silent.contains("\x1b[H\x1b[7m genkan   version 0.1.0   memory "), "{silent}");
+    assert!(!silent.contains("\x1b[1mwan") && silent.contains("wan isp: up for"), "{silent}");
+}
+
 #[test]
 fn a_line_that_is_down_has_its_sentence() {
     let mut status = running();
