@@ -184,7 +184,7 @@ fn cut_off(libvirt: &Libvirt, command: &str, when: Duration) {
     );
 }
 
-/// Whatever its console shows.
+/// Whatever its console shows. Nor is a guest left on one with which libvirt does not start it.
 #[test]
 fn a_base_that_does_not_come_online_is_left_again() {
     let home = Home::new("genkan-vm-put-back");
@@ -199,6 +199,12 @@ fn a_base_that_does_not_come_online_is_left_again() {
     let failed = String::from_utf8_lossy(&failed);
     assert!(failed.contains("this-base-lies") && failed.contains("wan isp: up for 1 min 0 s"), "{failed}");
     assert!(libvirt.refused("genkan-vm rollback home").contains("on no other base image before"));
+
+    libvirt.run("echo nothing >$GENKAN_VM_SHARE/genkan-vm.qcow2");
+    let said = libvirt.refused("genkan-vm upgrade home");
+    assert!(said.contains(&format!("home is on {first}.qcow2 as before")), "{said}");
+    assert_eq!((libvirt.base("home"), left_over(libvirt).as_str()), (first, ""));
+    assert_eq!(libvirt.run("virsh domstate home").trim(), "running");
 }
 
 /// And an upgrade that is cut off goes on when it is asked for again, or leads back.
