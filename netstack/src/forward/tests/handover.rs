@@ -479,6 +479,43 @@ fn connections_echoes_port_forwards_and_ipv6_are_adopted() {
     assert_eq!(Packet::tcp(client, (HOST, 443), ACK, b"more").ttl(63).build(), frame[14..]);
 }
 
+/// With a kernel half and without one: the next run may have none.
+#[test]
+fn what_is_left_is_made_again_but_what_ends_with_the_run() {
+    let client = (SERVER_2, 5000);
+    for with_kernel in [false, true] {
+        let mut earlier = if with_kernel { on(bridged()) } else { Net::dual_with(bridged()) };
+        for _ in 0..2 {
+            earlier.wan(Packet::tcp(client, (OURS, 8443), SYN, b""));
+            let answer = Packet::tcp((HOST, 443), client, SYN | ACK, b"");
+            earlier.frame(LAN_PORT_2, Frame::from_bytes(&on_lan(&answer)));
+            earlier.wan(Packet::tcp(client, (OURS, 8443), ACK, b""));
+            earlier.frame(LAN_PORT_2, Frame::from_bytes(&on_lan(&Packet::ping(HOST_2, SERVER, 9))));
+            earlier.lan6(Packet6::udp((host(), 4000), (server(), 443), b""));
+            // A subscriber's session ends with the run, and a connection that is not open is asked for again.
+            earlier.subscriber(ALICE, Packet::udp((ALICE_IP, 1), (BOB_IP, 2), b""));
+            let opening = Packet::tcp((HOST, 4001), TO, SYN, b"");
+            earlier.frame(LAN_PORT_2, Frame::from_bytes(&on_lan(&opening)));
+        }
+        let left = earlier.forwarder.left();
+        assert_eq!(left.len(), 3, "{left:#?}");
+        assert_eq!(left[2].from, Interface::Wan(ISP), "what needs another one's mapping is behind it");
+
+        let mut net = Net::dual_with(bridged());
+        assert_eq!(net.adopt_left(&left), [true; 3]);
+        assert_eq!(net.adopt_left(&left), [true; 3], "the kernel half's may tell of it, too");
+        assert_eq!((net.forwarder.flow_count(), net.forwarder.left()), (3, left.clone()));
+        net.wan(Packet::tcp(client, (OURS, 8443), ACK, b"more"));
+        net.check();
+
+        let mut other = Net::offline(bridged());
+        other.wan_up(ISP, OURS_LATER);
+        let before = other.forwarder.mapping_count();
+        assert_eq!(other.adopt_left(&left), [false; 3]);
+        assert_eq!((other.forwarder.flow_count(), other.forwarder.mapping_count()), (0, before));
+    }
+}
+
 #[test]
 fn a_flow_that_does_not_fit_any_more_is_not_adopted() {
     let mut earlier = on(settings());

@@ -10,6 +10,7 @@ use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use super::ipv6::net::{At6, mac_of6};
 use super::ipv6::packet::Read6;
 use super::packet::{Packet, Read};
+use crate::forward::adopt::Course;
 use crate::forward::key::Realm;
 use crate::forward::offload::{FlowHandle, OffloadedFlow};
 use crate::forward::{
@@ -319,6 +320,12 @@ impl Net {
     pub fn adopt(&mut self, flow: &OffloadedFlow) -> Option<FlowHandle> {
         let mut cx = Cx { now: self.now, rng: &mut self.rng };
         self.forwarder.adopt_flow(&mut cx, flow)
+    }
+
+    /// Makes flows again that an earlier run has left, and says of each whether it fits.
+    pub fn adopt_left(&mut self, left: &[Course]) -> Vec<bool> {
+        let mut cx = Cx { now: self.now, rng: &mut self.rng };
+        left.iter().map(|course| self.forwarder.adopt(&mut cx, course).is_some()).collect()
     }
 
     fn session_up(&mut self, owner: SessionOwner) {
