@@ -1,13 +1,14 @@
 //! The service of a Debian host: the package in a Debian with systemd at work, while hosts of the LAN are in conversation.
 
 use std::collections::BTreeSet;
-use std::net::TcpStream;
+use std::net::{Ipv6Addr, TcpStream};
 use std::time::Duration;
 
 use genkan_tests::client::{Talk, conversing, counting, open};
+use genkan_tests::client6::Client6;
 use genkan_tests::debian::{Booted, Debian, file_name, package};
 use genkan_tests::gateway::{FastPath, Genkan, Wan};
-use genkan_tests::lab::{Lab, PASSWORD, USERNAME, web};
+use genkan_tests::lab::{Lab, PASSWORD, USERNAME, WEB6, web};
 use genkan_tests::netns::veth;
 use genkan_tests::recording::{Recording, code};
 use genkan_tests::topology::{House, Isp, Port, Terms};
@@ -15,6 +16,8 @@ use genkan_tests::wait_for;
 use serde_json::Value;
 
 const CONFIG: &str = "/etc/genkan/gateway.toml";
+/// Of which the ISP delegates.
+const PREFIXES: Ipv6Addr = Ipv6Addr::new(0x2001, 0xdb8, 0x100, 0, 0, 0, 0, 0);
 const PATIENCE: Duration = Duration::from_secs(20);
 
 /// Everything from the desk to the far host, with a Debian between them.
@@ -32,10 +35,10 @@ impl Host {
     #[track_caller]
     fn new(name: &str, file: &str) -> Host {
         let lab = Lab::new(name);
-        let provider = Isp::default();
+        let provider = Isp::default().with_ipv6();
         let house = House::new(Port::Nic, Port::Nic);
         veth((&house.router, "wan0"), (&provider.namespace, "access0"));
-        let isp = provider.start(&lab, Terms::default());
+        let isp = provider.start(&lab, Terms { ipv6: true, ..Terms::default() });
         let recording = Recording::start(&lab, &isp, "isp", &["--at", "access0"]);
         let debian = Debian::unpacked();
         debian.run(&format!(
@@ -45,15 +48,19 @@ impl Host {
             "mkdir -m 700 /etc/genkan && cd /etc/genkan && umask 077 && echo '{PASSWORD}' >isp.secret && cat >gateway.toml <<'END'\n\
              [port.wan0]\nnic = \"wan0\"\n\n[port.lan0]\nnic = \"lan0\"\n\n[port.lan1]\nnic = \"lan1\"\n\n\
              [port.host]\ntap = \"host0\"\n\n\
-             [wan.isp]\nport = \"wan0\"\npppoe.username = \"{USERNAME}\"\npppoe.password-file = \"isp.secret\"\n\n\
+             [wan.isp]\nport = \"wan0\"\npppoe.username = \"{USERNAME}\"\npppoe.password-file = \"isp.secret\"\n\
+             ipv6 = true\nprefix-delegation = {{ length = 56 }}\n\n\
              [lan.home]\nports = [\"lan0\", \"lan1\", \"host\"]\naddress = \"192.168.1.1/24\"\n\
-             dhcp = {{ range = \"192.168.1.100-192.168.1.199\" }}\nEND"
+             dhcp = {{ range = \"192.168.1.100-192.168.1.199\" }}\nprefix = {{ from = \"isp\", subnet = 1 }}\nEND"
         ));
         let debian = debian.boot(&house.router);
         let host = Host { debian, recording, _isp: isp, house, _provider: provider, _lab: lab };
         host.debian.run(&format!("dpkg --install /packages/{file}"));
         host.wait_up();
+        let desk = Client6::slaac(&host.house.desk);
         host._lab.lease(&host.house.desk, "eth0");
+        desk.wait_address_in(PREFIXES, 40, PATIENCE);
+        wait_for("IPv6", PATIENCE, || host.house.desk.pings(WEB6));
         host
     }
 
@@ -104,6 +111,8 @@ impl Host {
 struct Line {
     session: u64,
     address: String,
+    /// What the ISP has delegated.
+    prefix: String,
     /// What the ISP was asked.
     discovery: Vec<u8>,
 }
@@ -112,7 +121,9 @@ impl Line {
     #[track_caller]
     fn of(host: &Host) -> Line {
         let wan = host.wait_up();
-        Line { session: wan.session, address: wan.address, discovery: host.discovery() }
+        let status = host.status().expect("it answers");
+        let prefix = status["wans"][0]["ipv6"]["prefixes"][0]["prefix"].as_str().expect("a prefix").into();
+        Line { session: wan.session, address: wan.address, prefix, discovery: host.discovery() }
     }
 }
 
@@ -122,13 +133,14 @@ impl Line {
 fn takes_over(host: &Host, talk: &Talk<'_>, what: &str, act: impl FnOnce()) {
     let lost = lost_meanwhile(host, talk, what, || {
         wait_for("the kernel to carry the streams", PATIENCE, || match FastPath::read(&host.status()?)? {
-            // A conversation's, and the datagrams', each both ways.
-            path if path.directions >= 4 => Ok(()),
+            // The datagrams, both ways, and the conversation's answers. Its questions are segments of several packets, not equally
+            // long, which user space cuts.
+            path if path.directions >= 3 => Ok(()),
             path => Err(path.all),
         });
         act();
     });
-    assert!(lost.is_empty(), "{what}: lost {lost:?}");
+    assert!(lost.is_empty(), "{what}: {lost:?}");
 }
 
 /// The same; returns the numbers of datagrams that were lost.
@@ -146,6 +158,7 @@ fn lost_meanwhile(host: &Host, talk: &Talk<'_>, what: &str, act: impl FnOnce()) 
         talk.wait_beyond(talk.rounds(), what, PATIENCE);
     });
     println!("{what}: {} of {sent} datagrams lost", lost.len());
+    host.house.desk.pings(WEB6).expect("IPv6 goes on");
     assert_eq!(host.property("ActiveState"), "active", "{what}");
     let program = format!("readlink /proc/{}/exe", host.property("MainPID"));
     assert_eq!(host.debian.run(&program).trim(), "/usr/sbin/genkan", "{what}");
