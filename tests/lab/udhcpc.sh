@@ -2,7 +2,7 @@
 # Called by udhcpc with what happened: configures the client's interface, and keeps the lease's words in $LEASE.
 case "$1" in
 deconfig)
-    ip address flush dev "$interface"
+    ip -4 address flush dev "$interface"
     ip link set "$interface" up
     ;;
 bound | renew)

@@ -20,13 +20,15 @@ use std::time::{Duration, Instant};
 use data_encoding::BASE64;
 use serde_json::{Value, json};
 
+use crate::client::Bulk;
 use crate::gateway::Wan;
 use crate::guest::Guest;
-use crate::lab::{self, GATEWAY, Lab, PASSWORD, USERNAME, WEB};
+use crate::lab::{self, GATEWAY, Lab, PASSWORD, USERNAME, WEB, web};
 use crate::netns::{Namespace, stop, text, veth};
 use crate::peers::Server;
 use crate::topology::{Far, guest_isp};
 use crate::wait_for;
+use crate::watch::{Limits, Watch};
 
 /// In megabytes.
 pub const MEMORY: u32 = 256;
@@ -70,9 +72,36 @@ pub enum Offer<'a> {
     CommandLine(&'a Path),
 }
 
+/// What the host's side of the router's cards can do: virtio's offloads.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Offloads {
+    /// The host takes large segments and gives whole frames, as libvirt's domain has it.
+    FromGuest,
+    /// All that QEMU has: the host gives large segments and half checksums, until it is told not to.
+    All,
+    /// Nothing.
+    Off,
+}
+
+impl Offloads {
+    /// QEMU's options of a card.
+    fn options(self) -> &'static str {
+        const WHOLE: &str = ",guest_csum=off,guest_tso4=off,guest_tso6=off,guest_ecn=off,guest_ufo=off";
+        const NOTHING: &str = ",csum=off,gso=off,host_tso4=off,host_tso6=off,host_ecn=off,host_ufo=off,\
+             guest_csum=off,guest_tso4=off,guest_tso6=off,guest_ecn=off,guest_ufo=off";
+        match self {
+            Offloads::FromGuest => WHOLE,
+            Offloads::All => "",
+            Offloads::Off => NOTHING,
+        }
+    }
+}
+
 /// Both sides of a router, which is not there yet.
 #[derive(Debug)]
 pub struct Premises {
+    /// What the router's cards are like. [`Offloads::FromGuest`] at first.
+    pub offloads: Offloads,
     /// A host on its LAN.
     pub desk: Namespace,
     /// pppoe-server and pppd.
@@ -140,7 +169,7 @@ impl Premises {
         host.ip(&["link", "set", "lan0", "master", "br-lan"]);
         // It takes a while to start a program where every instruction is emulated.
         Server { patience: 60, ..Server::default() }.start(&mut isp);
-        Premises { desk, isp, far, host, lab }
+        Premises { offloads: Offloads::FromGuest, desk, isp, far, host, lab }
     }
 
     /// A folder with a configuration and what belongs to it: the uplink by PPPoE, the LAN, who may log in.
@@ -211,10 +240,9 @@ impl Premises {
         for number in 0..2 {
             let netdev =
                 format!("tap,id=net{number},ifname=tap{number},script=no,downscript=no,queues={QUEUES}");
-            let whole = "guest_csum=off,guest_tso4=off,guest_tso6=off,guest_ecn=off,guest_ufo=off";
-            let vectors = 2 * QUEUES + 2;
+            let (vectors, options) = (2 * QUEUES + 2, self.offloads.options());
             let device = format!(
-                "virtio-net-pci,netdev=net{number},mac=52:54:00:67:6d:0{number},mq=on,vectors={vectors},{whole}"
+                "virtio-net-pci,netdev=net{number},mac=52:54:00:67:6d:0{number},mq=on,vectors={vectors}{options}"
             );
             qemu.args(["-netdev", &netdev, "-device", &device]);
         }
@@ -263,6 +291,25 @@ impl Premises {
             if ping.status.success() { Ok(()) } else { Err(format!("{}{}", text(&ping), vm.tail())) }
         });
         println!("first packet forwarded after {:.1} s", vm.age());
+    }
+
+    /// Moves `length` octets down and up, with the offloads of the desk's card on and off, and looks at every frame that
+    /// leaves the router.
+    #[track_caller]
+    pub fn transfers(&self, length: u64) {
+        let limits = Limits { ethernet: 1500, pppoe: 1492 };
+        for own in ["on", "off"] {
+            self.desk.run(&format!("ethtool -K eth0 tx {own} tso {own} gso {own} gro {own}"));
+            println!("the desk's offloads are {own}:");
+            for way in Bulk::BOTH {
+                let watches = ["tap0", "tap1"].map(|tap| (tap, Watch::start(&self.host, tap, limits)));
+                way.transfer(&self.desk, web(80), length);
+                for (tap, watch) in watches {
+                    let data = (tap == "tap1") == (way == Bulk::Down);
+                    watch.finish().assert_clean(tap, if data { length / 65_536 } else { 1 });
+                }
+            }
+        }
     }
 
     /// Has the desk lease an address in place of the IPv4 addresses that it has.
@@ -421,6 +468,14 @@ impl Vm {
         serde_json::from_str(&told).map_err(|error| format!("the status is not JSON: {error}: {told}"))
     }
 
+    /// The addresses that its LAN has leased.
+    #[track_caller]
+    pub fn leased(&mut self) -> Vec<String> {
+        let status = self.status().expect("a status");
+        let leases = status["lans"][0]["leases"].as_array().into_iter().flatten();
+        leases.filter_map(|lease| lease["address"].as_str().map(String::from)).collect()
+    }
+
     /// The uplink.
     #[track_caller]
     pub fn wan(&mut self) -> Result<Wan, String> {
@@ -449,10 +504,12 @@ impl Vm {
     #[track_caller]
     pub fn switch_off(mut self) {
         self.command("system_powerdown");
+        let pressed = Instant::now();
         wait_for("the router to switch itself off", PATIENCE, || match self.qemu.try_wait() {
             Ok(Some(_)) => Ok(()),
             _ => Err(self.tail()),
         });
+        println!("off {:.1} s after the button was pressed", pressed.elapsed().as_secs_f32());
     }
 
     /// Cuts its power.

@@ -10,16 +10,19 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use genkan_netstack::rng::{Rng as _, SeededRng};
-use genkan_tests::client::{conversing, transfers};
+use genkan_tests::client::conversing;
+use genkan_tests::client6::Client6;
 use genkan_tests::lab::web;
 use genkan_tests::netns::text;
-use genkan_tests::peers::Server;
-use genkan_tests::vm::{Boot, CONFIG, Disk, Offer, PATIENCE, Premises, Vm, configuration, image};
+use genkan_tests::peers::{Delegation, Server};
+use genkan_tests::vm::{Boot, CONFIG, Disk, Offer, Offloads, PATIENCE, Premises, Vm, configuration, image};
 use genkan_tests::wait_for;
 use serde_json::Value;
 
 /// Octets of a transfer: everything in the way is emulated.
 const LENGTH: u64 = 1_000_000;
+/// What the LAN has of the prefix that the ISP delegates.
+const PREFIX: &str = "2001:db8:100:1::/64";
 /// Says which process is the gateway. The console is a genkan, too.
 const PROCESS: &str = "ps w | awk '/[g]enkan run/ { print $1 }'";
 
@@ -32,7 +35,7 @@ fn proves_itself(premises: &Premises, boot: Boot, disk: &Disk, offer: Offer<'_>)
     premises.wait_forwarded(&vm);
     vm.wait_online();
     premises.lease();
-    transfers(&premises.desk, web(80), LENGTH);
+    premises.transfers(LENGTH);
     vm
 }
 
@@ -84,7 +87,8 @@ fn key(premises: &Premises) -> PathBuf {
 
 #[test]
 fn a_disk_booted_by_uefi_brings_the_lan_online() {
-    let premises = Premises::new("vm-uefi");
+    let mut premises = Premises::new("vm-uefi");
+    premises.offloads = Offloads::All;
     let (disk, offer) = (new_disk(&premises), premises.offer());
     proves_itself(&premises, Boot::Uefi, &disk, Offer::Folder(&offer)).switch_off();
 }
@@ -93,6 +97,7 @@ fn a_disk_booted_by_uefi_brings_the_lan_online() {
 #[test]
 fn booted_directly_its_session_outlives_kill_9() {
     let mut premises = Premises::new("vm-direct");
+    premises.offloads = Offloads::Off;
     let (disk, offer) = (new_disk(&premises), premises.offer());
     let mut vm = proves_itself(&premises, Boot::Direct, &disk, Offer::CommandLine(&offer));
 
@@ -118,7 +123,7 @@ fn booted_directly_its_session_outlives_kill_9() {
     let after = vm.wan().expect("a status");
     assert_eq!((after.state.as_str(), after.session), ("up", before.session));
     assert_eq!(premises.isp.run(asked), conf, "the ISP was asked to negotiate");
-    transfers(&premises.desk, web(80), LENGTH);
+    premises.transfers(LENGTH);
     vm.switch_off();
 }
 
@@ -162,14 +167,8 @@ fn on_a_newer_base_it_has_its_configuration_and_its_leases() {
         let mut vm = premises.boot(Boot::Bios, &disk, Offer::Nothing);
         vm.wait_online();
         assert_eq!(vm.run("grep -c genkan.newer /proc/cmdline || true"), mark, "this is the base that runs");
-        let status = vm.status().expect("a status");
-        let leases = status["lans"][0]["leases"].as_array().into_iter().flatten();
-        let kept = leases.filter_map(|lease| lease["address"].as_str());
-        assert!(
-            kept.into_iter().any(|kept| kept == lease.address.to_string()),
-            "{}: {status}",
-            lease.address
-        );
+        let (kept, address) = (vm.leased(), lease.address.to_string());
+        assert!(kept.contains(&address), "{address} is lost: {kept:?}");
         assert_eq!(vm.run("cat /var/lib/genkan/config/isp.secret"), secret);
         premises.desk.pings(web(80).ip()).expect("the lease is good, and the LAN is online");
         assert_eq!(premises.lease().address, lease.address);
@@ -200,12 +199,18 @@ fn newer(premises: &Premises) -> PathBuf {
 #[test]
 fn after_a_pause_and_with_a_clock_that_jumps_everything_is_as_it_was() {
     let mut premises = Premises::new("vm-time");
-    let offer = premises.offer();
+    premises.desk.speak_ipv6("eth0");
+    let isp = Server { ipv6: Some(Delegation::default()), patience: 60, ..Server::default() };
+    Server::kill(&mut premises.isp);
+    isp.start(&mut premises.isp);
+    let offer = premises.offer_of("offer", &dual_stack());
     let disk = new_disk(&premises);
     let mut vm = premises.boot(Boot::Direct, &disk, Offer::Disk(&offer));
     vm.wait_online();
     let lease = premises.lease();
     let before = vm.wan().expect("a status");
+    let prefix = || Client6::of(&premises.desk).advertisement()?.lifetimes(PREFIX);
+    wait_for("a prefix", PATIENCE, prefix);
     sound(&premises, &mut vm, "before");
     assert_eq!(vm.status().expect("a status")["last_pause"], Value::Null);
 
@@ -239,14 +244,24 @@ fn after_a_pause_and_with_a_clock_that_jumps_everything_is_as_it_was() {
     vm.command("stop");
     Server::kill(&mut premises.isp);
     let first = Ipv4Addr::new(10, 64, 99, 1);
-    Server { first, patience: 60, ..Server::default() }.start(&mut premises.isp);
+    Server { first, ..isp }.start(&mut premises.isp);
     thread::sleep(Duration::from_secs(5));
     vm.command("cont");
     let resumed = Instant::now();
     wait_for("the LAN to be online again", PATIENCE, || premises.desk.pings(web(80).ip()));
     println!("online again {:.1} s after the guest goes on", resumed.elapsed().as_secs_f32());
     assert_eq!(vm.wan().expect("a status").address, first.to_string());
+    wait_for("a prefix again", PATIENCE, prefix);
+    println!("and has its prefix after {:.1} s", resumed.elapsed().as_secs_f32());
+    sound(&premises, &mut vm, "after another session");
     vm.switch_off();
+}
+
+/// A configuration with a prefix for the LAN.
+fn dual_stack() -> String {
+    let wan = "[wan.isp]\nipv6 = true\nprefix-delegation = { length = 56 }\n";
+    let lan = "[lan.home]\nprefix = { from = \"isp\", subnet = 1 }\n";
+    configuration().replace("[wan.isp]\n", wan).replace("[lan.home]\n", lan)
 }
 
 /// Waits until the router tells of a pause of so many seconds.
@@ -262,7 +277,7 @@ fn wait_pause(vm: &mut Vm, seconds: std::ops::Range<u64>) -> Value {
     pause
 }
 
-/// The LAN is online, and its lease has hours to go.
+/// The LAN is online, its lease has hours to go, and hosts are told to use its prefix for as long as it is delegated.
 #[track_caller]
 fn sound(premises: &Premises, vm: &mut Vm, when: &str) {
     premises.desk.pings(web(80).ip()).unwrap_or_else(|error| panic!("{when}: {error}"));
@@ -273,6 +288,13 @@ fn sound(premises: &Premises, vm: &mut Vm, when: &str) {
         let left = lease["expires_in_s"].as_u64().unwrap_or(0);
         assert!((10 * 3600..=12 * 3600).contains(&left), "{when}: {lease}");
     }
+    // Who asks within three seconds of another one is told later (RFC 4861 §6.2.6).
+    let what = format!("an advertisement {when}");
+    let told = wait_for(&what, PATIENCE, || Client6::of(&premises.desk).advertisement());
+    let (preferred, valid) = told.lifetimes(PREFIX).unwrap_or_else(|error| panic!("{when}: {error}"));
+    assert_eq!(told.lifetime, 1800, "{when}");
+    let left = (2400..=2700).contains(&preferred) && (5100..=5400).contains(&valid);
+    assert!(left, "{when}: {preferred} and {valid} s");
 }
 
 /// How often the power is cut; `make soak` does so more often. The first time in the midst of a first boot, the second time while
@@ -325,7 +347,8 @@ fn power_cuts_lose_nothing() {
                         &format!("02:00:00:00:{cut:02x}:{host:02x}"),
                     ]);
                     granted.push((premises.lease().address.to_string(), Instant::now()));
-                    if began.elapsed() >= when {
+                    // There are a hundred addresses.
+                    if began.elapsed() >= when || granted.len() >= 90 {
                         break;
                     }
                 }
@@ -341,7 +364,7 @@ fn power_cuts_lose_nothing() {
                 vm.cut();
             }
         }
-        println!("cut {cut} after {:.1} s; {} leases granted before", when.as_secs_f32(), granted.len());
+        println!("cut {cut} at {:.1} s; {} leases granted before", when.as_secs_f32(), granted.len());
 
         // After a first boot that was cut there may be nothing yet.
         let again = if cut % 3 == 0 { Offer::Disk(&offer) } else { Offer::Nothing };
@@ -352,11 +375,9 @@ fn power_cuts_lose_nothing() {
         assert!(found == version || (found == old && cut % 3 == 2), "version {found} of {version}");
         vm.run("test ! -e /run/genkan/not-kept");
         println!("version {found} of {version}; {}", vm.run("cat /run/genkan/fsck"));
-        let status = vm.status().expect("a status");
-        let leases = status["lans"][0]["leases"].as_array().into_iter().flatten();
-        let kept: Vec<&str> = leases.filter_map(|lease| lease["address"].as_str()).collect();
+        let kept = vm.leased();
         for (address, _) in &granted {
-            assert!(kept.contains(&address.as_str()), "{address} is lost: {kept:?}");
+            assert!(kept.contains(address), "{address} is lost: {kept:?}");
         }
         version = found;
         vm.switch_off();
