@@ -163,6 +163,9 @@ impl<P> Cause<'_, P> {
     }
 }
 
+/// How long after our request a peer's first one counts as late. On most lines an answer takes less.
+const LATE: Duration = Duration::from_millis(250);
+
 /// A negotiation of one protocol.
 #[derive(Debug)]
 pub struct Negotiation<O> {
@@ -173,15 +176,14 @@ pub struct Negotiation<O> {
     deadline: Option<Instant>,
     /// The restart counter.
     restarts: u8,
-    /// Configure-Requests sent since the beginning. They are not counted anew for another round, or a line that takes longer
-    /// than the first wait would never come to an end.
-    requests: u8,
     /// Identifier of our last request.
     identifier: u8,
     /// Identifier of our last Code-Reject.
     code_rejects: u8,
     /// Data of our last Configure-Request while no reply to it has come.
     awaited: Option<Vec<u8>>,
+    /// The peer has sent a Configure-Request since we have begun to send ours.
+    heard: bool,
     /// Requests that got a Configure-Nak since the last Ack.
     naks_sent: u8,
     /// Identifier of the last one, which is counted once however often the peer repeats it.
@@ -199,10 +201,10 @@ impl<O: Options> Negotiation<O> {
             state: State::Initial,
             deadline: None,
             restarts: 0,
-            requests: 0,
             identifier: 0,
             code_rejects: 0,
             awaited: None,
+            heard: false,
             naks_sent: 0,
             naked: None,
             refusals: 0,
@@ -308,6 +310,7 @@ impl<O: Options> Negotiation<O> {
             self.naks_sent = 0;
             self.naked = None;
         }
+        self.ask_a_late_peer(wire);
         let reply = |code| PacketBuilder::new(O::PROTOCOL, code, packet.identifier(), wire.limit);
         let (mut nak, mut reject) = (reply(code::CONFIGURE_NAK), reply(code::CONFIGURE_REJECT));
         let repeated = self.naked == Some(packet.identifier());
@@ -334,6 +337,21 @@ impl<O: Options> Negotiation<O> {
         self.naks_sent = 0;
         self.naked = None;
         Ok(self.apply(wire, Event::ConfigureRequestGood, Cause::Agreed(packet, peer)))
+    }
+
+    /// A peer that is heard for the first time a while after it was asked may not have listened then: pppoe-server opens the
+    /// session before it starts pppd. It is asked again at once, not when the restart timer expires; and before it is answered,
+    /// for a peer that has our answer and gets a request after it would begin anew.
+    fn ask_a_late_peer(&mut self, wire: &mut Wire<'_, '_>) {
+        let is_first = !core::mem::replace(&mut self.heard, true);
+        let asked_lately = wire.cx.now + wire.timing.restart.saturating_sub(LATE);
+        if is_first
+            && self.state == State::ReqSent
+            && self.restarts > 0
+            && self.deadline.is_some_and(|deadline| deadline <= asked_lately)
+        {
+            self.event(wire, Event::TimeoutRetry);
+        }
     }
 
     fn configure_refusal(
@@ -428,7 +446,7 @@ impl<O: Options> Negotiation<O> {
                 Action::SendTerminateRequest => {
                     self.awaited = None;
                     self.identifier = self.identifier.wrapping_add(1);
-                    self.count_down(wire, wire.timing.restart);
+                    self.count_down(wire);
                     self.send(wire, code::TERMINATE_REQUEST, self.identifier, &[]);
                 }
                 Action::SendConfigureAck => {
@@ -476,6 +494,7 @@ impl<O: Options> Negotiation<O> {
         if !self.is_negotiating() {
             self.options.reset(wire.cx.rng);
             self.awaited = None;
+            self.heard = false;
             self.refusals = 0;
             if self.why == Why::NoAgreement {
                 self.why = Why::Renegotiating;
@@ -487,15 +506,14 @@ impl<O: Options> Negotiation<O> {
         if self.awaited.as_deref() != Some(&data) {
             self.identifier = self.identifier.wrapping_add(1);
         }
-        self.count_down(wire, wire.timing.wait(self.requests));
-        self.requests = self.requests.saturating_add(1);
+        self.count_down(wire);
         self.send(wire, code::CONFIGURE_REQUEST, self.identifier, &data);
         self.awaited = Some(data);
     }
 
-    fn count_down(&mut self, wire: &Wire<'_, '_>, wait: Duration) {
+    fn count_down(&mut self, wire: &Wire<'_, '_>) {
         self.restarts = self.restarts.saturating_sub(1);
-        self.deadline = Some(wire.cx.now + wait);
+        self.deadline = Some(wire.cx.now + wire.timing.restart);
     }
 
     fn send(&self, wire: &mut Wire<'_, '_>, code: u8, identifier: u8, data: &[u8]) {

@@ -11,7 +11,7 @@ use crate::time::Duration;
 /// Timers and counters of the automaton (RFC 1661 §4.6).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Timing {
-    /// Restart timer, at most: a negotiation begins with less ([`Timing::wait`]). Default 3 s.
+    /// Restart timer. Default 3 s.
     pub restart: Duration,
     /// Terminate-Requests sent without an answer before the link is given up. Default 2.
     pub max_terminate: u8,
@@ -24,19 +24,6 @@ pub struct Timing {
 impl Default for Timing {
     fn default() -> Self {
         Timing { restart: Duration::from_secs(3), max_terminate: 2, max_configure: 10, max_failure: 5 }
-    }
-}
-
-impl Timing {
-    /// How long an answer to a Configure-Request is waited for when `before` have been sent before it: a third of the
-    /// restart timer at first, twice as long each time. A peer that begins to listen a moment after the session is open
-    /// has missed the first one.
-    pub fn wait(&self, before: u8) -> Duration {
-        match before {
-            0 => self.restart / 3,
-            1 => self.restart / 3 * 2,
-            _ => self.restart,
-        }
     }
 }
 
