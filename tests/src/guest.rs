@@ -247,6 +247,20 @@ impl Guest {
         self.cables.push(end);
     }
 
+    /// Has its end of each cable take in frames that are redirected into the other one: a veth does so only where packets are
+    /// merged, or a program is.
+    #[track_caller]
+    pub fn take_redirected(&self) {
+        for end in &self.cables {
+            let namespace = self.instance.namespace();
+            let output = Command::new("ip")
+                .args(["netns", "exec", &namespace, "ethtool", "-K", end, "gro", "on"])
+                .output()
+                .expect("iproute2 is installed");
+            assert!(output.status.success(), "{}", netns::text(&output));
+        }
+    }
+
     fn console(&self) -> PathBuf {
         self.instance.console()
     }

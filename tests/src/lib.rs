@@ -1,6 +1,6 @@
 //! Labs in network namespaces and guests with real peers, for the tests in `tests/tests/`.
 //!
-//! A [`lab::Lab`] is one test's world: it takes the lock that keeps labs apart, sweeps what a dead run has left, and
+//! A [`lab::Lab`] is one test's world: it waits for its turn, and sweeps what a dead run has left. The test then
 //! makes [`netns::Namespace`]s, whose names start with `genkan-test-`, with [`netns::veth`]s between them. In them run
 //! [`gateway::Genkan`] (the program under test), an [`internet::Internet`] and the [`client`]'s transfers.
 //! [`guest::Guest`] is a virtual machine with Debian's kernel, and pppd and pppoe-server or genkan ([`virtio`]). [`vm::Vm`] is the
@@ -15,6 +15,7 @@ pub mod bench;
 pub mod capture_file;
 pub mod client;
 pub mod client6;
+pub mod cuts;
 pub mod debian;
 pub mod enclosure;
 pub mod ethernet_isp;

@@ -6,7 +6,7 @@ use std::path::Path;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
-use genkan_netstack::rng::{Rng as _, SeededRng};
+use genkan_tests::cuts::{Moments, cuts};
 use genkan_tests::gateway::Genkan;
 use genkan_tests::lab::{Lab, Lease, PASSWORD, web};
 use genkan_tests::libvirt::{Libvirt, STATE};
@@ -144,30 +144,6 @@ impl Home {
 #[track_caller]
 fn left_over(libvirt: &Libvirt) -> String {
     libvirt.run(&format!("find {STATE} -name '*.new' -o -name unfinished"))
-}
-
-/// How often an upgrade is cut off; `make soak` does so more often.
-fn cuts(least: u64) -> u64 {
-    std::env::var("GENKAN_CUTS").map_or(least, |cuts| cuts.parse().expect("GENKAN_CUTS is a number"))
-}
-
-/// Moments, by a seed that is printed.
-struct Moments(SeededRng);
-
-impl Moments {
-    fn new() -> Moments {
-        let seed = std::env::var("GENKAN_SEED").ok().map_or_else(
-            || std::time::UNIX_EPOCH.elapsed().expect("it is after 1970").subsec_nanos().into(),
-            |seed| seed.parse().expect("GENKAN_SEED is a number"),
-        );
-        println!("GENKAN_SEED={seed}");
-        Moments(SeededRng::from_u64(seed))
-    }
-
-    fn within(&mut self, least: Duration, most: Duration) -> Duration {
-        let span = (most - least).as_micros() as u64;
-        least + Duration::from_micros(self.0.next_u64() % span)
-    }
 }
 
 /// Runs a command of genkan-vm and kills it, with all that it has started, after a while.

@@ -9,9 +9,9 @@ use std::process::Command;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use genkan_netstack::rng::{Rng as _, SeededRng};
 use genkan_tests::client::conversing;
 use genkan_tests::client6::Client6;
+use genkan_tests::cuts::{Moments, cuts};
 use genkan_tests::lab::web;
 use genkan_tests::netns::text;
 use genkan_tests::peers::{Delegation, Server};
@@ -297,29 +297,15 @@ fn sound(premises: &Premises, vm: &mut Vm, when: &str) {
     assert!(left, "{when}: {preferred} and {valid} s");
 }
 
-/// How often the power is cut; `make soak` does so more often. The first time in the midst of a first boot, the second time while
-/// leases are written, the third time while another configuration is put in force, and so on.
-fn cuts() -> u64 {
-    std::env::var("GENKAN_CUTS").map_or(2, |cuts| cuts.parse().expect("GENKAN_CUTS is a number"))
-}
-
-/// Each time it boots afterwards, with the old configuration or the new one, and with every lease that was granted.
+/// The first time in the midst of a first boot, the second time while leases are written, the third time while another
+/// configuration is put in force, and so on. Each time it boots afterwards, with the old configuration or the new one, and with every lease that was granted.
 #[test]
 fn power_cuts_lose_nothing() {
-    let seed = std::env::var("GENKAN_SEED").ok().map_or_else(
-        || std::time::UNIX_EPOCH.elapsed().expect("it is after 1970").subsec_nanos().into(),
-        |seed| seed.parse().expect("GENKAN_SEED is a number"),
-    );
-    println!("GENKAN_SEED={seed}");
-    let mut rng = SeededRng::from_u64(seed);
-    let mut within = |least: Duration, most: Duration| {
-        let span = (most - least).as_millis() as u64;
-        least + Duration::from_millis(rng.next_u64() % span)
-    };
+    let mut moments = Moments::new();
     let premises = Premises::new("vm-cuts");
     let mut disk = new_disk(&premises);
     let mut version = 0;
-    for cut in 0..cuts() {
+    for cut in 0..cuts(2) {
         let old = version;
         version += 1;
         let offer = premises.offer_of("offer", &numbered(version));
@@ -328,7 +314,7 @@ fn power_cuts_lose_nothing() {
         match cut % 3 {
             0 => {
                 disk = new_disk(&premises);
-                when = within(Duration::from_secs(2), Duration::from_secs(14));
+                when = moments.within(Duration::from_secs(2), Duration::from_secs(14));
                 let vm = premises.boot(Boot::Direct, &disk, Offer::Disk(&offer));
                 thread::sleep(when);
                 vm.cut();
@@ -336,7 +322,7 @@ fn power_cuts_lose_nothing() {
             1 => {
                 let mut vm = premises.boot(Boot::Direct, &disk, Offer::Disk(&offer));
                 vm.wait_shown("lan home:");
-                when = within(Duration::from_secs(3), Duration::from_secs(12));
+                when = moments.within(Duration::from_secs(3), Duration::from_secs(12));
                 let began = Instant::now();
                 for host in 1_u8.. {
                     premises.desk.ip(&[
@@ -359,7 +345,7 @@ fn power_cuts_lose_nothing() {
             }
             _ => {
                 let vm = premises.boot(Boot::Direct, &disk, Offer::Disk(&offer));
-                when = within(Duration::from_secs(4), Duration::from_secs(14));
+                when = moments.within(Duration::from_secs(4), Duration::from_secs(14));
                 thread::sleep(when);
                 vm.cut();
             }

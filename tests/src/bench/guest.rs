@@ -6,13 +6,14 @@
 //! ```
 //!
 //! Every instruction of the guest is emulated, so the guest is by far the slowest part of the way, and what it does in a second is
-//! what its router costs. The ISP runs on the machine itself.
+//! what its router costs. The ISP runs on the machine itself. Datagrams come from the instrument and end in its sink, in front of
+//! the ISP's concentrator: who sends and who takes in shares the processors with the guest, and is to leave them to it.
 
 use std::fmt::Write as _;
-use std::net::UdpSocket;
-use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
+use super::instrument::{Header, Instrument, Kind, Load, Way};
+use super::peers::{furnish, mac};
 use super::stats::Rounds;
 use super::{Report, Row};
 use crate::client::{drain, pour};
@@ -26,17 +27,13 @@ use crate::virtio::{LAN, PPPOE, Router, WAN};
 const ROUNDS: usize = 3;
 const LENGTH: u64 = 20_000_000;
 /// Datagrams a second that are offered, one after the other: the most that arrives at any of these rates counts.
-const OFFERED: [u32; 6] = [16_000, 32_000, 64_000, 128_000, 192_000, 256_000];
+const OFFERED: [u32; 8] = [16_000, 32_000, 64_000, 96_000, 128_000, 192_000, 256_000, 384_000];
 const SPAN: Duration = Duration::from_millis(1500);
-/// UDP's data in a frame of 64 octets with its check sequence.
-const DATA: usize = 18;
-const FLOWS: u16 = 64;
-/// Nobody reads what comes there, and nobody is told so.
-const DISCARD: u16 = 9009;
+const LOAD: Load = Load { way: Way::Up, kind: Kind::Load, flows: 64, rate: None, probes: 0 };
 
-/// What the guest is.
+/// What the guest runs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Way {
+enum What {
     /// genkan, with this mode of the kernel path.
     Genkan(&'static str),
     /// pppd.
@@ -56,36 +53,42 @@ pub fn measure() -> Report {
     let mut guest = Guest::router(&lab);
     let desk = Namespace::new("desk");
     guest.plug(LAN, &desk, "eth0");
-    desk.ip(&["address", "add", "192.168.1.2/24", "dev", "eth0"]);
+    furnish(&desk);
     desk.ip(&["route", "add", "default", "via", &GATEWAY.to_string()]);
     let isp = Isp::default();
     guest.plug(WAN, &isp.namespace, "access0");
+    guest.take_redirected();
+    let mut instrument = Instrument::load();
+    instrument.attach("generate", &desk, "idle0");
+    instrument.attach("sink_up", &isp.namespace, "access0");
+    let station = mac(guest.run(&format!("cat /sys/class/net/eth{LAN}/address")).trim());
+    let header = Header { destination: station, source: [2, 0, 0, 0, 3, 0], session: [0; 2] };
+    instrument.aim(Way::Up, &desk, "eth0", header);
     let concentrator = isp.start(&lab, Terms::default());
-    let far = &isp.far.host;
-    let _taken = far.inside(|| UdpSocket::bind(("0.0.0.0", DISCARD)).expect("the port is free"));
-    let ways = [Way::Genkan("auto"), Way::Linux, Way::Genkan("off"), Way::Linux];
-    let mut all = ways.map(|way| (way, Measured::default()));
+    let routers = [What::Genkan("auto"), What::Linux, What::Genkan("off"), What::Linux];
+    let mut all = routers.map(|what| (what, Measured::default()));
     let mut router = Router { guest };
     for round in 1..=ROUNDS {
-        for (way, measured) in &mut all {
-            eprintln!("round {round} of {ROUNDS}: {way:?}");
-            begin(&mut router, *way);
-            measured.small.0.push(small(&desk, far));
+        for (what, measured) in &mut all {
+            eprintln!("round {round} of {ROUNDS}: {what:?}");
+            begin(&mut router, *what);
+            measured.small.0.push(small(&mut instrument));
             let rate =
-                |result: Result<f64, String>| result.unwrap_or_else(|error| panic!("{way:?}: {error}"));
+                |result: Result<f64, String>| result.unwrap_or_else(|error| panic!("{what:?}: {error}"));
             measured.down.0.push(rate(desk.inside(|| drain(web(80), LENGTH))));
             measured.up.0.push(rate(desk.inside(|| pour(web(80), LENGTH))));
-            end(&mut router, *way);
+            end(&mut router, *what);
         }
     }
     concentrator.end();
     let [(_, xdp), (_, linux), (_, user), (_, control)] = &all;
     let mut text = format!(
-        "A guest of two emulated processors is the router between a desk and an ISP. Datagrams of 64 octets in {FLOWS} flows are offered at \
+        "A guest of two emulated processors is the router between a desk and an ISP. Datagrams of 64 octets in {} flows are offered at \
          rates from {} to {} a second; the most that comes out counts. Bulk is one TCP connection of {} MB. {ROUNDS} rounds; a \
          ratio is to pppd in the same round.\n\n\
          | the guest runs | datagrams a second | bulk down, Mb/s | bulk up, Mb/s | small, ratio | down, ratio | up, ratio |\n\
          |---|---|---|---|---|---|---|\n",
+        LOAD.flows,
         OFFERED[0],
         OFFERED[OFFERED.len() - 1],
         LENGTH / 1_000_000
@@ -111,14 +114,14 @@ pub fn measure() -> Report {
     Report { rows, text }
 }
 
-fn begin(router: &mut Router, way: Way) {
-    match way {
-        Way::Genkan(mode) => {
+fn begin(router: &mut Router, what: What) {
+    match what {
+        What::Genkan(mode) => {
             router.configure(mode, PPPOE, &[LAN]);
             router.run();
             router.wait_up();
         }
-        Way::Linux => {
+        What::Linux => {
             router.guest.run(&format!(
                 "ip link set eth{WAN} up; ip link set eth{LAN} up; ip address add {GATEWAY}/24 dev eth{LAN}"
             ));
@@ -150,10 +153,10 @@ table ip router {
 }
 ";
 
-fn end(router: &mut Router, way: Way) {
-    match way {
-        Way::Genkan(_) => router.flush(),
-        Way::Linux => {
+fn end(router: &mut Router, what: What) {
+    match what {
+        What::Genkan(_) => router.flush(),
+        What::Linux => {
             router.guest.run(&format!(
                 "nft flush ruleset
                  killall pppd; while pidof pppd >/dev/null; do sleep 0.1; done
@@ -164,40 +167,8 @@ fn end(router: &mut Router, way: Way) {
 }
 
 /// Most datagrams a second that come out.
-fn small(desk: &Namespace, far: &Namespace) -> f64 {
+fn small(instrument: &mut Instrument) -> f64 {
     // The flows begin, and the kernel path takes them.
-    offer(desk, OFFERED[0]);
-    let came = || far.fact("eth0", "statistics/rx_packets").parse::<f64>().expect("a count");
-    let rates = OFFERED.map(|rate| {
-        let before = came();
-        offer(desk, rate);
-        // What waits in queues was carried, too.
-        thread::sleep(Duration::from_millis(300));
-        (came() - before) / SPAN.as_secs_f64()
-    });
-    rates.into_iter().fold(0.0, f64::max)
-}
-
-/// Sends datagrams of all flows, so many a second.
-fn offer(desk: &Namespace, rate: u32) {
-    desk.inside(|| {
-        let sockets: Vec<UdpSocket> = (0..FLOWS)
-            .map(|flow| {
-                let socket = UdpSocket::bind(("0.0.0.0", 20_000 + flow)).expect("the port is free");
-                socket.connect(web(DISCARD)).expect("there is a route");
-                socket
-            })
-            .collect();
-        let start = Instant::now();
-        let mut sent = 0_u32;
-        while start.elapsed() < SPAN {
-            let due = (start.elapsed().as_secs_f64() * f64::from(rate)) as u32;
-            while sent < due {
-                // A full queue is a part of what is offered.
-                let _ = sockets[sent as usize % sockets.len()].send(&[0; DATA]);
-                sent += 1;
-            }
-            thread::sleep(Duration::from_micros(500));
-        }
-    });
+    instrument.offer(LOAD, OFFERED[0], SPAN);
+    OFFERED.into_iter().map(|rate| instrument.offer(LOAD, rate, SPAN).rate()).fold(0.0, f64::max)
 }

@@ -252,6 +252,23 @@ impl Instrument {
         Outcome { sent: self.job().sent - sent, received: self.seen(load.way).frames - seen, elapsed }
     }
 
+    /// Sends so many frames a second for `duration`, a batch at a time, and leaves the processor to others meanwhile. Counts
+    /// what arrives, however late.
+    pub fn offer(&mut self, load: Load, rate: u32, duration: Duration) -> Outcome {
+        let before = self.seen(load.way).frames;
+        self.begin(load);
+        let begin = Instant::now();
+        while begin.elapsed() < duration {
+            let due = (begin.elapsed().as_secs_f64() * f64::from(rate)) as u64;
+            while self.job().sent < due && begin.elapsed() < duration {
+                self.burst(load, BATCH);
+            }
+            std::thread::sleep(Duration::from_micros(200));
+        }
+        let elapsed = begin.elapsed();
+        Outcome { sent: self.job().sent, received: self.settled(load.way) - before, elapsed }
+    }
+
     /// Sends so many bursts of a millisecond or so, and gives the time of a frame's whole way in each, in ns.
     /// Whatever else the machine does disturbs some of them, not all.
     ///

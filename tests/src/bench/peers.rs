@@ -109,6 +109,12 @@ impl Line {
 /// The LAN's side: one cable, and a host that has all addresses of the flows.
 pub fn wire(desk: &Namespace, router: &Namespace) {
     veth((router, "lan0"), (desk, "eth0"));
+    furnish(desk);
+}
+
+/// Gives the LAN's end of a cable its address, answers for the hosts whose packets the generator sends, and has a place for the
+/// generator.
+pub fn furnish(desk: &Namespace) {
     desk.ip(&["address", "add", "192.168.1.2/24", "dev", "eth0"]);
     // The generator is attached where nothing ever comes: the kernel then knows it, and does not stop for a grace period
     // of RCU at the begin and the end of each BPF_PROG_RUN.
