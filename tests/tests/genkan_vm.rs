@@ -99,6 +99,8 @@ struct Home {
     desk: Namespace,
     lease: Lease,
     began: Instant,
+    /// How long it took to be online for the first time.
+    took: Duration,
     _concentrator: Genkan,
     _isp: Isp,
     _lab: Lab,
@@ -122,7 +124,9 @@ impl Home {
         let lease = lab.lease(&desk, "eth0");
         libvirt.wait_said("home", &format!("  {} ", lease.address), PATIENCE);
         libvirt.run(&format!("mdel -i {STATE}/guests/home/config.img ::gateway.toml ::isp.secret"));
-        let home = Home { libvirt, desk, lease, began, _concentrator: concentrator, _isp: isp, _lab: lab };
+        let took = began.elapsed();
+        let home =
+            Home { libvirt, desk, lease, began, took, _concentrator: concentrator, _isp: isp, _lab: lab };
         home.is_whole(&home.libvirt.base("home"), "made");
         home
     }
@@ -167,7 +171,9 @@ fn a_base_that_does_not_come_online_is_left_again() {
     let libvirt = &home.libvirt;
     let first = libvirt.base("home");
     libvirt.install("98.0.0", &format!("{}\n{LIES}", marked("this-base-lies")));
-    let said = libvirt.refused("genkan-vm upgrade home --wait 30");
+    // Long enough for what it shows to be seen, also on a busy machine.
+    let wait = 20 + 2 * home.took.as_secs();
+    let said = libvirt.refused(&format!("genkan-vm upgrade home --wait {wait}"));
     assert!(said.contains("it is put back"), "{said}");
     assert!(said.contains(&format!("home is online again on {first}")), "{said}");
     home.is_whole(&first, "put back");

@@ -13,7 +13,7 @@ use crate::ledger::DropReason;
 use crate::machine::Cx;
 use crate::rng::Rng;
 use crate::time::{Duration, Instant};
-use crate::wire::ppp::{self, ConfigureOption, Packet, PacketBuilder, code};
+use crate::wire::ppp::{self, ConfigureOption, Packet, PacketBuilder, code, protocol};
 
 /// What a protocol makes of one option of the peer's Configure-Request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -182,7 +182,7 @@ pub struct Negotiation<O> {
     code_rejects: u8,
     /// Data of our last Configure-Request while no reply to it has come.
     awaited: Option<Vec<u8>>,
-    /// The peer has sent a Configure-Request since we have begun to send ours.
+    /// The peer has sent a Configure-Request.
     heard: bool,
     /// Requests that got a Configure-Nak since the last Ack.
     naks_sent: u8,
@@ -339,13 +339,14 @@ impl<O: Options> Negotiation<O> {
         Ok(self.apply(wire, Event::ConfigureRequestGood, Cause::Agreed(packet, peer)))
     }
 
-    /// A peer that is heard for the first time a while after it was asked may not have listened then: pppoe-server opens the
-    /// session before it starts pppd. It is asked again at once, not when the restart timer expires; and before it is answered,
-    /// for a peer that has our answer and gets a request after it would begin anew.
+    /// A peer that is heard on a new link for the first time a while after it was asked may not have listened then:
+    /// pppoe-server opens the session before it starts pppd. It is asked again at once, not when the restart timer expires; and
+    /// before it is answered, for a peer that has our answer and gets a request after it would begin anew.
     fn ask_a_late_peer(&mut self, wire: &mut Wire<'_, '_>) {
         let is_first = !core::mem::replace(&mut self.heard, true);
         let asked_lately = wire.cx.now + wire.timing.restart.saturating_sub(LATE);
-        if is_first
+        if O::PROTOCOL == protocol::LCP
+            && is_first
             && self.state == State::ReqSent
             && self.restarts > 0
             && self.deadline.is_some_and(|deadline| deadline <= asked_lately)
@@ -494,7 +495,6 @@ impl<O: Options> Negotiation<O> {
         if !self.is_negotiating() {
             self.options.reset(wire.cx.rng);
             self.awaited = None;
-            self.heard = false;
             self.refusals = 0;
             if self.why == Why::NoAgreement {
                 self.why = Why::Renegotiating;

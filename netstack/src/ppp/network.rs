@@ -139,8 +139,8 @@ impl<O: NetworkOptions> Network<O> {
             },
             Some(Layer::Down(why)) => self.down(events, why),
             Some(Layer::Finished(why)) => {
-                // What we have closed ourselves the peer cannot open.
-                if why == Why::Closed || self.is_client && why != Why::Rejected {
+                // What we have closed ourselves the peer cannot open; and one whose Acks were lost believes that it is open.
+                if matches!(why, Why::Closed | Why::NoAnswer) || self.is_client && why != Why::Rejected {
                     self.retry = Some(wire.cx.now + RETRY);
                 }
                 self.down(events, why);

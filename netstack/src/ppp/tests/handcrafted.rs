@@ -614,6 +614,21 @@ fn server_at_ipcp(assignment: Ipv4Assignment) -> (Bench, Sent) {
     (bench, request)
 }
 
+/// The client's Ack may have been lost each time: it believes that IPv4 is up.
+#[test]
+fn a_server_that_has_asked_in_vain_asks_again_ten_seconds_later() {
+    let (mut bench, first) = server_at_ipcp(ASSIGNMENT);
+    bench.pass_secs(30);
+    assert_eq!(
+        bench.sent().iter().filter(|sent| sent.is(protocol::IPCP, code::CONFIGURE_REQUEST)).count(),
+        9
+    );
+    assert_eq!(bench.events(), [Event::Ipv4Down { reason: NetworkDownReason::NoAnswer }]);
+    bench.pass_secs(10);
+    let again = bench.sent().into_iter().find(|sent| sent.is(protocol::IPCP, code::CONFIGURE_REQUEST));
+    assert_eq!(again.map(|again| again.data), Some(first.data));
+}
+
 /// RFC 1332 IPCP.
 #[test]
 fn rfc1332_a_server_naks_zero_and_wrong_addresses_with_the_assigned_one() {
