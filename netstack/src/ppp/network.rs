@@ -29,7 +29,7 @@ pub(super) trait NetworkOptions: Options {
 #[derive(Debug)]
 pub(super) struct Network<O> {
     ncp: Negotiation<O>,
-    /// A client tries again what did not come up; a server waits until it is asked.
+    /// A client tries again what did not come up; a server what nobody has answered, and else it waits until it is asked.
     is_client: bool,
     /// The owner knows how it stands.
     told: Told,
