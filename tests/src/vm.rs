@@ -66,6 +66,8 @@ pub enum Offer<'a> {
     Nothing,
     /// On a disk labelled GENKAN, with what is in this folder.
     Disk(&'a Path),
+    /// On a disk labelled CIDATA, cloud-init's NoCloud seed, with what is in this folder.
+    Seed(&'a Path),
     /// In this folder, by 9p.
     Folder(&'a Path),
     /// On the kernel's command line, with what is in this folder. For [`Boot::Direct`].
@@ -208,9 +210,9 @@ impl Premises {
         let mut append = String::from("console=tty0 console=ttyS0,115200n8 loglevel=4");
         match offer {
             Offer::Nothing => {}
-            Offer::Disk(offered) => {
-                let image = self.labelled(offered);
-                qemu.args(["-drive", &format!("file={},format=raw,if=virtio,read-only=on", image.display())]);
+            Offer::Disk(offered) => drop(qemu.arg("-drive").arg(self.labelled("GENKAN", offered))),
+            Offer::Seed(offered) => {
+                qemu.arg("-drive").arg(self.labelled("CIDATA", &self.seed(offered)));
             }
             Offer::Folder(offered) => {
                 let share = format!("local,path={},mount_tag=genkan", offered.display());
@@ -263,9 +265,26 @@ impl Premises {
         vm
     }
 
-    /// Makes a disk GENKAN, as `genkan-vm` does, with the files of a folder.
+    /// A folder with the user data of cloud-init that writes the files of another one.
     #[track_caller]
-    fn labelled(&self, folder: &Path) -> PathBuf {
+    fn seed(&self, folder: &Path) -> PathBuf {
+        let seed = self.lab.folder().join("seed");
+        fs::create_dir_all(&seed).expect("the lab's folder can be written");
+        let mut data = String::from("#cloud-config\nwrite_files:\n");
+        for file in fs::read_dir(folder).expect("the lab's folder can be read").flatten() {
+            let name = file.file_name().into_string().expect("a name of the tests' own");
+            let content = BASE64.encode(&fs::read(file.path()).expect("the lab's folder can be read"));
+            data.push_str(&format!("- path: /etc/genkan/{name}\n  encoding: b64\n  content: {content}\n"));
+        }
+        for (name, content) in [("meta-data", "instance-id: a\n"), ("user-data", &data)] {
+            fs::write(seed.join(name), content).expect("the lab's folder can be written");
+        }
+        seed
+    }
+
+    /// Makes a disk with this label, as `genkan-vm` does, with the files of a folder. Returns it as QEMU wants it named.
+    #[track_caller]
+    fn labelled(&self, label: &str, folder: &Path) -> String {
         let image = self.lab.folder().join("config.img");
         let _ = fs::remove_file(&image);
         File::create(&image).and_then(|file| file.set_len(2 << 20)).expect("the lab's folder can be written");
@@ -273,12 +292,12 @@ impl Premises {
             Command::new("mformat")
                 .arg("-i")
                 .arg(&image)
-                .args(["-v", "GENKAN", "-T", "4096", "-h", "16", "-s", "63", "::"]),
+                .args(["-v", label, "-T", "4096", "-h", "16", "-s", "63", "::"]),
         );
         for file in fs::read_dir(folder).expect("the lab's folder can be read").flatten() {
             output(Command::new("mcopy").arg("-i").arg(&image).arg(file.path()).arg("::"));
         }
-        image
+        format!("file={},format=raw,if=virtio,read-only=on", image.display())
     }
 
     /// Waits until the desk reaches the far host, by an address that nobody has leased it.
@@ -378,6 +397,11 @@ impl Vm {
         let start = shown.len().saturating_sub(3000);
         let start = (start..).find(|at| shown.is_char_boundary(*at)).unwrap_or(start);
         format!("\n--- the end of the console\n{}", &shown[start..])
+    }
+
+    /// Whether its console has ever shown `words`.
+    pub fn has_shown(&self, words: &str) -> bool {
+        self.shown.lock().expect("nobody panics with it").contains(words)
     }
 
     /// Waits until its console shows `words`, beyond what was waited for before.

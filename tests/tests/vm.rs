@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 use genkan_tests::client::conversing;
 use genkan_tests::client6::Client6;
 use genkan_tests::cuts::{Moments, cuts};
-use genkan_tests::lab::web;
+use genkan_tests::lab::{PASSWORD, USERNAME, web};
 use genkan_tests::netns::text;
 use genkan_tests::peers::{Delegation, Server};
 use genkan_tests::vm::{Boot, CONFIG, Disk, Offer, Offloads, PATIENCE, Premises, Vm, configuration, image};
@@ -127,6 +127,28 @@ fn booted_directly_its_session_outlives_kill_9() {
     vm.switch_off();
 }
 
+/// Nobody offers a configuration: the console asks for what the default wants, once.
+#[test]
+fn without_a_configuration_the_console_asks_for_the_credentials() {
+    let premises = Premises::new("vm-first");
+    let disk = new_disk(&premises);
+    let mut vm = premises.boot(Boot::Direct, &disk, Offer::Nothing);
+    vm.wait_shown("PPPoE user name: ");
+    vm.press(&format!("{USERNAME}\r"));
+    vm.wait_shown("Password (not shown): ");
+    vm.press(&format!("{PASSWORD}\r"));
+    vm.wait_online();
+    premises.lease();
+    premises.desk.pings(web(80).ip()).expect("the LAN is online");
+    assert!(!vm.has_shown(PASSWORD), "the console shows the password");
+    vm.switch_off();
+
+    let mut vm = premises.boot(Boot::Direct, &disk, Offer::Nothing);
+    vm.wait_online();
+    assert!(!vm.has_shown("PPPoE user name: "), "it is known");
+    vm.switch_off();
+}
+
 #[test]
 fn a_configuration_with_a_mistake_is_refused_and_the_old_one_stays() {
     let premises = Premises::new("vm-mistake");
@@ -155,7 +177,7 @@ fn a_configuration_with_a_mistake_is_refused_and_the_old_one_stays() {
 fn on_a_newer_base_it_has_its_configuration_and_its_leases() {
     let premises = Premises::new("vm-upgrade");
     let (disk, offer) = (new_disk(&premises), premises.offer());
-    let mut vm = premises.boot(Boot::Bios, &disk, Offer::Disk(&offer));
+    let mut vm = premises.boot(Boot::Bios, &disk, Offer::Seed(&offer));
     vm.wait_online();
     let lease = premises.lease();
     let secret = vm.run("cat /var/lib/genkan/config/isp.secret");
