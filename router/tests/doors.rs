@@ -35,6 +35,11 @@ fn answers(peer: &Namespace) -> bool {
     peer.try_sh("ip neigh flush all; ping -c 1 -W 1 10.0.0.1").0
 }
 
+/// A card that was given back may want a moment on a busy machine.
+fn comes_to_answer(peer: &Namespace) -> bool {
+    (0..10).any(|_| answers(peer))
+}
+
 /// A kernel half in the host's namespace, attached to ports.
 fn attach(
     host: &Namespace,
@@ -257,7 +262,7 @@ fn a_run_that_ends_without_a_word_leaves_what_the_next_one_goes_on_with() {
     host.run(|| drop((port, kernel)));
     drop(sender);
     assert_eq!(folder(&state), NONE);
-    assert!(answers(&peer));
+    assert!(comes_to_answer(&peer));
     let shown = host.sh("ip link show eth0; ip addr show eth0");
     assert!(shown.contains("mtu 1400") && !shown.contains("xdp") && shown.contains("10.0.0.1/24"), "{shown}");
 }
@@ -302,7 +307,7 @@ fn a_crash_at_any_moment_leaves_something_that_the_next_run_repairs() {
     assert_eq!(host.run(|| port::restore(&state.0, &[])).unwrap(), ["eth0"]);
     assert_eq!(folder(&state), NONE);
     drop(sender);
-    assert!(answers(&peer));
+    assert!(comes_to_answer(&peer));
     assert!(Left::open(&state.0).is_none());
     load::flush(&state.0).unwrap();
 }
@@ -353,7 +358,7 @@ fn a_run_without_a_kernel_half_ends_what_the_last_one_left() {
         ["10.0.0.1/24", "10.0.0.8/24", "10.0.0.9/24"].iter().all(|address| shown.contains(address)),
         "{shown}"
     );
-    assert!(answers(&peer));
+    assert!(comes_to_answer(&peer));
 }
 
 #[test]

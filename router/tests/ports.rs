@@ -238,6 +238,11 @@ fn answers(peer: &Namespace, address: &str) -> bool {
     peer.try_sh(&format!("ip neigh flush all; ping -c 2 -i 0.2 -W 1 {address}")).0
 }
 
+/// A card that was given back may want a moment on a busy machine.
+fn come_to_answer(peer: &Namespace, addresses: &[&str]) -> bool {
+    addresses.iter().all(|address| (0..10).any(|_| answers(peer, address)))
+}
+
 #[test]
 fn the_hosts_kernel_is_silent_on_a_taken_card_and_has_it_back_afterwards() {
     let [host, peer] = configured("silent");
@@ -247,7 +252,7 @@ fn the_hosts_kernel_is_silent_on_a_taken_card_and_has_it_back_afterwards() {
     other.sh("ip addr add 10.1.0.2/24 dev o0; ip route add default via 10.1.0.1");
     peer.sh("ip route add 10.1.0.0/24 via 10.0.0.1");
     let before = settle(&host, |picture| picture.matches("local fe80").count() == 2);
-    assert!(answers(&peer, "10.0.0.1") && answers(&peer, "2001:db8::1") && answers(&peer, "10.1.0.2"));
+    assert!(come_to_answer(&peer, &["10.0.0.1", "2001:db8::1", "10.1.0.2"]));
     let host_mac =
         peer.sh("ip -o neigh show 10.0.0.1 | sed 's/.*lladdr \\([^ ]*\\).*/\\1/'").trim().to_owned();
 
@@ -273,7 +278,7 @@ fn the_hosts_kernel_is_silent_on_a_taken_card_and_has_it_back_afterwards() {
     drop(port);
     assert_eq!(settle(&host, |picture| picture == before), before);
     assert_eq!(state.journals(), 0);
-    assert!(answers(&peer, "10.0.0.1") && answers(&peer, "2001:db8::1") && answers(&peer, "10.1.0.2"));
+    assert!(come_to_answer(&peer, &["10.0.0.1", "2001:db8::1", "10.1.0.2"]));
 }
 
 #[test]
@@ -353,7 +358,7 @@ fn a_killed_process_leaves_a_card_that_can_be_put_back() {
     assert_ne!(picture(&host), before);
     assert_eq!(host.run(|| port::restore(&state.0, &[])).unwrap(), ["eth0"]);
     assert_eq!(settle(&host, |picture| picture == before), before);
-    assert!(answers(&peer, "10.0.0.1") && answers(&peer, "2001:db8::1"));
+    assert!(come_to_answer(&peer, &["10.0.0.1", "2001:db8::1"]));
     assert_eq!(state.journals(), 0);
 
     // Opening again after a kill must not take the taken card for the original.
