@@ -2,8 +2,8 @@
 //!
 //! A guest is started by the first test that wants it and stays for the others; two minutes after the last one it switches
 //! itself off (`tests/guest/init`). That with the real peers stays also for other test programs. Labs of the same time have
-//! guests of their own. A guest's cards end on bridges in a namespace of its own; [`Guest::plug`] lays a cable from a test's namespace to one, [`Guest::join`] one to another
-//! guest. [`Guest::run`] has a shell run a script in the guest.
+//! guests of their own. A guest's cards end on bridges in a namespace of its own; [`Guest::plug`] lays a cable from a test's
+//! namespace to one, [`Guest::join`] one to another guest. [`Guest::run`] has a shell run a script in the guest.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -261,6 +261,20 @@ impl Guest {
         }
     }
 
+    /// Processor time that QEMU has taken: for the guest's processors, and for all else, which is its cards.
+    #[track_caller]
+    pub fn processor_time(&self) -> [Duration; 2] {
+        let process = fs::read_to_string(self.instance.pid_file()).expect("the guest runs");
+        let threads = fs::read_dir(format!("/proc/{}/task", process.trim())).expect("the guest runs");
+        let mut times = [Duration::ZERO; 2];
+        for thread in threads.flatten() {
+            let read = |file| fs::read_to_string(thread.path().join(file)).unwrap_or_default();
+            let spent = read("schedstat").split(' ').next().and_then(|number| number.parse().ok());
+            times[usize::from(!read("comm").starts_with("CPU "))] += Duration::from_nanos(spent.unwrap_or(0));
+        }
+        times
+    }
+
     fn console(&self) -> PathBuf {
         self.instance.console()
     }
@@ -368,7 +382,9 @@ impl Instance {
         let namespace = std::mem::ManuallyDrop::new(Namespace::named(self.namespace()));
         let mut qemu = namespace.command("qemu-system-x86_64");
         qemu.args(["-nodefaults", "-no-user-config", "-display", "none", "-no-reboot"]);
-        qemu.args(["-name", &self.namespace(), "-M", "q35", "-accel", "tcg", "-cpu", "max"]);
+        // Its threads tell what they are for ([`Guest::processor_time`]).
+        qemu.args(["-name", &format!("{},debug-threads=on", self.namespace())]);
+        qemu.args(["-M", "q35", "-accel", "tcg", "-cpu", "max"]);
         qemu.args(["-smp", &processors.to_string(), "-m", &memory.to_string()]);
         let folder = self.folder();
         qemu.arg("-kernel").arg(build.join("vmlinuz")).arg("-initrd").arg(folder.join("initramfs.gz"));

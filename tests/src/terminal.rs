@@ -9,7 +9,7 @@ use std::thread;
 use std::time::Duration;
 
 use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
-use rustix::termios::{LocalModes, Winsize, tcgetattr, tcsetwinsize};
+use rustix::termios::{InputModes, LocalModes, OptionalActions, Winsize, tcgetattr, tcsetattr, tcsetwinsize};
 
 use crate::wait_for;
 
@@ -97,6 +97,18 @@ impl Terminal {
     pub fn is_plain(&self) -> bool {
         let modes = tcgetattr(&self.keys).expect("a terminal can be asked").local_modes;
         modes.contains(LocalModes::ECHO | LocalModes::ICANON | LocalModes::ISIG)
+    }
+
+    /// Has it do so, as whoever else is at the same terminal can.
+    ///
+    /// # Panics
+    ///
+    /// When it cannot be set.
+    pub fn make_plain(&self) {
+        let mut modes = tcgetattr(&self.keys).expect("a terminal can be asked");
+        modes.local_modes |= LocalModes::ECHO | LocalModes::ICANON | LocalModes::ISIG;
+        modes.input_modes |= InputModes::ICRNL;
+        tcsetattr(&self.keys, OptionalActions::Now, &modes).expect("a terminal can be set");
     }
 
     /// Waits until the program has ended.

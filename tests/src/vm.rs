@@ -70,6 +70,8 @@ pub enum Offer<'a> {
     Seed(&'a Path),
     /// In this folder, by 9p.
     Folder(&'a Path),
+    /// In this folder, by virtiofs.
+    Share(&'a Path),
     /// On the kernel's command line, with what is in this folder. For [`Boot::Direct`].
     CommandLine(&'a Path),
 }
@@ -126,6 +128,8 @@ pub struct Disk {
 #[derive(Debug)]
 pub struct Vm {
     qemu: Child,
+    /// Who serves it a folder by virtiofs.
+    virtiofsd: Option<Child>,
     keys: ChildStdin,
     shown: Arc<Mutex<String>>,
     /// How much of that the test has looked at.
@@ -207,6 +211,7 @@ impl Premises {
         let _ = fs::remove_file(&monitor);
         qemu.args(["-qmp", &format!("unix:{},server=on,wait=off", monitor.display())]);
         qemu.args(["-drive", &format!("file={},format=qcow2,if=virtio", disk.path.display())]);
+        let mut virtiofsd = None;
         let mut append = String::from("console=tty0 console=ttyS0,115200n8 loglevel=4");
         match offer {
             Offer::Nothing => {}
@@ -217,6 +222,15 @@ impl Premises {
             Offer::Folder(offered) => {
                 let share = format!("local,path={},mount_tag=genkan", offered.display());
                 qemu.args(["-virtfs", &format!("{share},security_model=none,readonly=on")]);
+            }
+            Offer::Share(offered) => {
+                let socket = folder.join("share");
+                virtiofsd = Some(self.share(offered, &socket));
+                // Whoever serves the folder reads and writes the guest's memory.
+                let memory = format!("memory-backend-memfd,id=memory,size={MEMORY}M,share=on");
+                qemu.args(["-object", &memory, "-numa", "node,memdev=memory"]);
+                qemu.args(["-chardev", &format!("socket,id=share,path={}", socket.display())]);
+                qemu.args(["-device", "vhost-user-fs-pci,chardev=share,tag=genkan"]);
             }
             Offer::CommandLine(offered) => {
                 assert_eq!(boot, Boot::Direct, "who boots from a disk has its command line there");
@@ -260,9 +274,30 @@ impl Premises {
         });
         stream.set_read_timeout(Some(PATIENCE)).expect("a socket takes a timeout");
         let monitor = BufReader::new(stream);
-        let mut vm = Vm { qemu, keys, shown, seen: 0, monitor, started, logged_in: false, lines: 0 };
+        let mut vm =
+            Vm { qemu, virtiofsd, keys, shown, seen: 0, monitor, started, logged_in: false, lines: 0 };
         vm.command("qmp_capabilities");
         vm
+    }
+
+    /// Serves a folder by virtiofs, to whoever connects first.
+    #[track_caller]
+    fn share(&self, folder: &Path, socket: &Path) -> Child {
+        let _ = fs::remove_file(socket);
+        let source = format!("source={}", folder.display());
+        let log = self.lab.log_file("virtiofsd");
+        let virtiofsd = Command::new("/usr/lib/qemu/virtiofsd")
+            .arg(format!("--socket-path={}", socket.display()))
+            .args(["-o", &source])
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(log)
+            .spawn()
+            .unwrap_or_else(|error| panic!("no virtiofsd: {error}; `make setup-test` installs it"));
+        wait_for("virtiofsd to listen", Duration::from_secs(20), || {
+            if socket.exists() { Ok(()) } else { Err(String::from("there is no socket")) }
+        });
+        virtiofsd
     }
 
     /// A folder with the user data of cloud-init that writes the files of another one.
@@ -549,6 +584,9 @@ impl Drop for Vm {
             eprintln!("{}", self.tail());
         }
         stop(&mut self.qemu, Duration::from_secs(5));
+        if let Some(virtiofsd) = &mut self.virtiofsd {
+            stop(virtiofsd, Duration::from_secs(5));
+        }
     }
 }
 

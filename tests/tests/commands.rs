@@ -741,8 +741,11 @@ fn the_console_asks_for_credentials_and_lends_the_terminal_to_a_login() {
     terminal.wait("hello root");
     terminal.wait("PPPoE user name: ");
     assert!(!terminal.is_plain());
+    // Somebody else sets the terminal, such as an init that starts a program.
+    terminal.make_plain();
     terminal.press("anna@isp.example\r");
     terminal.wait("Password (not shown): ");
+    assert!(!terminal.is_plain(), "what is typed is shown");
     terminal.press("hunter2-canary\r");
     let after = terminal.wait("The gateway will start with them.");
     assert!(!after.contains("canary"), "{after}");

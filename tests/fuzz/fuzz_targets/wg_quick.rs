@@ -9,6 +9,9 @@ use genkan_config::wg_quick::Import;
 use genkan_config::{Config, Host, HostFile};
 use libfuzzer_sys::fuzz_target;
 
+/// What a complaint about a public key shows as an example.
+const EXAMPLE: &str = "xTIBA5rboUvnH4htodjb6e697QjLERt1NAB4mZqp8Dg=";
+
 struct Machine<'a>(&'a [(String, Vec<u8>)]);
 
 impl Host for Machine<'_> {
@@ -34,7 +37,7 @@ fuzz_target!(|data: &[u8]| {
         .filter(|(key, _)| ["privatekey", "presharedkey"].contains(&key.trim().to_lowercase().as_str()))
         .map(|(_, value)| value.trim())
         // What stands elsewhere, too, is shown there.
-        .filter(|value| value.len() >= 16 && text.matches(value).count() == 1)
+        .filter(|value| value.len() >= 16 && text.matches(value).count() == 1 && !EXAMPLE.contains(value))
         .collect();
     let shown = match read(data) {
         Ok(import) => {

@@ -29,6 +29,8 @@ const LENGTH: u64 = 20_000_000;
 /// Datagrams a second that are offered, one after the other: the most that arrives at any of these rates counts.
 const OFFERED: [u32; 8] = [16_000, 32_000, 64_000, 96_000, 128_000, 192_000, 256_000, 384_000];
 const SPAN: Duration = Duration::from_millis(1500);
+/// Datagrams a second that each router forwards without loss, to see what one costs.
+const STEADY: u32 = 32_000;
 const LOAD: Load = Load { way: Way::Up, kind: Kind::Load, flows: 64, rate: None, probes: 0 };
 
 /// What the guest runs.
@@ -43,6 +45,8 @@ enum What {
 #[derive(Debug, Default)]
 struct Measured {
     small: Rounds,
+    /// Processor time for a datagram, in µs: the guest's processors, and QEMU's own work on its cards.
+    cost: [Rounds; 2],
     down: Rounds,
     up: Rounds,
 }
@@ -73,6 +77,9 @@ pub fn measure() -> Report {
             eprintln!("round {round} of {ROUNDS}: {what:?}");
             begin(&mut router, *what);
             measured.small.0.push(small(&mut instrument));
+            for (rounds, cost) in measured.cost.iter_mut().zip(cost(&mut instrument, &router.guest)) {
+                rounds.0.push(cost);
+            }
             let rate =
                 |result: Result<f64, String>| result.unwrap_or_else(|error| panic!("{what:?}: {error}"));
             measured.down.0.push(rate(desk.inside(|| drain(web(80), LENGTH))));
@@ -84,10 +91,12 @@ pub fn measure() -> Report {
     let [(_, xdp), (_, linux), (_, user), (_, control)] = &all;
     let mut text = format!(
         "A guest of two emulated processors is the router between a desk and an ISP. Datagrams of 64 octets in {} flows are offered at \
-         rates from {} to {} a second; the most that comes out counts. Bulk is one TCP connection of {} MB. {ROUNDS} rounds; a \
-         ratio is to pppd in the same round.\n\n\
-         | the guest runs | datagrams a second | bulk down, Mb/s | bulk up, Mb/s | small, ratio | down, ratio | up, ratio |\n\
-         |---|---|---|---|---|---|---|\n",
+         rates from {} to {} a second; the most that comes out counts. What one costs is measured at {STEADY} a second: time of the \
+         guest's processors, which are emulated, and of QEMU for its cards, which is not. Bulk is one TCP connection of {} MB. \
+         {ROUNDS} rounds; a ratio is to pppd in the same round.\n\n\
+         | the guest runs | datagrams a second | small, ratio | guest's processors, µs a datagram | ratio | QEMU's cards, µs a datagram | \
+         bulk down, Mb/s | down, ratio | bulk up, Mb/s | up, ratio |\n\
+         |---|---|---|---|---|---|---|---|---|---|\n",
         LOAD.flows,
         OFFERED[0],
         OFFERED[OFFERED.len() - 1],
@@ -101,12 +110,15 @@ pub fn measure() -> Report {
     ] {
         let _ = writeln!(
             text,
-            "| {name} | {:.0} | {:.0} | {:.0} | {} | {} | {} |",
+            "| {name} | {:.0} | {} | {:.1} | {} | {:.1} | {:.0} | {} | {:.0} | {} |",
             it.small.median(),
-            it.down.median(),
-            it.up.median(),
             it.small.to(&linux.small),
+            it.cost[0].median(),
+            it.cost[0].to(&linux.cost[0]),
+            it.cost[1].median(),
+            it.down.median(),
             it.down.to(&linux.down),
+            it.up.median(),
             it.up.to(&linux.up)
         );
     }
@@ -171,4 +183,12 @@ fn small(instrument: &mut Instrument) -> f64 {
     // The flows begin, and the kernel path takes them.
     instrument.offer(LOAD, OFFERED[0], SPAN);
     OFFERED.into_iter().map(|rate| instrument.offer(LOAD, rate, SPAN).rate()).fold(0.0, f64::max)
+}
+
+/// What a datagram costs, in µs.
+fn cost(instrument: &mut Instrument, guest: &Guest) -> [f64; 2] {
+    let before = guest.processor_time();
+    let outcome = instrument.offer(LOAD, STEADY, SPAN);
+    let after = guest.processor_time();
+    [0, 1].map(|part| (after[part] - before[part]).as_secs_f64() * 1e6 / outcome.received as f64)
 }

@@ -56,8 +56,10 @@ impl Terminal {
         size.map_or(SIZE, |size| (size.ws_row, size.ws_col))
     }
 
-    /// Draws everything, over what is there.
+    /// Draws everything, over what is there. Whoever else has the terminal may have changed its modes: a question for a password
+    /// is not seen before keys are no longer echoed.
     pub(super) fn draw(&self, screen: &Screen) -> io::Result<()> {
+        self.take()?;
         let mut out = io::stdout().lock();
         out.write_all(screen.text().as_bytes())?;
         out.flush()
