@@ -8,6 +8,7 @@ fn main() {
     println!("cargo::rerun-if-changed=../router/src/fastpath/bpf");
     compile("instrument");
     compile("steps");
+    compile("bare");
 }
 
 fn compile(name: &str) {

@@ -216,8 +216,8 @@ impl Guest {
 
     /// Writes a file in the guest.
     #[track_caller]
-    pub fn write(&mut self, path: &str, content: &str) {
-        self.run(&format!("echo {} | base64 -d > {path}", BASE64.encode(content.as_bytes())));
+    pub fn write(&mut self, path: &str, content: impl AsRef<[u8]>) {
+        self.run(&format!("echo {} | base64 -d > {path}", BASE64.encode(content.as_ref())));
     }
 
     /// Lays a cable from the guest's card `eth{card}` to a new device of `namespace`.

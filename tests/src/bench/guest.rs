@@ -40,7 +40,11 @@ enum What {
     Genkan(&'static str),
     /// pppd.
     Linux,
+    /// A redirect from card to card: what the emulated machine can do at most. No session, so no bulk.
+    Bare,
 }
+
+static BARE: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/bare.o"));
 
 #[derive(Debug, Default)]
 struct Measured {
@@ -69,7 +73,7 @@ pub fn measure() -> Report {
     let header = Header { destination: station, source: [2, 0, 0, 0, 3, 0], session: [0; 2] };
     instrument.aim(Way::Up, &desk, "eth0", header);
     let concentrator = isp.start(&lab, Terms::default());
-    let routers = [What::Genkan("auto"), What::Linux, What::Genkan("off"), What::Linux];
+    let routers = [What::Genkan("auto"), What::Linux, What::Genkan("off"), What::Linux, What::Bare];
     let mut all = routers.map(|what| (what, Measured::default()));
     let mut router = Router { guest };
     for round in 1..=ROUNDS {
@@ -82,13 +86,15 @@ pub fn measure() -> Report {
             }
             let rate =
                 |result: Result<f64, String>| result.unwrap_or_else(|error| panic!("{what:?}: {error}"));
-            measured.down.0.push(rate(desk.inside(|| drain(web(80), LENGTH))));
-            measured.up.0.push(rate(desk.inside(|| pour(web(80), LENGTH))));
+            if *what != What::Bare {
+                measured.down.0.push(rate(desk.inside(|| drain(web(80), LENGTH))));
+                measured.up.0.push(rate(desk.inside(|| pour(web(80), LENGTH))));
+            }
             end(&mut router, *what);
         }
     }
     concentrator.end();
-    let [(_, xdp), (_, linux), (_, user), (_, control)] = &all;
+    let [(_, xdp), (_, linux), (_, user), (_, control), (_, bare)] = &all;
     let mut text = format!(
         "A guest of two emulated processors is the router between a desk and an ISP. Datagrams of 64 octets in {} flows are offered at \
          rates from {} to {} a second; the most that comes out counts. What one costs is measured at {STEADY} a second: time of the \
@@ -107,23 +113,29 @@ pub fn measure() -> Report {
         ("the same again (control)", control),
         ("genkan, kernel path", xdp),
         ("genkan, user space alone", user),
+        ("a bare redirect by XDP from card to card, without PPPoE, NAT and filter", bare),
     ] {
         let _ = writeln!(
             text,
-            "| {name} | {:.0} | {} | {:.1} | {} | {:.1} | {:.0} | {} | {:.0} | {} |",
+            "| {name} | {:.0} | {} | {:.1} | {} | {:.1} | {} | {} | {} | {} |",
             it.small.median(),
             it.small.to(&linux.small),
             it.cost[0].median(),
             it.cost[0].to(&linux.cost[0]),
             it.cost[1].median(),
-            it.down.median(),
+            whole(&it.down),
             it.down.to(&linux.down),
-            it.up.median(),
+            whole(&it.up),
             it.up.to(&linux.up)
         );
     }
     let rows = vec![Row::new("15", xdp.small.to(&linux.small), control.small.to(&linux.small))];
     Report { rows, text }
+}
+
+/// The median without decimals.
+fn whole(rounds: &Rounds) -> String {
+    if rounds.0.is_empty() { String::from("–") } else { format!("{:.0}", rounds.median()) }
 }
 
 fn begin(router: &mut Router, what: What) {
@@ -145,6 +157,15 @@ fn begin(router: &mut Router, what: What) {
                  echo 1 > /proc/sys/net/ipv4/ip_forward
                  nft -f /run/test/rules",
             );
+        }
+        What::Bare => {
+            router.guest.write("/run/test/bare.o", BARE);
+            for (card, device) in [(LAN, 2), (WAN, 3)] {
+                router.guest.run(&format!(
+                    "[ $(cat /sys/class/net/eth{card}/ifindex) = {device} ] && ip link set eth{card} up && \
+                     /usr/sbin/ip link set eth{card} xdpdrv object /run/test/bare.o section xdp"
+                ));
+            }
         }
     }
 }
@@ -175,6 +196,9 @@ fn end(router: &mut Router, what: What) {
                  ip address flush dev eth{LAN}; rm -f /run/test/*.log"
             ));
         }
+        What::Bare => drop(router.guest.run(&format!(
+            "/usr/sbin/ip link set eth{LAN} xdpdrv off; /usr/sbin/ip link set eth{WAN} xdpdrv off"
+        ))),
     }
 }
 
