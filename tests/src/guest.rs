@@ -216,7 +216,7 @@ impl Guest {
 
     /// Writes a file in the guest.
     #[track_caller]
-    pub fn write(&mut self, path: &str, content: impl AsRef<[u8]>) {
+    pub fn write(&mut self, path: &str, content: &(impl AsRef<[u8]> + ?Sized)) {
         self.run(&format!("echo {} | base64 -d > {path}", BASE64.encode(content.as_ref())));
     }
 
