@@ -205,7 +205,7 @@ impl Premises {
         qemu.args(["-nodefaults", "-no-user-config", "-display", "none"]);
         qemu.args(["-M", "q35", "-accel", "tcg", "-cpu", "max"]);
         qemu.args(["-smp", &PROCESSORS.to_string(), "-m", &MEMORY.to_string()]);
-        qemu.args(["-device", "virtio-rng-pci"]);
+        qemu.args(["-device", "virtio-rng-pci", "-vga", "std"]);
         qemu.args(["-chardev", "stdio,id=console,signal=off", "-serial", "chardev:console"]);
         let monitor = folder.join("monitor");
         let _ = fs::remove_file(&monitor);
@@ -544,19 +544,40 @@ impl Vm {
     /// Has QEMU do something: "stop", "cont", "system_powerdown".
     #[track_caller]
     pub fn command(&mut self, name: &str) {
-        let request = json!({ "execute": name }).to_string() + "\n";
-        self.monitor.get_mut().write_all(request.as_bytes()).expect("QEMU takes commands");
+        self.request(&json!({ "execute": name }));
+    }
+
+    #[track_caller]
+    fn request(&mut self, request: &Value) {
+        let line = format!("{request}\n");
+        self.monitor.get_mut().write_all(line.as_bytes()).expect("QEMU takes commands");
         loop {
             let mut line = String::new();
             let got = self.monitor.read_line(&mut line).expect("QEMU answers");
             assert!(got > 0, "QEMU ended");
             let answer: Value = serde_json::from_str(&line).expect("QEMU answers in JSON");
-            assert!(answer.get("error").is_none(), "{name}: {answer}");
+            assert!(answer.get("error").is_none(), "{request}: {answer}");
             // The others are the greeting and events.
             if answer.get("return").is_some() {
                 return;
             }
         }
+    }
+
+    /// Presses a key of its keyboard (not of the serial line's), by QEMU's name for it.
+    #[track_caller]
+    pub fn press_on_keyboard(&mut self, key: &str) {
+        let keys = json!([{ "type": "qcode", "data": key }]);
+        self.request(&json!({ "execute": "send-key", "arguments": { "keys": keys } }));
+    }
+
+    /// Waits until its screen (not the serial line) shows `text`.
+    #[track_caller]
+    pub fn wait_on_screen(&mut self, text: &str) {
+        wait_for(&format!("{text:?} on the screen"), PATIENCE, || {
+            let shown = self.try_run("tr -s '\\0 ' ' ' </dev/vcs1")?;
+            if shown.contains(text) { Ok(()) } else { Err(shown) }
+        });
     }
 
     /// Presses the power button, and waits until it has switched itself off.

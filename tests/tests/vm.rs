@@ -39,6 +39,14 @@ fn proves_itself(premises: &Premises, boot: Boot, disk: &Disk, offer: Offer<'_>)
     vm
 }
 
+/// Its screen and keyboard do what the serial line does.
+#[track_caller]
+fn has_a_screen(vm: &mut Vm) {
+    vm.wait_on_screen("wan isp: up for");
+    vm.press_on_keyboard("ret");
+    vm.wait_on_screen("Password:");
+}
+
 #[track_caller]
 fn new_disk(premises: &Premises) -> Disk {
     Disk::new(&premises.lab, &image("genkan-vm.qcow2"))
@@ -52,6 +60,7 @@ fn a_disk_booted_by_bios_brings_the_lan_online() {
     let key = key(&premises);
     fs::copy(key.with_extension("pub"), offer.join("authorized_keys")).expect("the folder can be written");
     let mut vm = proves_itself(&premises, Boot::Bios, &disk, Offer::Disk(&offer));
+    has_a_screen(&mut vm);
 
     let said = wait_for("ssh from the LAN", PATIENCE, || {
         let output = premises.desk.try_run(&format!(
@@ -90,7 +99,9 @@ fn a_disk_booted_by_uefi_brings_the_lan_online() {
     let mut premises = Premises::new("vm-uefi");
     premises.offloads = Offloads::All;
     let (disk, offer) = (new_disk(&premises), premises.offer());
-    proves_itself(&premises, Boot::Uefi, &disk, Offer::Folder(&offer)).switch_off();
+    let mut vm = proves_itself(&premises, Boot::Uefi, &disk, Offer::Folder(&offer));
+    has_a_screen(&mut vm);
+    vm.switch_off();
 }
 
 /// Without a boot loader; and its program dies. The next one finds the session and the flows, and the ISP is asked nothing.
