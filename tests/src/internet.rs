@@ -8,7 +8,7 @@
 //! | TCP 80 `POST /count` | the number of octets of the body |
 //! | TCP 7, UDP 7 | echo |
 //! | UDP 9 | the address and port that the datagram came from |
-//! | UDP and TCP 53 | names under `example.test` (dnsmasq) |
+//! | UDP and TCP 53 | names under `example.test`, and `pool.ntp.org`, this host (dnsmasq) |
 //!
 //! All of it over IPv4 and IPv6.
 
@@ -60,6 +60,7 @@ impl Internet {
         command.args(["--pid-file=", "--log-facility=-", "--bind-dynamic", "--except-interface=lo"]);
         command.arg(format!("--address=/www.example.test/{web}"));
         command.arg(format!("--address=/www.example.test/{WEB6}"));
+        command.arg(format!("--address=/pool.ntp.org/{web}"));
         for number in 0..12 {
             command.arg(format!("--txt-record=big.example.test,{number}{}", "x".repeat(200)));
         }

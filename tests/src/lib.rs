@@ -13,6 +13,7 @@
 
 pub mod bench;
 pub mod capture_file;
+pub mod chrony;
 pub mod client;
 pub mod client6;
 pub mod cuts;

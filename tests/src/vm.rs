@@ -106,6 +106,8 @@ impl Offloads {
 pub struct Premises {
     /// What the router's cards are like. [`Offloads::FromGuest`] at first.
     pub offloads: Offloads,
+    /// What its hardware clock says when it is switched on, in UTC: a date and a time. This machine's, at first.
+    pub clock: Option<&'static str>,
     /// A host on its LAN.
     pub desk: Namespace,
     /// pppoe-server and pppd.
@@ -175,7 +177,7 @@ impl Premises {
         host.ip(&["link", "set", "lan0", "master", "br-lan"]);
         // It takes a while to start a program where every instruction is emulated.
         Server { patience: 60, ..Server::default() }.start(&mut isp);
-        Premises { offloads: Offloads::FromGuest, desk, isp, far, host, lab }
+        Premises { offloads: Offloads::FromGuest, clock: None, desk, isp, far, host, lab }
     }
 
     /// A folder with a configuration and what belongs to it: the uplink by PPPoE, the LAN, who may log in.
@@ -207,6 +209,9 @@ impl Premises {
         qemu.args(["-smp", &PROCESSORS.to_string(), "-m", &MEMORY.to_string()]);
         qemu.args(["-device", "virtio-rng-pci", "-vga", "std"]);
         qemu.args(["-chardev", "stdio,id=console,signal=off", "-serial", "chardev:console"]);
+        if let Some(clock) = self.clock {
+            qemu.args(["-rtc", &format!("base={clock}")]);
+        }
         let monitor = folder.join("monitor");
         let _ = fs::remove_file(&monitor);
         qemu.args(["-qmp", &format!("unix:{},server=on,wait=off", monitor.display())]);

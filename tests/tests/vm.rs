@@ -9,6 +9,7 @@ use std::process::Command;
 use std::thread;
 use std::time::{Duration, Instant};
 
+use genkan_tests::chrony::Chrony;
 use genkan_tests::client::conversing;
 use genkan_tests::client6::Client6;
 use genkan_tests::cuts::{Moments, cuts};
@@ -138,10 +139,14 @@ fn booted_directly_its_session_outlives_kill_9() {
     vm.switch_off();
 }
 
-/// Nobody offers a configuration: the console asks for what the default wants, once.
+/// Nobody offers a configuration: the console asks for what the default wants, once. The default also has the LAN ask the router
+/// for the time, which it learns from the Internet: its own clock is wrong by decades.
 #[test]
 fn without_a_configuration_the_console_asks_for_the_credentials() {
-    let premises = Premises::new("vm-first");
+    let mut premises = Premises::new("vm-first");
+    premises.clock = Some("2001-01-01T00:00:00");
+    let chrony = Chrony::unpack(&premises.lab);
+    let _server = chrony.serve(&premises.lab, &premises.far.host);
     let disk = new_disk(&premises);
     let mut vm = premises.boot(Boot::Direct, &disk, Offer::Nothing);
     vm.wait_shown("PPPoE user name: ");
@@ -149,9 +154,17 @@ fn without_a_configuration_the_console_asks_for_the_credentials() {
     vm.wait_shown("Password (not shown): ");
     vm.press(&format!("{PASSWORD}\r"));
     vm.wait_online();
-    premises.lease();
+    let lease = premises.lease();
     premises.desk.pings(web(80).ip()).expect("the LAN is online");
     assert!(!vm.has_shown(PASSWORD), "the console shows the password");
+
+    assert_eq!(lease.ntp, Some(Ipv4Addr::new(192, 168, 1, 2)));
+    let wrong = wait_for("the right time", PATIENCE, || {
+        let wrong = chrony.ask(&premises.desk, "192.168.1.2")?;
+        if wrong < Duration::from_secs(1) { Ok(wrong) } else { Err(format!("wrong by {wrong:?}")) }
+    });
+    println!("the LAN has the right time, to {} ms, {:.1} s after the start", wrong.as_millis(), vm.age());
+    premises.desk.pings(web(80).ip()).expect("it is still online");
     vm.switch_off();
 
     let mut vm = premises.boot(Boot::Direct, &disk, Offer::Nothing);
