@@ -4,6 +4,9 @@ use data_encoding::BASE64;
 use genkan_netstack::tunnel::wireguard::PublicKey;
 use zeroize::Zeroizing;
 
+/// A public key as complaints show one, in quotation marks.
+pub const EXAMPLE: &str = "\"xTIBA5rboUvnH4htodjb6e697QjLERt1NAB4mZqp8Dg=\"";
+
 /// The key that `text` is, 32 octets in 44 characters of base64.
 pub fn parse(text: &[u8]) -> Option<Zeroizing<[u8; 32]>> {
     // A strict decoder: what comes after the last octet must be zero.

@@ -32,12 +32,11 @@ fn wrong<T>(what: impl Into<String>, help: impl Into<String>) -> Result<T, Wrong
 
 /// A peer's public key.
 pub(crate) fn public_key(text: &str) -> Result<PublicKey, Wrong> {
-    let help =
-        "write it like \"xTIBA5rboUvnH4htodjb6e697QjLERt1NAB4mZqp8Dg=\", as `genkan vpn pubkey` prints it";
+    let help = || format!("write it like {}, as `genkan vpn pubkey` prints it", key::EXAMPLE);
     match key::parse(text.as_bytes()) {
-        Some(key) if *key == [0; 32] => wrong("this key is all zeros; nobody has it", help),
+        Some(key) if *key == [0; 32] => wrong("this key is all zeros; nobody has it", help()),
         Some(key) => Ok(PublicKey(*key)),
-        None => wrong(format!("expected a WireGuard key, found {text:?}"), help),
+        None => wrong(format!("expected a WireGuard key, found {text:?}"), help()),
     }
 }
 

@@ -16,7 +16,7 @@ use genkan_netstack::frame::{Batch, Frame, Pool, vlan};
 
 mod lab;
 
-use lab::{Directory, Namespace, nic, tap, wire};
+use lab::{Directory, Namespace, in_a_moment, nic, tap, wire};
 
 const SIZES: Sizes =
     Sizes { flows4: 1024, flows6: 1024, links: 16, adjacencies: 64, sessions: 16, samples: 1 << 16 };
@@ -33,11 +33,6 @@ fn host_and_peer(name: &str) -> [Namespace; 2] {
 
 fn answers(peer: &Namespace) -> bool {
     peer.try_sh("ip neigh flush all; ping -c 1 -W 1 10.0.0.1").0
-}
-
-/// A card that was given back may want a moment on a busy machine.
-fn comes_to_answer(peer: &Namespace) -> bool {
-    (0..10).any(|_| answers(peer))
 }
 
 /// A kernel half in the host's namespace, attached to ports.
@@ -262,7 +257,7 @@ fn a_run_that_ends_without_a_word_leaves_what_the_next_one_goes_on_with() {
     host.run(|| drop((port, kernel)));
     drop(sender);
     assert_eq!(folder(&state), NONE);
-    assert!(comes_to_answer(&peer));
+    assert!(in_a_moment(|| answers(&peer)));
     let shown = host.sh("ip link show eth0; ip addr show eth0");
     assert!(shown.contains("mtu 1400") && !shown.contains("xdp") && shown.contains("10.0.0.1/24"), "{shown}");
 }
@@ -307,7 +302,7 @@ fn a_crash_at_any_moment_leaves_something_that_the_next_run_repairs() {
     assert_eq!(host.run(|| port::restore(&state.0, &[])).unwrap(), ["eth0"]);
     assert_eq!(folder(&state), NONE);
     drop(sender);
-    assert!(comes_to_answer(&peer));
+    assert!(in_a_moment(|| answers(&peer)));
     assert!(Left::open(&state.0).is_none());
     load::flush(&state.0).unwrap();
 }
@@ -358,7 +353,7 @@ fn a_run_without_a_kernel_half_ends_what_the_last_one_left() {
         ["10.0.0.1/24", "10.0.0.8/24", "10.0.0.9/24"].iter().all(|address| shown.contains(address)),
         "{shown}"
     );
-    assert!(comes_to_answer(&peer));
+    assert!(in_a_moment(|| answers(&peer)));
 }
 
 #[test]

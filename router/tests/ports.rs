@@ -28,7 +28,7 @@ mod lab;
 #[path = "ports/xdp.rs"]
 mod xdp;
 
-use lab::{Directory, Namespace, nic, tap, wire};
+use lab::{Directory, Namespace, in_a_moment, nic, tap, wire};
 
 fn now() -> Duration {
     SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap()
@@ -238,9 +238,8 @@ fn answers(peer: &Namespace, address: &str) -> bool {
     peer.try_sh(&format!("ip neigh flush all; ping -c 2 -i 0.2 -W 1 {address}")).0
 }
 
-/// A card that was given back may want a moment on a busy machine.
 fn come_to_answer(peer: &Namespace, addresses: &[&str]) -> bool {
-    addresses.iter().all(|address| (0..10).any(|_| answers(peer, address)))
+    addresses.iter().all(|address| in_a_moment(|| answers(peer, address)))
 }
 
 #[test]

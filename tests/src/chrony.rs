@@ -7,7 +7,8 @@ use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
-use crate::lab::{self, Lab};
+use crate::debian;
+use crate::lab::Lab;
 use crate::netns::{Namespace, stop, text};
 
 /// chronyd, unpacked for a test.
@@ -28,13 +29,7 @@ impl Chrony {
     /// When `make image` has not left it.
     #[track_caller]
     pub fn unpack(lab: &Lab) -> Chrony {
-        let packages = lab::target().join("packages");
-        let package = fs::read_dir(&packages).into_iter().flatten().flatten().map(|entry| entry.path());
-        let package = package.filter(|path| path.extension().is_some_and(|extension| extension == "deb"));
-        let mut chrony = package.filter(|path| path.to_string_lossy().contains("/chrony_"));
-        let package = chrony.next().unwrap_or_else(|| {
-            panic!("there is no chrony in {}: run `make image` first", packages.display())
-        });
+        let package = debian::downloaded("chrony");
         let program = lab.folder().join("chronyd");
         let file = File::create(&program).expect("the lab's folder can be written");
         let unpacked = Command::new("sh")

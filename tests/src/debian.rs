@@ -11,22 +11,38 @@ use crate::lab::target;
 use crate::netns::{Namespace, text};
 use crate::wait_for;
 
-/// The package of this name.
+/// The package of this name that `make deb` has built.
 ///
 /// # Panics
 ///
 /// When it is not there.
 #[track_caller]
 pub fn package(name: &str) -> PathBuf {
-    let folder = target().join("deb");
+    find(name, "deb", "make deb")
+}
+
+/// Debian's package of this name that `make image` has downloaded.
+///
+/// # Panics
+///
+/// When it is not there.
+#[track_caller]
+pub fn downloaded(name: &str) -> PathBuf {
+    find(name, "packages", "make image")
+}
+
+#[track_caller]
+fn find(name: &str, folder: &str, made_by: &str) -> PathBuf {
+    let folder = target().join(folder);
     let files = fs::read_dir(&folder).into_iter().flatten().flatten().map(|entry| entry.path());
     let wanted = format!("{name}_");
     let found = files.into_iter().find(|path| {
         let file = path.file_name().unwrap_or_default().to_string_lossy();
         file.starts_with(&wanted) && file.ends_with(".deb")
     });
-    found
-        .unwrap_or_else(|| panic!("there is no package {name} in {}: run `make deb` first", folder.display()))
+    found.unwrap_or_else(|| {
+        panic!("there is no package {name} in {}: run `{made_by}` first", folder.display())
+    })
 }
 
 /// The name of a package's file, which a [`Debian`] has in `/packages`.

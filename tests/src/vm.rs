@@ -220,7 +220,9 @@ impl Premises {
         let mut append = String::from("console=tty0 console=ttyS0,115200n8 loglevel=4");
         match offer {
             Offer::Nothing => {}
-            Offer::Disk(offered) => drop(qemu.arg("-drive").arg(self.labelled("GENKAN", offered))),
+            Offer::Disk(offered) => {
+                qemu.arg("-drive").arg(self.labelled("GENKAN", offered));
+            }
             Offer::Seed(offered) => {
                 qemu.arg("-drive").arg(self.labelled("CIDATA", &self.seed(offered)));
             }

@@ -142,8 +142,7 @@ fn bridge(table: &Table, noted: &mut Option<(u32, Span)>, cx: &Cx) -> Option<Bri
 fn peer(table: &Table, noted: &mut PeerFacts, cx: &Cx) -> Option<VpnPeer> {
     let name = table.optional("name", name);
     let public_key = table.required("public-key", "public-key = \"…\"", |node| {
-        const EXPECTED: Form =
-            Form::new("a WireGuard key", "\"xTIBA5rboUvnH4htodjb6e697QjLERt1NAB4mZqp8Dg=\"");
+        const EXPECTED: Form = Form::new("a WireGuard key", key::EXAMPLE);
         let key = parsed(node, &EXPECTED, tunnel::public_key)?;
         noted.public_key = Some((key, node.span()));
         Some(key)

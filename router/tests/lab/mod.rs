@@ -108,3 +108,8 @@ pub fn nic(device: &str, state: &Directory) -> Spec {
 pub fn tap(device: &str, offload: bool, state: &Directory) -> Spec {
     spec(Device::Tap { device: device.into(), offload }, state)
 }
+
+/// Whether a card does at last what it should: one that was given back may want a moment on a busy machine.
+pub fn in_a_moment(check: impl Fn() -> bool) -> bool {
+    (0..10).any(|_| check())
+}
